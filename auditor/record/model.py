@@ -1,0 +1,166 @@
+"""What the evidence files of a submission say, parsed but not judged.
+
+Units are in the names. A value that no file states is None, never a guess. `Place` says where each one was read, so
+that every finding can point at its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something was read: path relative to the submission's root, line from 1 (0: the whole file)."""
+
+    path: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLine:
+    """A line that prints a validation loss and/or bpb, e.g. ``final_int8_zlib_roundtrip_exact val_loss:.. val_bpb:..``.
+
+    `label` is the text before the first number pair with step counters removed ("" for a bare pair). `loss_text` and
+    `bpb_text` keep the digits as printed. `during_training` marks the periodic validation lines (``step:N/M val_loss``).
+    """
+
+    label: str
+    val_loss: float | None  # nats per token
+    val_bpb: float | None
+    loss_text: str
+    bpb_text: str
+    eval_ms: float | None
+    place: Place
+    raw: str
+    during_training: bool = False
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainStep:
+    """A training progress line: step, total planned steps, loss in nats per token, elapsed training seconds."""
+
+    step: int
+    of: int | None
+    train_loss: float | None
+    train_seconds: float | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLine:
+    """A logged size in bytes. kind: "total" (labelled submission total), "model" (compressed), "model_raw", "code",
+    "code_compressed"."""
+
+    kind: str
+    label: str
+    size_bytes: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A timed phase named by a log: Hessian collection, other GPTQ, adaptation before quantization, evaluations, ...
+
+    kind: "train", "hessians", "quantize", "adapt", "eval", "other".
+    """
+
+    kind: str
+    label: str
+    seconds: float
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class RunLog:
+    """One log of one run."""
+
+    path: str
+    seed: int | None  # as printed inside the log
+    seed_in_name: int | None  # as the file name says
+    metrics: tuple[MetricLine, ...] = ()
+    steps: tuple[TrainStep, ...] = ()
+    sizes: tuple[SizeLine, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)  # lower-case name -> text as printed
+    hyperparameter_places: Mapping[str, Place] = field(default_factory=dict)
+    world_size: int | None = None
+    val_tokens: int | None = None
+    train_shards: int | None = None
+    train_seconds: float | None = None  # when training stopped
+    stop: Place | None = None  # the line that says why it stopped
+    embedded_source: str | None = None  # the script's text, where the log carries it
+    embedded_source_place: Place | None = None
+    truncated: bool = False  # the file exceeded the reader's bound; only its head and tail were read
+    lines: int = 0
+    raw_lines: tuple[str, ...] = ()  # decoded lines, "\r" and prefixes such as "[rank0]:" removed, bounded
+
+    @property
+    def final_metrics(self) -> tuple[MetricLine, ...]:
+        """Metric lines that are not periodic validation during training."""
+        return tuple(line for line in self.metrics if not line.during_training)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedClaim:
+    """One seed's claimed figures, from submission.json or a README table."""
+
+    seed: int
+    val_bpb: float | None
+    val_loss: float | None
+    artifact_bytes: int | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmeTable:
+    """A Markdown table of the README: header cells and rows of cells, markup removed."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmeCommand:
+    """A shell command of the README that runs python or torchrun: its environment assignments and arguments."""
+
+    environment: Mapping[str, str]
+    command: str
+    script: str | None  # the .py file it runs
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What submission.json (or, failing it, the README) claims."""
+
+    val_bpb: float | None = None
+    val_bpb_place: Place | None = None
+    val_loss: float | None = None  # nats per token
+    name: str = ""
+    seeds: tuple[SeedClaim, ...] = ()
+    artifact_bytes: int | None = None
+    model_bytes: int | None = None
+    code_bytes: int | None = None
+    train_seconds: float | None = None
+    eval_seconds: float | None = None
+    compliance: Mapping[str, bool] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)  # flattened, "seeds.42.val_bpb" -> value
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything the evidence files say."""
+
+    statement: Statement
+    logs: tuple[RunLog, ...]
+    tables: tuple[ReadmeTable, ...] = ()
+    commands: tuple[ReadmeCommand, ...] = ()
+    readme_bpb: float | None = None
+    readme_text: str = ""
+    readme_path: str = ""
+    problems: tuple[str, ...] = ()  # one line each: "submission.json: not JSON (trailing comma on line 7)"
