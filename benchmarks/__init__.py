@@ -1,0 +1,1 @@
+"""Measurements over real submissions: accuracy on labelled pull requests, speed."""
