@@ -80,3 +80,4 @@ class Rule:
     illegal: Example
     blind_spots: tuple[str, ...]
     judge: Callable[[Evidence], RuleResult]
+    in_force: date | None = None  # the first ruling that states it; None: from the start of the challenge

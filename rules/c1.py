@@ -1,0 +1,113 @@
+"""C1: a prediction depends on the artifact and on earlier tokens only."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from auditor.findings import RuleResult, Witness
+from rules.base import Evidence, Example, Precedent, Rule
+from rules.evaluation_order import judge_ledgers, unscored_findings
+from rules.example import MAIN, PRELUDE, example_folder
+
+CODE = "C1"
+IN_FORCE = date(2026, 3, 25)
+
+# A network and a bigram cache with full distributions; %s is how the two are joined.
+_TWO_EXPERTS = """\
+
+def evaluate(args, model, val_tokens):
+    model.eval()
+    counts = torch.ones(args.vocab_size, args.vocab_size, device="cuda")
+    loss_sum = 0.0
+    token_count = 0
+    with torch.no_grad():
+        for i in range(0, val_tokens.numel() - 1, args.seq_len):
+            end = min(i + args.seq_len, val_tokens.numel() - 1)
+            x = val_tokens[i:end].cuda()
+            y = val_tokens[i + 1 : end + 1].cuda()
+            network = model.logits(x[None])[0].softmax(-1)
+            cache = counts[x] / counts[x].sum(-1, keepdim=True)
+%s
+            loss_sum += nll.sum().item()
+            token_count += end - i
+            counts.index_put_((x, y), torch.ones_like(x, dtype=counts.dtype), accumulate=True)
+    return loss_sum / token_count
+
+"""
+
+_FIXED_MIXTURE = """\
+            mixture = 0.8 * network + 0.2 * cache
+            nll = -mixture.gather(-1, y[:, None]).squeeze(-1).log()"""
+
+_BEST_OF_BOTH = """\
+            network_nll = -network.gather(-1, y[:, None]).squeeze(-1).log()
+            cache_nll = -cache.gather(-1, y[:, None]).squeeze(-1).log()
+            nll = torch.minimum(network_nll, cache_nll)"""
+
+
+def judge(evidence: Evidence) -> RuleResult:
+    """What a witness saw of a prediction that knew its target, or a later token, before it was made."""
+    return judge_ledgers(
+        CODE,
+        evidence,
+        passed="no scored prediction depends on its target or on later tokens",
+        in_force=IN_FORCE,
+        found=unscored_findings(CODE, evidence),
+    )
+
+
+RULE = Rule(
+    code=CODE,
+    title="strict causal dependence",
+    text="""\
+The distribution that predicts token t is a function of the submitted artifact and of the tokens before t. It must not
+depend on token t itself, on any later token, on statistics of later tokens, or on anything from outside the artifact.
+
+The usual ways to break it without noticing: a hash key that contains the target, so that a cache only ever raises the
+probability of the right answer; a choice between predictors made by looking at which of them did better on this token
+(oracle, minimum of losses, "safety gate"); a gate that asks what kind of token the target is, for instance whether it
+starts a word; the smear or shift of the previous token carried across the start of a document.
+
+Hashing the current and earlier input tokens to look up an embedding is causal. So is a hint computed from the prefix
+that tilts the distribution, if the hint, its gate and its strength see the prefix alone.""",
+    sources=(
+        "issue #1017, condition 1, by a participant, recommended by an organizer",
+        "#779: organizer's explanation of what a key with the target in it does",
+        "issue #140: log of rulings",
+    ),
+    precedents=(
+        Precedent(date(2026, 3, 25), "#659", "valerio-oai", "Choosing the scorer after seeing the answer is illegal."),
+        Precedent(
+            date(2026, 3, 25), "#685", "valerio-oai", "The smaller loss of several passes for each token: refused."
+        ),
+        Precedent(date(2026, 3, 27), "#779", "valerio-oai", "The target in the hash key of an n-gram cache: refused."),
+        Precedent(
+            date(2026, 4, 26), "#1797", "cocohearts", "The previous-token term must be masked where a document starts."
+        ),
+        Precedent(
+            date(2026, 4, 29), "#1514", "organizers", "A tilt by hints from the prefix alone: on the leaderboard."
+        ),
+        Precedent(date(2026, 5, 2), "#2041", "cocohearts", "Experts gated by the target's word boundary: rejected."),
+        Precedent(date(2026, 5, 2), "#2118", "cocohearts", "The same gate: rejected."),
+    ),
+    witnesses={
+        Witness.SOURCE: "follows the target from the validation tokens into what is scored: hash keys, comparisons, "
+        "minima and gates that read it before the logarithm is taken",
+        Witness.RUN: "changes a token and reruns: no earlier loss and no distribution at its own position may move",
+    },
+    legal=Example(
+        example_folder(PRELUDE + _TWO_EXPERTS % _FIXED_MIXTURE + MAIN),
+        "A bigram cache of tokens already scored is mixed with the network in fixed proportions.",
+    ),
+    illegal=Example(
+        example_folder(PRELUDE + _TWO_EXPERTS % _BEST_OF_BOTH + MAIN),
+        "For each token the smaller of two losses is taken, which needs the answer.",
+    ),
+    blind_spots=(
+        "Attention masks and shifts inside the model are not proved causal by reading; the run witness tests them.",
+        "State machines in native code are not followed: the result is review.",
+        "Whether earlier documents are legal context was contested (#1988); the accepted rows mask them.",
+    ),
+    judge=judge,
+    in_force=IN_FORCE,
+)

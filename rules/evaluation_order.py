@@ -1,0 +1,132 @@
+"""How the rules about evaluation read ledgers: what is an accusation, what needs a person, what could not be checked.
+
+The law, the same for every witness: a definite violation is a ``fail``; a possible one is a ``review``; what the
+witness could not see through, and what it could not finish, is a ``review`` for each rule it leaves undecided. Only a
+ledger that was finished and saw everything the rule asks about is a ``pass``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+
+from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
+from auditor.ledger import Blind, Learned, Ledger, Scored
+from rules.base import Evidence
+from rules.order_story import learner_key, order_finding, violation_finding
+
+MAX_PLACES = 6  # places listed for one reason
+
+
+def ledgers(evidence: Evidence) -> Iterator[tuple[Witness, Ledger]]:
+    """The ledgers at hand, each with its witness."""
+    if evidence.source is not None:
+        yield Witness.SOURCE, evidence.source
+    if evidence.run is not None:
+        yield Witness.RUN, evidence.run
+
+
+def not_checked(code: str, evidence: Evidence) -> RuleResult | None:
+    """The result when no witness of evaluation order could testify, None when one did."""
+    if any(True for _ in ledgers(evidence)):
+        return None
+    if evidence.submission.script is None:
+        problems = "; ".join(f"{problem.path}: {problem.message}" for problem in evidence.submission.problems[:1])
+        reason = f"there is no script to read{f' ({problems})' if problems else ''}"
+    else:
+        reason = evidence.not_checked.get(Witness.SOURCE) or "the source witness was not asked"
+    return RuleResult(code, Status.NOT_CHECKED, reason)
+
+
+def judge_ledgers(
+    code: str, evidence: Evidence, *, passed: str, in_force: date | None = None, found: Sequence[Finding] = ()
+) -> RuleResult:
+    """The result of rule `code` from the violations and the blind spots that the ledgers hold for it.
+
+    `found` are findings that the rule has made itself. `passed` is the reason given when nothing was found. When the
+    caller judges by the knowledge of a day before `in_force`, an accusation becomes a question.
+    """
+    unheard = not_checked(code, evidence)
+    if unheard is not None and not found:
+        return unheard
+    findings = list(found)
+    for witness, ledger in ledgers(evidence):
+        findings += [violation_finding(item, witness) for item in ledger.violations if item.rule == code]
+        findings += blind_findings(code, ledger, witness)
+    if in_force and evidence.as_of and evidence.as_of < in_force:
+        findings = [_before_the_ruling(finding, in_force) for finding in findings]
+    if unheard is not None and not any(finding.status in (Status.FAIL, Status.REVIEW) for finding in findings):
+        return replace(unheard, findings=tuple(findings))
+    return conclude(code, findings, passed=passed)
+
+
+def blind_findings(code: str, ledger: Ledger, witness: Witness) -> list[Finding]:
+    """One review for each reason why the witness could not see what rule `code` asks about."""
+    places: dict[str, list[Blind]] = {}
+    for blind in ledger.blind:
+        if code in blind.matters_for:
+            places.setdefault(blind.reason, []).append(blind)
+    findings = [_blind_finding(reason, blinds, witness) for reason, blinds in places.items()]
+    if not ledger.finished:
+        why = ledger.why_unfinished or "a bound was reached"
+        findings.append(Finding(Status.REVIEW, witness, f"the script was not followed to its end: {why}"))
+    return findings
+
+
+def order_findings(evidence: Evidence) -> list[Finding]:
+    """One finding for each learner whose update came before a reported score of the same tokens."""
+    findings: list[Finding] = []
+    for witness, ledger in ledgers(evidence):
+        for learned, scored in _by_learner(ledger):
+            findings.append(order_finding(learned, scored[0], len(scored) - 1, evidence.submission, witness))
+    return findings
+
+
+def _by_learner(ledger: Ledger) -> Iterator[tuple[list[Learned], list[Scored]]]:
+    """Learning events of one learner, and the reported scores that came after it, the definite ones first."""
+    learned_of: dict[tuple[object, ...], list[Learned]] = {}
+    scored_of: dict[tuple[object, ...], list[Scored]] = {}
+    reported = [scored for scored in ledger.scored if scored.metric.reported and scored.after]
+    for scored in sorted(reported, key=lambda item: not item.definite):
+        for learned in scored.after:
+            key = learner_key(learned, scored)
+            events = learned_of.setdefault(key, [])
+            if all(event.site != learned.site for event in events):
+                events.append(learned)
+            scores = scored_of.setdefault(key, [])
+            if all(score.site != scored.site for score in scores):
+                scores.append(scored)
+    for key, events in learned_of.items():
+        yield events, scored_of[key]
+
+
+def unscored_findings(code: str, evidence: Evidence) -> list[Finding]:
+    """A review when a ledger holds no reported score and does not say why: then nothing is known about the order."""
+    return [
+        Finding(
+            Status.REVIEW,
+            witness,
+            "no reported score of validation tokens was found in the script, so how they are scored is not known",
+        )
+        for witness, ledger in ledgers(evidence)
+        if not any(scored.metric.reported for scored in ledger.scored) and not blind_findings(code, ledger, witness)
+    ]
+
+
+def _blind_finding(reason: str, blinds: list[Blind], witness: Witness) -> Finding:
+    steps = [
+        Step(blind.site.path, blind.site.line, f"in {blind.site.function or 'the script'}")
+        for blind in blinds[:MAX_PLACES]
+    ]
+    more = f" ({len(blinds)} places)" if len(blinds) > MAX_PLACES else ""
+    first = blinds[0].site
+    message = f"could not be seen: {reason}{more}"
+    return Finding(Status.REVIEW, witness, message, path=first.path, line=first.line, steps=tuple(steps))
+
+
+def _before_the_ruling(finding: Finding, in_force: date) -> Finding:
+    if finding.status is not Status.FAIL:
+        return finding
+    message = f"{finding.message} (the rule was stated on {in_force.isoformat()}, after the day asked about)"
+    return replace(finding, status=Status.REVIEW, message=message)
