@@ -92,14 +92,14 @@ the vocabulary either.""",
     sources=(
         "issue #1017, condition 2, as logged in issue #140",
         "#1026 and #1185: organizer's rulings on blending the target's probability alone",
-        "#886: measured sums of hashed n-gram blends; #978: rerun with real normalisation; #1147: analysis of the partition function",
+        "#886: measured sums of hashed n-gram blends; #978: a rerun with real normalisation, worse than no cache",
+        "#1147: analysis of the partition function",
         "issues #1872 and #1905: byte-level mixtures",
     ),
     precedents=(
         Precedent(
             date(2026, 3, 27), "#779", "valerio-oai", "Target-keyed n-gram cache: reweights the right token only."
         ),
-        Precedent(),
         Precedent(date(2026, 4, 28), "#1835", "valerio-oai", "Doubts a byte mixture with spread token probability."),
         Precedent(
             date(2026, 5, 2), "#1991", "cocohearts", "Byte-PPM mixtures of this kind: rejected, #2083 and #2098 too."
