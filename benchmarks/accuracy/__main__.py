@@ -1,0 +1,172 @@
+"""Command line of the accuracy benchmark: ``python -m benchmarks.accuracy --help``."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.accuracy import auditing, table
+from benchmarks.accuracy.accepted import read_accepted
+from benchmarks.accuracy.auditing import Cache, Outcome
+from benchmarks.accuracy.labels import LabelError, expectations, read_labels
+from benchmarks.accuracy.scoring import score
+from benchmarks.accuracy.table import Measurement
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("labels", type=Path, help="labels.jsonl")
+    parser.add_argument("git_dir", type=Path, help="git directory with refs/pull/N/head of the challenge")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="audits at a time (default: processors)")
+    parser.add_argument("--only", type=_numbers, default=None, metavar="PR,PR", help="only these pull requests")
+    parser.add_argument("--accepted", type=Path, metavar="CSV", help="leaderboard table: audit these records too")
+    parser.add_argument("--limit-seconds", type=float, default=120.0, help="kill an audit after this (default: 120)")
+    parser.add_argument("--cache", type=Path, default=Cache.default_folder(), help="folder of remembered outcomes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the Markdown table")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="write the summary between the README's markers")
+    arguments = parser.parse_args()
+    if arguments.only and (arguments.table or arguments.readme):
+        parser.error("--only measures a part: it does not go with --table or --readme")
+    return arguments
+
+
+def _numbers(text: str) -> frozenset[int]:
+    return frozenset(int(number) for number in text.split(","))
+
+
+def main() -> int:
+    """Run the benchmark; 0 when it ran, 2 when its input cannot be used."""
+    arguments = _arguments()
+    try:
+        return _run(arguments)
+    except (LabelError, auditing.RepositoryError, OSError) as error:
+        print(f"benchmarks.accuracy: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    labels = read_labels(arguments.labels)
+    accepted = read_accepted(arguments.accepted) if arguments.accepted else ()
+    if arguments.only is not None:
+        labels = tuple(label for label in labels if label.pull_request in arguments.only)
+        accepted = tuple(number for number in accepted if number in arguments.only)
+    expected = expectations(labels)
+    heads = auditing.pull_request_heads(arguments.git_dir)
+    began = time.monotonic()
+    with auditing.snapshot() as root:
+        digest = auditing.auditor_digest(root)
+        outcomes = _audit_with_progress(arguments, {*expected.pull_requests, *accepted}, heads, digest, root)
+    wall_seconds = time.monotonic() - began
+    measurement = Measurement(
+        labels=labels,
+        score=score(expected, {number: outcomes[number] for number in expected.pull_requests}),
+        outcomes={number: outcomes[number] for number in expected.pull_requests},
+        accepted={number: outcomes[number] for number in accepted},
+    )
+    print(table.markdown(measurement))
+    _print_attention(measurement)
+    _print_times(outcomes, wall_seconds)
+    for label in labels:
+        if (head := heads.get(label.pull_request)) not in (None, label.head):
+            print(f"PR {label.pull_request}: labelled at {label.head[:10]}, audited at {head[:10]}", file=sys.stderr)
+    about = {
+        "auditor_sha256": digest,
+        "labels_sha256": hashlib.sha256(arguments.labels.read_bytes()).hexdigest(),
+        "python": sys.version,
+        "jobs": arguments.jobs,
+        "limit_seconds": arguments.limit_seconds,
+        "wall_seconds": wall_seconds,
+    }
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table.as_json(measurement, about), indent=1) + "\n", encoding="utf-8")
+    if arguments.table:
+        arguments.table.write_text(table.markdown(measurement), encoding="utf-8")
+    if arguments.readme:
+        old = arguments.readme.read_text(encoding="utf-8")
+        arguments.readme.write_text(table.replace_block(old, table.summary(measurement)), encoding="utf-8")
+    return 0
+
+
+def _audit_with_progress(
+    arguments: argparse.Namespace, numbers: Iterable[int], heads: Mapping[int, str], digest: str, root: Path
+) -> dict[int, Outcome]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("auditing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    numbers = sorted(numbers)
+    tally = {"fail": 0, "review": 0, "pass": 0, "": 0, "cached": 0}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(numbers))
+
+        def done(outcome: Outcome, cached: bool) -> None:
+            tally[outcome.verdict] += 1
+            tally["cached"] += cached
+            text = f"{tally['fail']} fail, {tally['review']} review, {tally['pass']} pass, {tally['']} not audited"
+            progress.update(task, advance=1, description=text)
+
+        outcomes = auditing.audit_all(
+            arguments.git_dir,
+            numbers,
+            heads,
+            jobs=arguments.jobs,
+            limit_seconds=arguments.limit_seconds,
+            cache=Cache(arguments.cache, digest),
+            root=root,
+            done=done,
+        )
+    if tally["cached"]:
+        print(f"{tally['cached']} of {len(numbers)} outcomes come from the cache {arguments.cache}", file=sys.stderr)
+    return outcomes
+
+
+def _print_attention(measurement: Measurement) -> None:
+    """The accusations to read by hand, with the reason each report gives. On the terminal only."""
+    print("## To read by hand: fails on what people accepted or called legal\n")
+    for row in measurement.score.rules:
+        for number in row.accused:
+            print(f"- {number} {row.rule} ({row.group}): {_printable(measurement.outcomes[number].reasons[row.rule])}")
+    for number, outcome in measurement.accepted.items():
+        for rule, status in outcome.statuses.items():
+            if status == "fail":
+                print(f"- {number} {rule} (accepted record): {_printable(outcome.reasons[rule])}")
+    print()
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)[:300]
+
+
+def _print_times(outcomes: Mapping[int, Outcome], wall_seconds: float) -> None:
+    seconds = sorted(outcome.wall_seconds for outcome in outcomes.values())
+    if not seconds:
+        return
+    slowest = sorted(outcomes.values(), key=lambda outcome: outcome.wall_seconds)[-3:]
+    print(
+        f"{len(seconds)} audits in {wall_seconds:.0f} s; one audit: median {statistics.median(seconds):.2f} s, "
+        f"95 % below {seconds[int(0.95 * (len(seconds) - 1))]:.2f} s, "
+        f"CPU {sum(outcome.cpu_seconds for outcome in outcomes.values()):.0f} s in all, slowest "
+        + ", ".join(f"{outcome.pull_request}: {outcome.wall_seconds:.1f} s" for outcome in slowest)
+        + f", peak memory {max(outcome.peak_bytes for outcome in outcomes.values()) / 2**20:.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
