@@ -35,13 +35,23 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of the submission. `data` is None when it was larger than the reader's bound (then `size` still holds)."""
+    """A file of the submission.
+
+    A file beyond the reader's bound has its beginning in `data` and its end in `tail`; `data` is None when nothing of
+    it was read (then `size` still holds and `note` says why).
+    """
 
     path: str
     size: int  # bytes
     role: Role
     data: bytes | None
-    note: str = ""  # e.g. "not read: 209,715,200 bytes exceed the bound of 64 MiB", "symbolic link out of the folder"
+    note: str = ""  # e.g. "not read: 209,715,200 bytes exceed the bound of ...", "symbolic link, not followed"
+    tail: bytes = b""  # the last bytes of a file that was too large to hold whole
+
+    @property
+    def complete(self) -> bool:
+        """Whether `data` is the whole file."""
+        return self.data is not None and not self.tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +70,20 @@ class SourceText:
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_defaults: Mapping[str, str] = field(default_factory=dict)
     wrapper: str = ""  # text of the outermost file, when packed
+    opaque: str = ""  # why the text is not all that runs (code built at run time, code from outside the folder)
+    wrapper_path: str = ""  # the stored file this text comes from, when packed or written by a wrapper
 
     @property
     def packed(self) -> bool:
+        """Whether the text was hidden in another one."""
         return bool(self.layers)
+
+    @property
+    def module(self) -> str:
+        """The name by which neighbours import it: "lib.cache" for "records/x/y/train_gpt.py!lib/cache.py"."""
+        inner = self.path.removesuffix("!unpacked").rpartition("!")
+        name = inner[2] if inner[1] else inner[2].rpartition("/")[2]
+        return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +110,8 @@ class Submission:
     pull_request: int | None = None
     created: datetime | None = None  # best known creation time of the PR (first own commit), timezone-aware
     problems: tuple[Problem, ...] = ()
+    script_reason: str = ""  # why `script` is taken for the one that produced the score
+    head: str = ""  # the commit that was read, when loaded from git
 
     def by_role(self, role: Role) -> tuple[StoredFile, ...]:
         """Files with this role, in path order."""
