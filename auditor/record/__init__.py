@@ -1,0 +1,29 @@
+"""The record witness: what README, submission.json and logs say, parsed but not judged."""
+
+from __future__ import annotations
+
+from auditor.record.logs import read_logs
+from auditor.record.metadata import read_statement
+from auditor.record.model import Record
+from auditor.record.readme import read_readme
+from auditor.submission.model import Role, Submission
+
+__all__ = ["read_record"]
+
+
+def read_record(submission: Submission) -> Record:
+    """Everything the evidence files of `submission` say. Never raises for what they contain."""
+    logs = read_logs(submission.by_role(Role.LOG))
+    readme = read_readme(submission.by_role(Role.README), submission.folder)
+    statement, problems = read_statement(submission.by_role(Role.METADATA), readme)
+    unread = [f"{item.path}: {item.note or 'not read'}" for item in submission.by_role(Role.LOG) if item.data is None]
+    return Record(
+        statement=statement,
+        logs=tuple(logs),
+        tables=readme.tables,
+        commands=readme.commands,
+        readme_bpb=readme.val_bpb,
+        readme_text=readme.text,
+        readme_path=readme.path,
+        problems=(*problems, *unread),
+    )

@@ -36,6 +36,7 @@ class MetricLine:
     raw: str
     during_training: bool = False
     step: int | None = None
+    running: bool = False  # a running value inside an evaluation or adaptation (``ttt_chunk [3/1893] bpb=..``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,11 @@ class TrainStep:
 
 @dataclass(frozen=True, slots=True)
 class SizeLine:
-    """A logged size in bytes. kind: "total" (labelled submission total), "model" (compressed), "model_raw", "code",
-    "code_compressed"."""
+    """A logged size in bytes.
+
+    kind: "total" (the submission's, labelled by its compression), "total_raw" (with the uncompressed model), "model"
+    (compressed), "model_raw", "code", "code_compressed". `label` keeps what the line says: "int8+zlib", "uncompressed".
+    """
 
     kind: str
     label: str
@@ -64,7 +68,8 @@ class SizeLine:
 class Phase:
     """A timed phase named by a log: Hessian collection, other GPTQ, adaptation before quantization, evaluations, ...
 
-    kind: "train", "hessians", "quantize", "adapt", "eval", "other".
+    kind: "train", "hessians", "quantize", "adapt" (training on some text after the training proper, outside a scored
+    evaluation), "eval", "other". A pass that a log prints twice is one phase.
     """
 
     kind: str
@@ -91,6 +96,9 @@ class RunLog:
     train_shards: int | None = None
     train_seconds: float | None = None  # when training stopped
     stop: Place | None = None  # the line that says why it stopped
+    stop_text: str = ""
+    total_eval_seconds: float | None = None  # a logged total over all evaluations
+    gptq_reserved_seconds: float | None = None  # taken off the training budget for quantization
     embedded_source: str | None = None  # the script's text, where the log carries it
     embedded_source_place: Place | None = None
     truncated: bool = False  # the file exceeded the reader's bound; only its head and tail were read
@@ -99,8 +107,8 @@ class RunLog:
 
     @property
     def final_metrics(self) -> tuple[MetricLine, ...]:
-        """Metric lines that are not periodic validation during training."""
-        return tuple(line for line in self.metrics if not line.during_training)
+        """Metric lines that are neither periodic validation during training nor running values of an evaluation."""
+        return tuple(line for line in self.metrics if not line.during_training and not line.running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ class ReadmeTable:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     place: Place
+    lines: tuple[int, ...] = ()  # line of each row
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +138,9 @@ class ReadmeCommand:
 
     environment: Mapping[str, str]
     command: str
-    script: str | None  # the .py file it runs
+    script: str | None  # the .py file it runs, without its folder; None for a block that only assigns
     place: Place
+    heading: str = ""  # of the section it stands in
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,8 @@ class Statement:
 
     val_bpb: float | None = None
     val_bpb_place: Place | None = None
+    val_bpb_text: str = ""  # as written, where it is one written number
+    val_bpb_key: str = ""  # the field it was read from ("val_bpb", "results.mean_bpb", "README", "mean of the seeds")
     val_loss: float | None = None  # nats per token
     name: str = ""
     seeds: tuple[SeedClaim, ...] = ()
