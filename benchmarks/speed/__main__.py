@@ -1,0 +1,163 @@
+"""Command line of the speed benchmark: ``python -m benchmarks.speed --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.accuracy.auditing import ROOT, Outcome, RepositoryError, audit, pull_request_heads
+from benchmarks.speed.witnesses import Timing, distinct_scripts, growth, quantile, time_witnesses
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("git_dir", type=Path, help="git directory with refs/pull/N/head of the challenge")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N pull requests, drawn with a fixed seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: processors)")
+    parser.add_argument("--limit-seconds", type=float, default=120.0, help="give up a pull request after this")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every timing as JSON")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the benchmark; 0 when it ran, 2 when the repository cannot be used."""
+    arguments = _arguments()
+    try:
+        heads = pull_request_heads(arguments.git_dir)
+    except RepositoryError as error:
+        print(f"benchmarks.speed: {error}", file=sys.stderr)
+        return 2
+    numbers = sorted(heads)
+    if arguments.sample is not None and arguments.sample < len(numbers):
+        numbers = sorted(random.Random(0).sample(numbers, arguments.sample))
+    timings = _measure_witnesses(arguments, numbers)
+    scripts = distinct_scripts(timings)
+    if len({timing.lines for timing in scripts}) < 2:
+        print("benchmarks.speed: too few scripts could be read", file=sys.stderr)
+        return 2
+    _print_witnesses(timings, scripts)
+    audits = _measure_audits(arguments, scripts, heads)
+    start_up = _start_up_seconds()
+    _print_audits(start_up, audits)
+    if arguments.json:
+        fields = {
+            "schema": "pgolf-audit-speed/1",
+            "start_up_seconds": start_up,
+            "timings": [asdict(timing) for timing in timings],
+            "audits": {kind: [asdict(outcome) for outcome in outcomes] for kind, outcomes in audits.items()},
+        }
+        arguments.json.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure_witnesses(arguments: argparse.Namespace, numbers: Sequence[int]) -> list[Timing]:
+    console = Console(stderr=True)
+    git_dir = arguments.git_dir.resolve()
+    with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:
+        running = [pool.submit(time_witnesses, git_dir, number, arguments.limit_seconds) for number in numbers]
+        finished = track(
+            as_completed(running),
+            description="reading scripts",
+            total=len(running),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        return sorted((future.result() for future in finished), key=lambda timing: timing.pull_request)
+
+
+def _print_witnesses(timings: Sequence[Timing], scripts: Sequence[Timing]) -> None:
+    total = {
+        "ast.parse": math.fsum(timing.parse_seconds for timing in scripts),
+        "record witness": math.fsum(timing.record_seconds for timing in scripts),
+        "source witness": math.fsum(timing.source_seconds for timing in scripts),
+        "loading": math.fsum(timing.load_seconds for timing in scripts),
+    }
+    lines = sum(timing.lines for timing in scripts)
+    print(f"{len(timings)} pull requests, {len(scripts)} distinct scripts, {lines} lines")
+    for name, seconds in total.items():
+        print(
+            f"{name:16} {seconds:9.2f} s CPU  {lines / seconds:11,.0f} lines/s  {seconds / total['ast.parse']:7.2f} x"
+        )
+    witnesses = [timing.witness_seconds for timing in scripts]
+    print(
+        f"source + record: {math.fsum(witnesses) / total['ast.parse']:.2f} x ast.parse; one script: median "
+        f"{statistics.median(witnesses):.3f} s, 95 % below {quantile(witnesses, 0.95):.3f} s, at most "
+        f"{max(witnesses):.3f} s"
+    )
+    exponent, at_thousand = growth([timing.lines for timing in scripts], witnesses)
+    print(f"growth: {at_thousand:.3f} s at 1,000 lines, times (lines / 1,000) ** {exponent:.2f}")
+    for timing in sorted(scripts, key=lambda timing: timing.witness_seconds)[-5:]:
+        print(f"  slow: PR {timing.pull_request}, {timing.lines} lines, {timing.witness_seconds:.2f} s")
+    errors = [timing for timing in timings if timing.error and timing.error != "no script"]
+    print(f"without a script: {sum(timing.error == 'no script' for timing in timings)}; not read: {len(errors)}")
+    for timing in errors[:20]:
+        print(f"  PR {timing.pull_request}: {''.join(c if c.isprintable() else '?' for c in timing.error)}")
+
+
+def _measure_audits(
+    arguments: argparse.Namespace, scripts: Sequence[Timing], heads: dict[int, str]
+) -> dict[str, list[Outcome]]:
+    """Whole audits, each in a process of its own, one at a time: around the median length, and of the longest."""
+    by_length = sorted(scripts, key=lambda timing: timing.lines)
+    middle = len(by_length) // 2
+    chosen = {"median length": by_length[max(0, middle - 7) : middle + 8], "longest": by_length[-5:]}
+    return {
+        kind: [
+            audit(
+                arguments.git_dir,
+                timing.pull_request,
+                heads[timing.pull_request],
+                limit_seconds=arguments.limit_seconds,
+                root=ROOT,
+            )
+            for timing in chosen[kind]
+        ]
+        for kind in chosen
+    }
+
+
+def _start_up_seconds() -> float:
+    """Median wall-clock time of ``pgolf-audit --help``: interpreter, imports, nothing audited."""
+    command = [sys.executable, "-c", "from auditor.cli import main; main()", "--help"]
+    seconds = []
+    for _ in range(7):
+        began = time.monotonic()
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
+
+
+def _print_audits(start_up: float, audits: dict[str, list[Outcome]]) -> None:
+    print(f"start-up (--help): {start_up:.2f} s")
+    for kind, outcomes in audits.items():
+        done = [outcome for outcome in outcomes if not outcome.error]
+        if not done:
+            print(
+                f"whole audits, scripts of {kind}: none finished ({outcomes[0].error if outcomes else 'none chosen'})"
+            )
+            continue
+        print(
+            f"whole audits, scripts of {kind}: {len(done)} of {len(outcomes)} done, median "
+            f"{statistics.median(outcome.wall_seconds for outcome in done):.2f} s, at most "
+            f"{max(outcome.wall_seconds for outcome in done):.2f} s; peak memory "
+            f"{max(outcome.peak_bytes for outcome in done) / 2**20:.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
