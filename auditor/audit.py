@@ -1,0 +1,205 @@
+"""One audit: ask the witnesses, let every rule judge what they say, and lose nothing on the way.
+
+A witness or a rule that breaks never ends the audit. It becomes an `Incident`, the rules that needed it are
+``not_checked`` with the error named, and the verdict is at best ``review``: what nobody looked at is not in order.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from auditor.configuration import RunConfiguration
+from auditor.findings import Claim, Finding, RuleResult, Status, Verdict, Witness, verdict_status
+from auditor.ledger import Ledger
+from auditor.record.model import Record, Statement
+from auditor.submission.model import Submission
+from rules.base import FINEWEB_50K, Evidence, Rule, ValidationText
+
+NOT_AVAILABLE = {
+    Witness.RUN: "the run witness is not available yet",
+    Witness.RESCORE: "the rescore witness is not available yet",
+}
+_MESSAGE_LENGTH = 200  # of an internal error's text, which may quote the submission
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An internal error that the audit survived: what was being done, and the error in one line."""
+
+    during: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """Everything one audit found out; the reports are views of it.
+
+    `heard` says of each witness "" when it testified, else why it did not.
+    """
+
+    submission: Submission
+    configuration: RunConfiguration
+    record: Record
+    verdict: Verdict
+    source: Ledger | None = None
+    run: Ledger | None = None
+    text: ValidationText = FINEWEB_50K
+    as_of: date | None = None
+    heard: Mapping[Witness, str] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+
+
+def audit(
+    submission: Submission,
+    *,
+    as_of: date | None = None,
+    text: ValidationText = FINEWEB_50K,
+    run: bool = False,
+    rescore: bool = False,
+) -> AuditReport:
+    """Audit one loaded submission.
+
+    `as_of` judges by what was known on a day (None: the pull request's own creation time). `text` is the validation
+    text that scores refer to. `run` and `rescore` ask for the witnesses that execute the submission in a sandbox.
+    """
+    auditor = _Auditor(submission)
+    record, configuration = auditor.read_evidence()
+    source = auditor.ask_source(configuration, record)
+    for witness, asked in ((Witness.RUN, run), (Witness.RESCORE, rescore)):
+        auditor.heard[witness] = NOT_AVAILABLE[witness] if asked else "not asked"
+    claim = auditor.attempt("the summary of the claim", lambda: _claim(record), Claim())
+    evidence = Evidence(
+        submission=submission,
+        configuration=configuration,
+        record=record,
+        source=source,
+        text=text,
+        as_of=as_of,
+        claim=claim,
+        not_checked={witness: why for witness, why in auditor.heard.items() if why},
+    )
+    results = auditor.judge(evidence, asked={Witness.RUN: run, Witness.RESCORE: rescore})
+    return AuditReport(
+        submission=submission,
+        configuration=configuration,
+        record=record,
+        verdict=Verdict(_status(results, auditor.incidents), results, claim),
+        source=source,
+        text=text,
+        as_of=as_of,
+        heard=dict(auditor.heard),
+        incidents=tuple(auditor.incidents),
+    )
+
+
+class _Auditor:
+    """Asks witnesses and rules one after another, turning their internal errors into incidents."""
+
+    def __init__(self, submission: Submission) -> None:
+        self.submission = submission
+        self.heard: dict[Witness, str] = {}
+        self.incidents: list[Incident] = []
+
+    def attempt[T](self, during: str, work: Callable[[], T], fallback: T) -> T:
+        """What `work` returns, or `fallback` after noting the error; memory and recursion errors included."""
+        try:
+            return work()
+        except Exception as error:
+            self.incidents.append(Incident(during, describe(error)))
+            return fallback
+
+    def read_evidence(self) -> tuple[Record, RunConfiguration]:
+        """The record and the configuration of the reported run."""
+        from auditor.record import read_record
+        from auditor.record.configuration import derive_configuration
+
+        before = len(self.incidents)
+        record = self.attempt("reading README, submission.json and logs", lambda: read_record(self.submission), _EMPTY)
+        configuration = self.attempt(
+            "deriving the run's configuration",
+            lambda: derive_configuration(self.submission, record),
+            RunConfiguration(),
+        )
+        self.heard[Witness.RECORD] = self._internal_error(before)
+        return record, configuration
+
+    def ask_source(self, configuration: RunConfiguration, record: Record) -> Ledger | None:
+        """The source witness's ledger; None where there is no script, or no configuration to read it under.
+
+        Defaults decide what a script does. Without the configuration of the reported run the witness would judge
+        code that may have been off, so it is not asked.
+        """
+        if self.submission.script is None:
+            self.heard[Witness.SOURCE] = "there is no script to read"
+            return None
+        if why := self.heard[Witness.RECORD]:
+            self.heard[Witness.SOURCE] = f"the run's configuration is not known: {why}"
+            return None
+        from auditor.source import witness
+
+        before = len(self.incidents)
+        ledger: Ledger | None = self.attempt(
+            "following the script", lambda: witness(self.submission, configuration, record), None
+        )
+        self.heard[Witness.SOURCE] = self._internal_error(before)
+        return ledger
+
+    def judge(self, evidence: Evidence, *, asked: Mapping[Witness, bool]) -> tuple[RuleResult, ...]:
+        """Every rule's result, in the order of the rulebook."""
+        from rules import RULES
+
+        results = []
+        for rule in RULES.values():
+            result = self._judge_one(rule, evidence)
+            for witness, wanted in asked.items():
+                if wanted and witness in rule.witnesses and evidence.not_checked.get(witness):
+                    note = Finding(Status.NOT_CHECKED, witness, evidence.not_checked[witness])
+                    result = replace(result, findings=(*result.findings, note))
+            results.append(result)
+        return tuple(results)
+
+    def _judge_one(self, rule: Rule, evidence: Evidence) -> RuleResult:
+        unread = evidence.not_checked.get(Witness.RECORD)
+        if unread and Witness.SOURCE not in rule.witnesses:
+            return RuleResult(rule.code, Status.NOT_CHECKED, unread)  # an empty record is not evidence of absence
+        before = len(self.incidents)
+        result = self.attempt(f"judging {rule.code}", lambda: rule.judge(evidence), None)
+        return result or RuleResult(rule.code, Status.NOT_CHECKED, self._internal_error(before))
+
+    def _internal_error(self, before: int) -> str:
+        """The first incident since there were `before` of them, as a reason; "" if there is none."""
+        new = self.incidents[before:]
+        return f"internal error while {new[0].during}: {new[0].error}" if new else ""
+
+
+_EMPTY = Record(statement=Statement(), logs=())
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type, its message, and the innermost place in this program."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    place = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
+    message = " ".join(str(error)[:_MESSAGE_LENGTH].split())
+    return f"{type(error).__name__}{f': {message}' if message else ''}{place}"
+
+
+def _status(results: tuple[RuleResult, ...], incidents: list[Incident]) -> Status:
+    """The verdict: a pass needs at least one rule that passes and no part of the audit lost."""
+    status = verdict_status(results)
+    if status is Status.PASS and (incidents or not any(result.status is Status.PASS for result in results)):
+        return Status.REVIEW
+    return status
+
+
+def _claim(record: Record) -> Claim:
+    statement = record.statement
+    return Claim(
+        val_bpb=statement.val_bpb if statement.val_bpb is not None else record.readme_bpb,
+        val_loss=statement.val_loss,
+        artifact_bytes=statement.artifact_bytes,
+        seeds=tuple(seed.seed for seed in statement.seeds),
+    )

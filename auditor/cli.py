@@ -1,0 +1,320 @@
+"""The command line: read arguments, audit, write one report, say the verdict by the exit code.
+
+Only this module prints. Everything is imported where it is needed, so that ``--help`` and ``--version`` are instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from auditor.audit import AuditReport
+    from auditor.submission.model import Submission
+    from rules.base import ValidationText
+
+EXIT_PASS = 0  # every checked rule passes
+EXIT_FAIL = 1  # at least one rule fails
+EXIT_NOT_DONE = 2  # the audit could not be done: bad arguments, bad input, an internal error, an interrupt
+EXIT_REVIEW = 3  # no rule fails, at least one needs a person
+
+AVAILABLE_FORMATS = ("text", "json", "markdown")
+PLANNED_FORMATS = ("html", "sarif", "github")
+DEFAULT_WIDTH = 100  # columns where no terminal says
+MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
+
+DESCRIPTION = "Audit a Parameter Golf submission: which rules it keeps, which it breaks, and the evidence for it."
+EPILOG = """\
+Nothing of the submission is executed. Exit codes: 0 every checked rule passes; 1 at least one rule fails;
+2 the audit could not be done; 3 no rule fails, at least one needs a person.
+
+pgolf-audit rules          lists the rules
+pgolf-audit rules C3       explains one: text, sources, rulings, examples, blind spots
+"""
+
+
+class CannotAuditError(Exception):
+    """The audit cannot be done; the message is the one line the user sees."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CannotAuditError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _tolerate_any_text(sys.stdout, sys.stderr)
+        if arguments[:1] == ["rules"]:
+            return _show_rules(arguments[1:])
+        return _audit(_parser().parse_args(arguments))
+    except CannotAuditError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        return _complain("interrupted")
+    except BrokenPipeError:
+        _abandon_stdout()
+        return EXIT_NOT_DONE
+    except Exception as error:
+        from auditor.audit import describe
+
+        return _complain(f"internal error: {describe(error)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pgolf-audit",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folder",
+        metavar="PR-FOLDER",
+        nargs="?",
+        help="a record folder, or a checkout in which a pull request added one",
+    )
+    parser.add_argument("--repo", metavar="GIT-DIR", help="read from the objects of this git repository instead")
+    parser.add_argument("--pr", metavar="N", type=int, help="with --repo: pull request N (refs/pull/N/head)")
+    parser.add_argument("--ref", metavar="REF", help="with --repo: the commit to audit")
+    parser.add_argument(
+        "--base", metavar="REF", help="with --ref: the commit it is compared with (default: main branch)"
+    )
+    parser.add_argument(
+        "--format", choices=(*AVAILABLE_FORMATS, *PLANNED_FORMATS), default="text", help="default: text"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the report to FILE instead of standard output")
+    parser.add_argument("--run", action="store_true", help="also run the script at toy size in a sandbox")
+    parser.add_argument("--rescore", action="store_true", help="also evaluate the artifact again")
+    parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
+    parser.add_argument(
+        "--validation-text",
+        metavar="FILE",
+        help='JSON {"name": ..., "text_bytes": N} of a validation text other than the official one',
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    return parser
+
+
+def _audit(options: argparse.Namespace) -> int:
+    if options.version:
+        from auditor import __version__
+
+        _write(f"pgolf-audit {__version__}\n", None)
+        return EXIT_PASS
+    _check_options(options)
+    as_of = _day(options.as_of)
+    text = _validation_text(options.validation_text)
+
+    from auditor.audit import audit
+
+    report = audit(_load(options), as_of=as_of, text=text, run=options.run, rescore=options.rescore)
+    _write(_render(report, options.format, to_file=options.output is not None), options.output)
+    return _exit_code(report)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse combinations that mean nothing, before any work is done."""
+    if options.format in PLANNED_FORMATS:
+        raise CannotAuditError(f"--format {options.format} is not available yet; use {', '.join(AVAILABLE_FORMATS)}")
+    if (options.folder is None) == (options.repo is None):
+        raise CannotAuditError(
+            "give either PR-FOLDER or --repo GIT-DIR with --pr N or --ref REF (see pgolf-audit --help)"
+        )
+    if options.repo is None and (options.pr is not None or options.ref is not None or options.base is not None):
+        raise CannotAuditError("--pr, --ref and --base need --repo GIT-DIR")
+    if options.repo is not None and (options.pr is None) == (options.ref is None):
+        raise CannotAuditError("--repo needs either --pr N or --ref REF")
+    if options.base is not None and options.ref is None:
+        raise CannotAuditError("--base needs --ref REF")
+    if options.pr is not None and options.pr <= 0:
+        raise CannotAuditError(f"--pr {options.pr}: pull requests are numbered from 1")
+    if options.output is not None:
+        from pathlib import Path
+
+        if Path(options.output).is_dir() or not Path(options.output).absolute().parent.is_dir():
+            raise CannotAuditError(
+                f"--output {options.output}: not a file that can be written (does its folder exist?)"
+            )
+
+
+def _load(options: argparse.Namespace) -> Submission:
+    from auditor.submission import LoadError, load_folder, load_pull_request, load_ref
+
+    try:
+        if options.folder is not None:
+            return load_folder(options.folder)
+        if options.pr is not None:
+            return load_pull_request(options.repo, options.pr)
+        return load_ref(options.repo, options.ref, options.base)
+    except LoadError as error:
+        raise CannotAuditError(str(error)) from error
+
+
+def _day(text: str | None) -> date | None:
+    from datetime import date
+
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise CannotAuditError(f"--as-of {text}: not a day of the form YYYY-MM-DD") from None
+
+
+def _validation_text(path: str | None) -> ValidationText:
+    from rules.base import FINEWEB_50K, ValidationText
+
+    if path is None:
+        return FINEWEB_50K
+    import json
+    from pathlib import Path
+
+    try:
+        with Path(path).open("rb") as file:
+            content = json.loads(file.read(MAX_VALIDATION_TEXT_FILE_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CannotAuditError(f"--validation-text {path}: {error}") from error
+    name = content.get("name") if isinstance(content, dict) else None
+    text_bytes = content.get("text_bytes") if isinstance(content, dict) else None
+    if not isinstance(name, str) or type(text_bytes) is not int or text_bytes <= 0:
+        raise CannotAuditError(
+            f'--validation-text {path}: needs {{"name": "...", "text_bytes": N}} with N a positive integer'
+        )
+    return ValidationText(name, text_bytes, official=False)
+
+
+def _render(report: AuditReport, form: str, *, to_file: bool) -> str:
+    if form == "json":
+        from auditor.report.json import render_json
+
+        return render_json(report)
+    if form == "markdown":
+        from auditor.report.markdown import render_markdown
+
+        return render_markdown(report)
+    from auditor.report.text import render_text
+
+    if to_file:
+        return render_text(report, width=DEFAULT_WIDTH)
+    return render_text(report, width=_width(), color=_wants_color(sys.stdout), unicode=_speaks_unicode(sys.stdout))
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+
+
+def _wants_color(stream: TextIO) -> bool:
+    """Whether to colour what goes to `stream` (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _speaks_unicode(stream: TextIO) -> bool:
+    try:
+        "│…".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _exit_code(report: AuditReport) -> int:
+    from auditor.findings import Status
+
+    return {Status.FAIL: EXIT_FAIL, Status.REVIEW: EXIT_REVIEW}.get(report.verdict.status, EXIT_PASS)
+
+
+def _show_rules(arguments: Sequence[str]) -> int:
+    parser = _Parser(prog="pgolf-audit rules", description="List the rules, or explain one.", allow_abbrev=False)
+    parser.add_argument("code", metavar="CODE", nargs="?", help="a rule's code, such as C3")
+    code = parser.parse_args(arguments).code
+
+    from rules import RULES
+    from rules.page import index, page
+
+    if code is None:
+        _write(index(RULES), None)
+    elif code.upper() in RULES:
+        _write(page(RULES[code.upper()]), None)
+    else:
+        raise CannotAuditError(f"there is no rule {code}; the rules are {', '.join(RULES)}")
+    return EXIT_PASS
+
+
+def _write(text: str, output: str | None) -> None:
+    """Write the whole report: to standard output, or to a file that holds either the old content or the new."""
+    if output is None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has seen enough; the verdict stands
+            _abandon_stdout()
+        return
+    try:
+        _replace_file(output, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise CannotAuditError(f"--output {output}: {error.strerror or error}") from error
+
+
+def _replace_file(path: str, data: bytes) -> None:
+    """Write `data` beside `path`, then rename; what is no regular file (a pipe, /dev/stdout) is written to directly."""
+    import stat
+    import tempfile
+    from pathlib import Path
+
+    target = Path(path).resolve()
+    mode = target.stat().st_mode if target.exists() else None
+    if mode is not None and not stat.S_ISREG(mode):
+        with Path(path).open("wb") as device:
+            device.write(data)
+        return
+    handle, name = tempfile.mkstemp(prefix=".pgolf-audit-", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        temporary.chmod(stat.S_IMODE(mode) if mode is not None else 0o666 & ~_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _complain(message: str) -> int:
+    """One line on standard error; returns the exit code for an audit that could not be done."""
+    from auditor.report.escape import terminal
+
+    print(f"pgolf-audit: {terminal(' '.join(message.split()))}", file=sys.stderr)
+    return EXIT_NOT_DONE
+
+
+def _tolerate_any_text(*streams: TextIO) -> None:
+    """Characters that a stream's encoding lacks are written as escapes, never an error."""
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _abandon_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's own flush at exit does not fail again."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

@@ -1,0 +1,96 @@
+"""The lines of a submission that a finding points at, with the headers of the blocks around them.
+
+A line such as ``optimizer.step()`` proves little alone. Under it stand the ``for``, ``if`` and ``def`` that enclose
+it, found by indentation: that works for scripts that no parser accepts, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.findings import Finding, Step
+from auditor.submission.model import SourceText, Submission
+from auditor.submission.text import decode
+
+MAX_ENCLOSING = 6  # block headers shown above a line
+MAX_HEADER_SEARCH = 3_000  # lines looked at upwards
+_CODE_SUFFIXES = (".py", "!unpacked")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of an excerpt. `step` is the number of the step it belongs to, 0 for an enclosing header."""
+
+    number: int
+    text: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One numbered step of a finding and the lines that show it; no lines when the file cannot be shown."""
+
+    step: Step
+    number: int
+    lines: tuple[Line, ...]
+
+
+class Excerpts:
+    """Cuts passages out of one submission's files; each file is decoded and split once."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._sources: dict[str, SourceText] = {
+            source.path: source for source in (submission.script, *submission.helpers) if source
+        }
+        self._stored = {item.path: item for item in submission.files}
+        self._lines: dict[str, list[str]] = {}
+
+    def passages(self, finding: Finding) -> list[Passage]:
+        """One passage for each step; a finding without steps has one for its own place, if it names one."""
+        steps = finding.steps or ((Step(finding.path, finding.line, ""),) if finding.path and finding.line else ())
+        shown: set[tuple[str, int]] = set()
+        passages = []
+        for number, step in enumerate(steps, start=1):
+            lines = [line for line in self._around(step, number) if line.step or (step.path, line.number) not in shown]
+            shown.update((step.path, line.number) for line in lines)
+            passages.append(Passage(step, number, tuple(lines)))
+        return passages
+
+    def _around(self, step: Step, number: int) -> list[Line]:
+        lines = self._file(step.path)
+        if not 1 <= step.line <= len(lines):
+            return []
+        headers = _enclosing(lines, step.line) if step.path.endswith(_CODE_SUFFIXES) else []
+        return [*headers, Line(step.line, lines[step.line - 1], number)]
+
+    def _file(self, path: str) -> list[str]:
+        if path not in self._lines:
+            self._lines[path] = self._text(path).split("\n")
+        return self._lines[path]
+
+    def _text(self, path: str) -> str:
+        if source := self._sources.get(path):
+            return source.text
+        stored = self._stored.get(path)
+        return decode(stored.data) if stored and stored.data else ""
+
+
+def _enclosing(lines: list[str], number: int) -> list[Line]:
+    """Headers of the blocks around line `number`, outermost first: the nearest lines above that are indented less."""
+    depth = _depth(lines[number - 1])
+    headers: list[Line] = []
+    for above in range(number - 1, max(number - MAX_HEADER_SEARCH, 0), -1):
+        text = lines[above - 1]
+        if depth == 0:
+            break
+        if text.strip() and _depth(text) < depth and not text.lstrip().startswith(("#", ")", "]", "}")):
+            depth = _depth(text)
+            if text.lstrip().startswith(("else", "elif", "except", "finally")):
+                depth += 1  # its "if" or "try" tells what the branch is an alternative to
+            headers.append(Line(above, text))
+    return headers[::-1][-MAX_ENCLOSING:]
+
+
+def _depth(text: str) -> int:
+    expanded = text.expandtabs(8)
+    return len(expanded) - len(expanded.lstrip(" "))

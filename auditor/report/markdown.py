@@ -1,0 +1,168 @@
+"""The Markdown report: a review comment, ready to paste under the pull request."""
+
+from __future__ import annotations
+
+from auditor import __version__
+from auditor.audit import AuditReport
+from auditor.findings import Finding, Status
+from auditor.report.escape import markdown, markdown_block, markdown_code
+from auditor.report.excerpt import Excerpts, Passage
+from auditor.report.outline import (
+    STATUS_WORDS,
+    Section,
+    headline,
+    lesser_findings,
+    notes,
+    place,
+    rule_titles,
+    sections,
+    subject,
+    unheard,
+)
+
+REPOSITORY = "openai/parameter-golf"
+MESSAGE_LENGTH = 600
+LINE_LENGTH = 240  # characters of a source line
+MAX_PRECEDENTS = 4
+
+
+def render_markdown(report: AuditReport) -> str:
+    """The report as GitHub-flavoured Markdown, ending with a newline."""
+    return "\n\n".join(block for block in _MarkdownReport(report).blocks() if block) + "\n"
+
+
+class _MarkdownReport:
+    def __init__(self, report: AuditReport) -> None:
+        self.report = report
+        self.excerpts = Excerpts(report.submission)
+
+    def blocks(self) -> list[str]:
+        """Paragraphs, lists and tables, in order."""
+        report = self.report
+        blocks = [
+            f"## pgolf-audit: {STATUS_WORDS[report.verdict.status]}",
+            _text(headline(report)[:1].upper() + headline(report)[1:]) + ".",
+            f"{markdown_code(report.submission.folder or report.submission.origin)}: {_text(subject(report))}.",
+        ]
+        for section in sections(report, Status.FAIL):
+            blocks += self._accusation(section)
+        reviews = sections(report, Status.REVIEW)
+        if reviews:
+            blocks.append("### For a person to decide")
+            blocks += [self._question(section) for section in reviews]
+        blocks += self._tables()
+        blocks.append(self._details())
+        blocks.append(self._footer())
+        return blocks
+
+    def _accusation(self, section: Section) -> list[str]:
+        code = section.codes[0]
+        title = (
+            f"{', '.join(section.codes)}: {rule_titles()[code]}"
+            if len(section.codes) == 1
+            else ", ".join(section.codes)
+        )
+        blocks = [f"### {title}"]
+        for finding in section.findings:
+            blocks += self._finding(finding)
+        blocks += _left_out(section)
+        lesser = lesser_findings(self.report, section.codes, Status.FAIL)
+        blocks += [f"Also to review ({finding.witness.value}): {_text(finding.message)}" for finding in lesser]
+        blocks.append(_precedents(code))
+        return blocks
+
+    def _finding(self, finding: Finding) -> list[str]:
+        blocks = [f"{self._where(finding)}{_sentence(finding.message)}"]
+        passages = self.excerpts.passages(finding)
+        told = [passage for passage in passages if passage.step.message]
+        if told:
+            blocks.append("\n".join(f"{item.number}. {self._told(item)}" for item in told))
+        return [*blocks, self._code(passages)]
+
+    def _told(self, passage: Passage) -> str:
+        return (
+            f"{markdown_code(place(self.report, passage.step.path, passage.step.line))} {_text(passage.step.message)}"
+        )
+
+    def _code(self, passages: list[Passage]) -> str:
+        """All passages in one block: file, line numbers, and the number of the step at its line."""
+        rows: list[str] = []
+        path = ""
+        for passage in passages:
+            if passage.lines and passage.step.path != path:
+                path = passage.step.path
+                rows.append(f"# {self.report.submission.relative(path)}")
+            for line in passage.lines:
+                mark = f"[{line.step}]" if line.step and len(passages) > 1 else ""
+                rows.append(f"{mark:>4} {line.number:>5}  {line.text[:LINE_LENGTH]}")
+        return markdown_block(rows, "python" if path.endswith((".py", "!unpacked")) else "text") if rows else ""
+
+    def _question(self, section: Section) -> str:
+        lines = []
+        for finding in section.findings:
+            where = self._where(finding) or self._steps_where(finding)
+            lines.append(
+                f"- **{', '.join(section.codes)}** ({finding.witness.value}): {where}{_sentence(finding.message)}"
+            )
+        lines += [f"- {line}" for line in _left_out(section)]
+        return "\n".join(lines)
+
+    def _where(self, finding: Finding) -> str:
+        if not finding.path or finding.steps:
+            return ""
+        return f"{markdown_code(place(self.report, finding.path, finding.line))}: "
+
+    def _steps_where(self, finding: Finding) -> str:
+        places = dict.fromkeys(place(self.report, step.path, step.line) for step in finding.steps)
+        return f"{', '.join(markdown_code(item) for item in list(places)[:4])}: " if places else ""
+
+    def _tables(self) -> list[str]:
+        """Budget sheet and size accounts, where there is something to see."""
+        return []
+
+    def _details(self) -> str:
+        rows = ["| rule | status | reason |", "|---|---|---|"]
+        for rule in self.report.verdict.rules:
+            rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {_text(rule.reason)} |")
+        remarks = [f"- {code}: {_text(finding.message)}" for code, finding in notes(self.report)]
+        remarks += [f"- Not heard: {_text(why)}" for why in unheard(self.report)]
+        remarks += [
+            f"- Internal error while {_text(item.during)}: {_text(item.error)}" for item in self.report.incidents
+        ]
+        remarks += [f"- {_text(f'{item.path}: {item.message}')}" for item in self.report.submission.problems]
+        remarks += [f"- {_text(message)}" for message in self.report.record.problems]
+        body = "\n".join(rows) + ("\n\n" + "\n".join(remarks) if remarks else "")
+        return f"<details><summary>All rules and notes</summary>\n\n{body}\n\n</details>"
+
+    def _footer(self) -> str:
+        script = self.report.submission.script
+        lines = "Line numbers of a packed script refer to its unpacked text. " if script and script.packed else ""
+        return (
+            f"<sub>{lines}Made by pgolf-audit {__version__} from the submission's files; nothing was executed. "
+            "A fail states its proof; everything else is for a person to decide.</sub>"
+        )
+
+
+def _left_out(section: Section) -> list[str]:
+    return [f"And {section.left_out} more like these."] if section.left_out else []
+
+
+def _precedents(code: str) -> str:
+    """The rule's rulings, linked; this text is the rulebook's own."""
+    from rules import RULES
+
+    rule = RULES[code]
+    rulings = [item for item in rule.precedents if item.reference.startswith("#")][:MAX_PRECEDENTS]
+    if not rulings:
+        return f"Rule: {rule.sources[0]}."
+    cited = "; ".join(f"{REPOSITORY}{item.reference} ({item.day.isoformat()}, {item.ruled_by})" for item in rulings)
+    return f"Rule: {rule.sources[0]}. Rulings: {cited}."
+
+
+def _text(text: str) -> str:
+    return markdown(text, limit=MESSAGE_LENGTH)
+
+
+def _sentence(message: str) -> str:
+    shown = _text(message)
+    return shown if shown.endswith((".", "!", "?")) else shown + "."

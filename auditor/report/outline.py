@@ -1,0 +1,123 @@
+"""What every report says, before it is dressed for a medium: the headline, the findings in order, the rows of rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.audit import AuditReport
+from auditor.findings import Finding, Status, Witness
+
+MAX_FINDINGS = 6  # findings shown for one rule and status; the JSON report holds all
+MAX_LESSER = 3
+
+STATUS_WORDS = {
+    Status.FAIL: "FAIL",
+    Status.REVIEW: "REVIEW",
+    Status.PASS: "PASS",
+    Status.NOT_CHECKED: "not checked",
+    Status.NOT_APPLICABLE: "not applicable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Findings of one status for one rule, or for several rules that share them all, and how many are left out."""
+
+    codes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    left_out: int
+
+
+def headline(report: AuditReport) -> str:
+    """The verdict in one sentence, without the word that states it."""
+    titles = rule_titles()
+    codes = {status: [rule.rule for rule in report.verdict.rules if rule.status is status] for status in Status}
+    failed, review, passed = codes[Status.FAIL], codes[Status.REVIEW], codes[Status.PASS]
+    parts = []
+    if failed:
+        named = ", ".join(f"{code} ({titles.get(code, code)})" for code in failed)
+        parts.append(f"{_counted(len(failed), 'rule is', 'rules are')} broken: {named}")
+    if review:
+        start = "" if failed else "no rule is shown to be broken; "
+        parts.append(f"{start}{_counted(len(review), 'rule needs', 'rules need')} a person: {', '.join(review)}")
+    if not failed and not review:
+        parts.append(f"all {len(passed)} checked rules pass" if passed else "no rule could be checked")
+    if report.incidents:
+        parts.append("part of the audit failed, see below")
+    return "; ".join(parts)
+
+
+def subject(report: AuditReport) -> str:
+    """What was audited, in one line: origin, track, script and claim."""
+    submission, claim = report.submission, report.verdict.claim
+    parts = [f"{submission.track.value.replace('_', '-')} track"]
+    if submission.script is None:
+        parts.append("no script")
+    else:
+        layers = f" (packed: {', '.join(submission.script.layers)})" if submission.script.packed else ""
+        parts.append(f"{submission.relative(submission.script.path.split('!')[0])}{layers}")
+    if claim.val_bpb is not None:
+        parts.append(f"claims {claim.val_bpb:.5f} bpb")
+    return ", ".join(parts)
+
+
+def sections(report: AuditReport, status: Status) -> list[Section]:
+    """The findings that make rules `status` (fail or review), in the rulebook's order.
+
+    A finding made for several rules appears once, under all their codes. A rule without a finding of that status is
+    represented by its reason.
+    """
+    merged: dict[Finding, list[str]] = {}
+    for rule in report.verdict.rules:
+        if rule.status is not status:
+            continue
+        own = [finding for finding in rule.findings if finding.status is status]
+        for finding in own or [Finding(status, Witness.RECORD, rule.reason)]:
+            merged.setdefault(finding, []).append(rule.rule)
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding, codes in merged.items():
+        groups.setdefault(tuple(codes), []).append(finding)
+    return [
+        Section(codes, tuple(group[:MAX_FINDINGS]), max(len(group) - MAX_FINDINGS, 0))
+        for codes, group in groups.items()
+    ]
+
+
+def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status) -> list[Finding]:
+    """Open questions about a rule that fails already: worth a line each, no more."""
+    if status is not Status.FAIL or len(codes) != 1:
+        return []
+    rule = next(rule for rule in report.verdict.rules if rule.rule == codes[0])
+    return [finding for finding in rule.findings if finding.status is Status.REVIEW][:MAX_LESSER]
+
+
+def notes(report: AuditReport) -> list[tuple[str, Finding]]:
+    """What was looked at and found in order or worth knowing, with the rule's code."""
+    return [
+        (rule.rule, finding)
+        for rule in report.verdict.rules
+        for finding in rule.findings
+        if finding.status is Status.PASS
+    ]
+
+
+def unheard(report: AuditReport) -> list[str]:
+    """Witnesses that were asked, or should have testified, and did not, each with the reason."""
+    return [f"{witness.value}: {why}" for witness, why in report.heard.items() if why and why != "not asked"]
+
+
+def rule_titles() -> dict[str, str]:
+    """Code -> title of every rule."""
+    from rules import RULES
+
+    return {code: rule.title for code, rule in RULES.items()}
+
+
+def place(report: AuditReport, path: str, line: int) -> str:
+    """ "train_gpt.py:1417", relative to the record folder."""
+    shown = report.submission.relative(path)
+    return f"{shown}:{line}" if line else shown
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

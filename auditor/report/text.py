@@ -1,0 +1,160 @@
+"""The text report: the verdict first and last, between them one line a finding with the lines that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+
+from rich.cells import chop_cells
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from auditor.audit import AuditReport
+from auditor.findings import Finding, Status
+from auditor.report.escape import terminal, visible
+from auditor.report.excerpt import Excerpts, Passage
+from auditor.report.outline import (
+    STATUS_WORDS,
+    Section,
+    headline,
+    lesser_findings,
+    notes,
+    place,
+    rule_titles,
+    sections,
+    subject,
+    unheard,
+)
+
+MAX_FOLDS = 3  # terminal lines that one long source line may take
+MESSAGE_LENGTH = 600  # characters of a finding's message
+MIN_WIDTH = 60
+
+_STYLES = {
+    Status.FAIL: "bold red",
+    Status.REVIEW: "bold yellow",
+    Status.PASS: "green",
+    Status.NOT_CHECKED: "dim",
+    Status.NOT_APPLICABLE: "dim",
+}
+
+
+def render_text(report: AuditReport, *, width: int = 100, color: bool = False, unicode: bool = True) -> str:
+    """The report for a terminal `width` cells wide; plain ASCII ornaments unless `unicode`."""
+    sheet = StringIO()
+    console = Console(
+        file=sheet,
+        width=max(width, MIN_WIDTH),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+        _environ={},
+    )
+    _TextReport(report, console, "│" if unicode else "|").write()
+    return "\n".join(line.rstrip() for line in sheet.getvalue().split("\n"))
+
+
+class _TextReport:
+    def __init__(self, report: AuditReport, console: Console, bar: str) -> None:
+        self.report = report
+        self.console = console
+        self.bar = bar
+        self.excerpts = Excerpts(report.submission)
+
+    def write(self) -> None:
+        self._verdict()
+        self._line(self.report.submission.origin, style="bold")
+        self._line(subject(self.report))
+        for status in (Status.FAIL, Status.REVIEW):
+            for section in sections(self.report, status):
+                self._section(section, status)
+        self._tables()
+        self._remarks()
+        self._rules()
+        self.console.print()
+        self._verdict()
+
+    def _verdict(self) -> None:
+        status = self.report.verdict.status
+        text = Text(f"{STATUS_WORDS[status]}  ", style=_STYLES[status])
+        text.append(terminal(headline(self.report)), style="bold")
+        self.console.print(text)
+
+    def _section(self, section: Section, status: Status) -> None:
+        self.console.print()
+        codes = section.codes
+        title = f": {rule_titles().get(codes[0], '')}" if len(codes) == 1 else ""
+        heading = Text(f"{STATUS_WORDS[status]} ", style=_STYLES[status])
+        heading.append(f"{', '.join(codes)}{title}", style="bold")
+        self.console.print(heading)
+        for finding in section.findings:
+            self._finding(finding)
+        if section.left_out:
+            self._line(f"and {section.left_out} more like these (all of them: --format json)", indent=2)
+        for finding in lesser_findings(self.report, codes, status):
+            self._line(f"also to review ({finding.witness.value}): {finding.message}", indent=2)
+
+    def _finding(self, finding: Finding) -> None:
+        where = f"{place(self.report, finding.path, finding.line)}: " if finding.path and not finding.steps else ""
+        self._line(f"{where}{finding.message} [{finding.witness.value}]", indent=2)
+        for passage in self.excerpts.passages(finding):
+            self._passage(passage)
+
+    def _passage(self, passage: Passage) -> None:
+        step = passage.step
+        if step.message:
+            text = Text(f"{passage.number}. ", style="bold")
+            text.append(terminal(f"{place(self.report, step.path, step.line)}  {step.message}", limit=MESSAGE_LENGTH))
+            self.console.print(Padding(text, (0, 0, 0, 4)))
+        for line in passage.lines:
+            for row in self._source_rows(line.number, line.text):
+                self.console.print(Text(row, style="" if line.step else "dim", no_wrap=True, overflow="crop"))
+
+    def _source_rows(self, number: int, text: str) -> Iterator[str]:
+        """A source line as rows behind a gutter, so that nothing of it stands at the beginning of a terminal line."""
+        room = self.console.width - 15
+        rows = chop_cells(visible(text[: room * (MAX_FOLDS + 1)]), room) or [""]
+        for index, row in enumerate(rows[:MAX_FOLDS]):
+            cut = "…" if self.bar == "│" else "..."
+            end = cut if index == MAX_FOLDS - 1 and len(rows) > MAX_FOLDS else ""
+            yield f"{number if index == 0 else '':>10} {self.bar} {row}{end}"
+
+    def _tables(self) -> None:
+        """Budget sheet and size accounts, where there is something to see."""
+
+    def _remarks(self) -> None:
+        lines = [f"{code}: {self._noted(finding)}" for code, finding in notes(self.report)]
+        lines += [f"not heard: {why}" for why in unheard(self.report)]
+        lines += [f"internal error while {item.during}: {item.error}" for item in self.report.incidents]
+        lines += [f"{problem.path}: {problem.message}" for problem in self.report.submission.problems]
+        lines += list(self.report.record.problems)
+        if lines:
+            self.console.print()
+            self.console.print(Text("Notes", style="bold"))
+        for line in lines:
+            self._line(line, indent=2)
+
+    def _noted(self, finding: Finding) -> str:
+        where = f" ({place(self.report, finding.path, finding.line)})" if finding.path else ""
+        return f"{finding.message}{where}"
+
+    def _rules(self) -> None:
+        self.console.print()
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        for rule in self.report.verdict.rules:
+            word = Text(STATUS_WORDS[rule.status], style=_STYLES[rule.status])
+            table.add_row(Text(rule.rule, style="bold"), word, Text(terminal(rule.reason, limit=MESSAGE_LENGTH)))
+        self.console.print(table)
+
+    def _line(self, text: str, *, indent: int = 0, style: str = "") -> None:
+        shown = Text(terminal(text, limit=MESSAGE_LENGTH), style=style)
+        self.console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
