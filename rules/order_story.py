@@ -163,7 +163,7 @@ def _call_steps(calls: Sequence[Site], target: Site) -> list[Step]:
     callees = [*(call.function for call in calls[1:]), target.function]
     return [
         Step(call.path, call.line, f"{call.function or 'the script'} calls {callee or 'it'}")
-        for call, callee in zip(calls, callees, strict=True)
+        for call, callee in zip(calls, callees, strict=False)
     ]
 
 
