@@ -1,0 +1,77 @@
+"""The source witness: what the script would do to validation tokens, in which order, under the reported configuration."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from auditor.configuration import RunConfiguration
+from auditor.ledger import Blind, Ledger, Site
+from auditor.record.model import Record
+from auditor.source.interpreter import Interpreter
+from auditor.source.testimony import testify
+from auditor.submission.model import SourceText, Submission
+
+_RECURSION = 12_000
+_DISTRIBUTED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}  # torchrun, 8 GPUs
+_RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
+
+
+def witness(submission: Submission, configuration: RunConfiguration, record: Record) -> Ledger | None:
+    """What the submission's script does; None when there is no script, or none that parses."""
+    if submission.script is None:
+        return None
+    tree = _parse(submission.script.text)
+    if tree is None:
+        return None
+    run = interpret(submission.script, submission.helpers, configuration)
+    from auditor.record.claimed_line import claimed_lines
+
+    logged = [line for log in record.logs for line in log.final_metrics]
+    return testify(run, claimed_lines(record), logged)
+
+
+def interpret(script: SourceText, helpers: tuple[SourceText, ...], configuration: RunConfiguration) -> Interpreter:
+    """Run the abstract interpreter over a script that parses."""
+    tree = _parse(script.text)
+    if tree is None:
+        raise SyntaxError(script.path)
+    modules: dict[str, tuple[str, ast.Module]] = {}
+    for helper in helpers:
+        parsed = _parse(helper.text)
+        if parsed is not None:
+            modules.setdefault(PurePosixPath(helper.path.split("!")[0]).stem, (helper.path, parsed))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        run = Interpreter(script.path, tree, environment_of(script, configuration), modules)
+        run.run()
+    finally:
+        sys.setrecursionlimit(limit)
+    opaque = getattr(script, "opaque", "")
+    if opaque:
+        run.blind.append(Blind(str(opaque), Site(script.path, 0), _RULES_OF_ORDER))
+    return run
+
+
+def environment_of(script: SourceText, configuration: RunConfiguration) -> Callable[[str], str | None]:
+    """What ``os.environ.get(name)`` returned in the reported run; None where it was not set."""
+
+    def lookup(name: str) -> str | None:
+        if name in script.environment:
+            return script.environment[name]
+        setting = configuration.lookup(name)
+        if setting is not None:
+            return setting.value
+        return _DISTRIBUTED.get(name, script.environment_defaults.get(name))
+
+    return lookup
+
+
+def _parse(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None

@@ -1,0 +1,1335 @@
+"""Models of the language's built-ins and of the libraries that training scripts use.
+
+Each model says what a call's result is made of and which storage it changes. A call without a model returns a value
+made of all its arguments, applies predictors among them to tokens among them, and runs functions handed to it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from auditor.ledger import Manner
+from auditor.source.values import (
+    CHOICE,
+    CLASS,
+    CONST,
+    DATA,
+    EXTERNAL,
+    FORMAT,
+    FUNCTION,
+    METHOD,
+    NONE,
+    NOTHING,
+    OBJECT,
+    PARTIAL,
+    RANGE,
+    TUPLE,
+    UNKNOWN,
+    Atoms,
+    Class,
+    Frame,
+    Obj,
+    Value,
+    choices,
+    const,
+    data,
+    external,
+    join,
+    union,
+    with_atoms,
+)
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+Args = list[Value]
+Kwargs = dict[str, Value]
+
+VAL_FILES, TRAIN_FILES = "fineweb_val", "fineweb_train"  # the shard names of the challenge's data
+_VAL_PATH, _TRAIN_PATH = ("path", "val"), ("path", "train")
+
+
+# ---- constants and text ------------------------------------------------------------------------------------------
+
+
+def constant(value: Any) -> Value:
+    """A literal; text that names shard files is a path to them."""
+    return Value(CONST, value, _path_atoms(value)) if isinstance(value, str) else Value(CONST, value)
+
+
+def _path_atoms(text: str) -> Atoms:
+    if VAL_FILES in text:
+        return frozenset((_VAL_PATH,))
+    return frozenset((_TRAIN_PATH,)) if TRAIN_FILES in text else NOTHING
+
+
+def text(parts: list[str | Value], atoms: Atoms) -> Value:
+    """An f-string: constant when it has no holes. Adjacent pieces of text are joined."""
+    merged: list[str | Value] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    for part in merged:
+        if isinstance(part, str):
+            atoms = atoms | _path_atoms(part)
+    if all(isinstance(part, str) for part in merged):
+        return Value(CONST, "".join(map(str, merged)), atoms)
+    return Value(FORMAT, tuple(merged), atoms)
+
+
+def formatted(value: Value, spec: ast.expr | None) -> str | None:
+    """The text of a known value in an f-string; None where it is not known."""
+    if value.kind != CONST or isinstance(value.payload, bytes | slice):
+        return None
+    layout = ""
+    if isinstance(spec, ast.JoinedStr):
+        if not all(isinstance(part, ast.Constant) for part in spec.values):
+            return None
+        layout = "".join(str(part.value) for part in spec.values if isinstance(part, ast.Constant))
+    if len(layout) > 8 or any(value.atoms):
+        return None if any(atom[0] in ("loop", "val") for atom in value.atoms) else str(value.payload)
+    try:
+        return format(value.payload, layout)
+    except (TypeError, ValueError):
+        return None
+
+
+def concatenate(run: Interpreter, left: Value, right: Value) -> Value | None:
+    """``left + right`` for text, tuples and lists; None where neither is one."""
+    if left.kind == FORMAT or right.kind == FORMAT:
+        parts: list[str | Value] = []
+        for side in (left, right):
+            if side.kind == FORMAT:
+                parts.extend(side.payload)
+            elif side.kind == CONST and isinstance(side.payload, str):
+                parts.append(side.payload)
+            else:
+                parts.append(side)
+        return text(parts, left.atoms | right.atoms)
+    if left.kind == TUPLE and right.kind == TUPLE:
+        return Value(TUPLE, left.payload + right.payload, left.atoms | right.atoms)
+    if left.kind == OBJECT and left.payload.kind == "list":
+        result = new_list(run, list(known_elements(run, left.payload, 256) or []), run.line)
+        if known_elements(run, left.payload, 256) is None:
+            loosen(run, result.payload)
+            _add_rest(run, result.payload, any_element(run, left))
+        extend(run, result.payload, right)
+        return result
+    return None
+
+
+def positions(atoms: Atoms) -> Atoms:
+    """What a comparison of tokens leaves: where something is, not which tokens."""
+    if not any(atom[0] == "val" for atom in atoms):
+        return atoms
+    return frozenset(atom for atom in atoms if atom[0] != "val") | {("pos",)}
+
+
+# ---- lists and dicts ---------------------------------------------------------------------------------------------
+
+
+def new_list(run: Interpreter, items: list[Value], line: int) -> Value:
+    obj = Obj("list", line, "list")
+    obj.cells["items"] = tuple(items)
+    obj.cells["depth"] = run.abstract_depth
+    if items:
+        rest = items[0]
+        for item in items[1:]:
+            rest = join(rest, item)
+        obj.cells["rest"] = rest
+    return Value(OBJECT, obj)
+
+
+def new_dict(run: Interpreter, line: int) -> Value:
+    obj = Obj("dict", line, "dict")
+    obj.cells["depth"] = run.abstract_depth
+    return Value(OBJECT, obj)
+
+
+def loosen(run: Interpreter, obj: Obj) -> None:
+    """From here on the collection's length and members are not known one by one."""
+    if not obj.cells.get("loose"):
+        run.state.write(obj.cells, "loose", True)
+
+
+def _is_loose(run: Interpreter, obj: Obj) -> bool:
+    return bool(obj.cells.get("loose"))
+
+
+def _add_rest(run: Interpreter, obj: Obj, value: Value) -> None:
+    old = obj.cells.get("rest")
+    run.state.write(obj.cells, "rest", run.settle(value if old is None else join(old, value)))
+
+
+def append(run: Interpreter, obj: Obj, value: Value) -> None:
+    if run.abstract_depth > obj.cells.get("depth", 0):
+        loosen(run, obj)
+    if not obj.cells.get("loose"):
+        items = obj.cells.get("items", ())
+        if len(items) < 256:
+            run.state.write(obj.cells, "items", (*items, value))
+        else:
+            loosen(run, obj)
+    _add_rest(run, obj, value)
+
+
+def extend(run: Interpreter, obj: Obj, value: Value) -> None:
+    parts = run.elements(value, limit=256)
+    if parts is None:
+        loosen(run, obj)
+        _add_rest(run, obj, run.element(value))
+        return
+    for part in parts:
+        append(run, obj, part)
+
+
+def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
+    """Members of the collection may now also be made of `atoms`."""
+    old = obj.cells.get("rest", UNKNOWN)
+    loosen(run, obj)
+    run.state.write(obj.cells, "rest", run.settle(with_atoms(old, atoms)))
+
+
+def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
+    """``obj[index] = value``. A key made of validation tokens makes the collection a count of them."""
+    tokens = [atom for atom in run.atoms_of(index) if atom[0] == "val"]
+    if tokens:
+        kept = frozenset(atom for atom in value.atoms if atom[0] != "val")
+        events = {("state", run.predictors.event(obj, "*", atom[1], Manner.CACHE)) for atom in tokens}
+        value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
+    if obj.kind == "dict" and index.kind == CONST and _hashable(index.payload):
+        run.state.write(obj.cells, ("k", index.payload), value)
+        old = obj.cells.get("rest")
+        run.state.write(obj.cells, "rest", value if old is None else run.settle(join(old, value)))
+        return
+    if obj.kind == "list" and index.kind == CONST and isinstance(index.payload, int) and not obj.cells.get("loose"):
+        items = obj.cells.get("items", ())
+        if -len(items) <= index.payload < len(items):
+            changed = list(items)
+            changed[index.payload] = value
+            run.state.write(obj.cells, "items", tuple(changed))
+            _add_rest(run, obj, value)
+            return
+    loosen(run, obj)
+    _add_rest(run, obj, value)
+
+
+def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:
+    if value.kind == OBJECT and value.payload.kind == "dict":
+        for key, cell in list(value.payload.cells.items()):
+            if isinstance(key, tuple) and key[0] == "k":
+                store_item(run, obj, const(key[1]), cell)
+        if value.payload.cells.get("loose"):
+            loosen(run, obj)
+            _add_rest(run, obj, value.payload.cells.get("rest", UNKNOWN))
+        return
+    loosen(run, obj)
+    _add_rest(run, obj, data(run.atoms_of(value), value.base))
+
+
+def known_keywords(value: Value) -> Kwargs:
+    """The keyword arguments that ``**value`` passes, as far as they are known."""
+    if value.kind != OBJECT or value.payload.kind != "dict":
+        return {}
+    return {
+        key[1]: cell
+        for key, cell in value.payload.cells.items()
+        if isinstance(key, tuple) and key[0] == "k" and isinstance(key[1], str)
+    }
+
+
+def _hashable(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | bytes | type(None))
+
+
+def known_elements(run: Interpreter, obj: Obj, limit: int) -> list[Value] | None:
+    if obj.kind == "list":
+        if obj.cells.get("loose"):
+            return None
+        items = obj.cells.get("items", ())
+        return list(items) if len(items) <= limit else None
+    if obj.kind == "dict" and not obj.cells.get("loose"):
+        keys = [key[1] for key in obj.cells if isinstance(key, tuple) and key[0] == "k"]
+        return [const(key) for key in keys] if len(keys) <= limit else None
+    return None
+
+
+def any_element(run: Interpreter, value: Value) -> Value:
+    """A value that stands for any element met when iterating over a heap object."""
+    obj: Obj = value.payload
+    if obj.kind == "range":
+        start, stop, _ = obj.cells["bounds"]
+        return data(start.atoms | stop.atoms)
+    if obj.kind in ("list", "enumerate"):
+        return obj.cells.get("rest", UNKNOWN)  # type: ignore[no-any-return]
+    if obj.kind == "dict":
+        return data(value.atoms)
+    if obj.kind == "generator":
+        return any_element(run, collected(run, obj))
+    if obj.kind == "module":
+        return data(NOTHING, obj)
+    if obj.class_ is not None and obj.class_.find("__iter__"):
+        produced = run.call_method(value, "__iter__", [], {}, ast.Pass())
+        return run.element(produced) if produced.kind != OBJECT or produced.payload is not obj else UNKNOWN
+    return data(run.atoms_of(value))
+
+
+def collected(run: Interpreter, generator: Obj) -> Value:
+    """The list of what a generator yields when it is run to its end."""
+    found: list[Value] = []
+    run.run_generator(generator, found.append)
+    result = new_list(run, found, run.line)
+    loosen(run, result.payload)
+    return result
+
+
+def object_truth(obj: Obj) -> bool | None:
+    if obj.kind == "list" and not obj.cells.get("loose"):
+        return bool(obj.cells.get("items"))
+    if obj.kind in ("instance", "module", "optimizer", "namespace", "file"):
+        return True
+    return None
+
+
+def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
+    """``item in container`` where both are known."""
+    if item.kind == CONST and isinstance(item.payload, str) and container.kind == EXTERNAL:
+        if container.payload == "os.environ":
+            return run.environment(item.payload) is not None or None
+        return None
+    if container.kind == CONST and item.kind == CONST:
+        try:
+            return bool(item.payload in container.payload)
+        except TypeError:
+            return None
+    parts = run.elements(container, limit=64)
+    if parts is None or item.kind != CONST:
+        return None
+    if any(part.kind == CONST and part.payload == item.payload for part in parts):
+        return True
+    return False if all(part.kind == CONST for part in parts) else None
+
+
+# ---- items and attributes ----------------------------------------------------------------------------------------
+
+
+def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
+    """``container[index]``."""
+    index_atoms = run.atoms_of(index)
+    if container.kind == EXTERNAL:
+        if container.payload == "os.environ" and index.kind == CONST:
+            return _environment(run, [index])
+        return external(container.payload)
+    if container.kind == TUPLE or (container.kind == OBJECT and container.payload.kind == "list"):
+        return _list_item(run, container, index, index_atoms)
+    if container.kind == CONST and index.kind == CONST:
+        try:
+            return const(container.payload[index.payload], container.atoms | index.atoms)
+        except Exception:
+            return data(container.atoms | index.atoms)
+    if container.kind == OBJECT:
+        return _object_item(run, container, index, index_atoms, node)
+    return _slice_data(run, container, index_atoms, index)
+
+
+def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value) -> Value:
+    """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
+    atoms = run.atoms_of(container)
+    if any(atom[0] == "val" for atom in atoms):
+        tags = run.index_tags(index_atoms)
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        return data(run.predictors.applied(run.refine(atoms, tags) | kept))
+    if container.base is not None:
+        partial = container.base.kind == "tensor" or index.kind == CONST
+        attr = "" if partial else container.attr
+        if any(atom[0] == "val" for atom in index_atoms) or any(atom[0] == "state" for atom in atoms):
+            return data(run.predictors.applied(atoms | index_atoms))
+        return data(container.atoms | index_atoms, container.base, attr)
+    return data(run.predictors.applied(atoms | index_atoms))
+
+
+def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms) -> Value:
+    parts = run.elements(container, limit=256)
+    if parts is not None and index.kind == CONST:
+        try:
+            found = parts[index.payload]
+        except (IndexError, TypeError):
+            return UNKNOWN
+        if isinstance(found, list):
+            return Value(TUPLE, tuple(found)) if container.kind == TUPLE else new_list(run, found, run.line)
+        return with_atoms(found, container.atoms)
+    any_one = run.element(container)
+    tags = run.index_tags(index_atoms)
+    marks = frozenset(atom for atom in index_atoms if atom[0] == "loop")
+    atoms = run.refine(any_one.atoms, tags) | marks
+    found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
+    if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
+        result = new_list(run, [found_one], run.line)
+        loosen(run, result.payload)
+        return result
+    return found_one
+
+
+def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms, node: ast.AST) -> Value:
+    obj: Obj = container.payload
+    if obj.kind == "dict":
+        if index.kind == CONST and _hashable(index.payload):
+            found = obj.cells.get(("k", index.payload))
+            if isinstance(found, Value):
+                return found
+        rest = obj.cells.get("rest", UNKNOWN)
+        if any(atom[0] in ("val", "loop") for atom in index_atoms):
+            tags = run.index_tags(index_atoms)
+            tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop"))
+            atoms = run.predictors.applied(run.refine(rest.atoms, tags) | tokens)
+            return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
+        return rest  # type: ignore[no-any-return]
+    if obj.class_ is not None and obj.class_.find("__getitem__"):
+        return run.call_method(container, "__getitem__", [index], {}, node)
+    if obj.kind == "module":
+        return data(NOTHING, obj)
+    return _slice_data(run, container, index_atoms, index)
+
+
+_METADATA = frozenset(
+    "shape size numel dtype device ndim dim nbytes element_size itemsize is_cuda requires_grad is_contiguous stride "
+    "is_floating_point __len__ st_size stat layout names".split()
+)
+_VIEWS = frozenset(
+    "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias grad_fn "
+    "parameters buffers named_parameters named_buffers modules named_modules children named_children state_dict items "
+    "values keys narrow chunk split unbind select view_as expand_as param_groups module _orig_mod".split()
+)
+_SELF = frozenset(
+    "eval train to cuda cpu half bfloat16 float double requires_grad_ zero_grad apply compile share_memory "
+    "to_empty type".split()
+)
+
+
+def data_attribute(run: Interpreter, owner: Value, name: str) -> Value:
+    """``owner.name`` for a value that is not a known object."""
+    if name in ("shape", "dtype", "device", "ndim", "nbytes", "itemsize", "is_cuda", "requires_grad", "st_size"):
+        return UNKNOWN
+    if name == "grad" and owner.base is not None:
+        return data(owner.base.cells.get("grad", NOTHING), owner.base, "grad")
+    if name in ("T", "mT", "data", "real", "imag", "flat"):
+        return owner if name != "data" else data(owner.atoms, owner.base, owner.attr)
+    return Value(METHOD, (owner, name), NOTHING, owner.base, owner.attr)
+
+
+def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
+    """``owner.name`` for a heap object whose class does not define it."""
+    obj: Obj = owner.payload
+    if obj.kind == "module":
+        if obj.class_ is not None and obj.class_.find("__getattr__") is None and name in obj.cells.get("attrs", ()):
+            return Value(METHOD, (data(NOTHING, obj, name), name), NOTHING, obj, name)
+        return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get("attrs", ()) else "*")
+    if obj.kind == "namespace":
+        return UNKNOWN
+    if name == "__class__" and obj.class_ is not None:
+        return Value(CLASS, obj.class_)
+    if name == "__dict__":
+        return owner
+    return Value(METHOD, (owner, name))
+
+
+# ---- construction ------------------------------------------------------------------------------------------------
+
+
+def construct(run: Interpreter, class_: Class, args: Args, kwargs: Kwargs, node: ast.AST) -> Value:
+    """Instantiate a class of the script."""
+    line = getattr(node, "lineno", run.line)
+    if class_.family == "module":
+        return run.predictors.module(class_.name, line, [*args, *kwargs.values()], class_)
+    if class_.family == "optimizer":
+        return _optimizer(run, class_.name, args, kwargs, line, class_)
+    obj = run.predictors.allocate("instance", line, class_.name, class_)
+    value = Value(OBJECT, obj)
+    init = class_.find("__init__")
+    if init is not None and init.kind == FUNCTION:
+        run.call(init, [value, *args], kwargs, node)
+        return value
+    fields = [
+        item.target.id
+        for item in class_.node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    for name, arg in (*zip(fields, args, strict=False), *kwargs.items()):
+        obj.cells[name] = arg
+    after = class_.find("__post_init__")
+    if after is not None and after.kind == FUNCTION:
+        run.call(after, [value], {}, node)
+    return value
+
+
+def _optimizer(
+    run: Interpreter, name: str, args: Args, kwargs: Kwargs, line: int, class_: Class | None = None
+) -> Value:
+    obj = run.predictors.allocate("optimizer", line, name, class_ if class_ and _has_own_step_side(class_) else None)
+    atoms = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+    obj.cells["params"] = frozenset(atom[1] for atom in atoms if atom[0] == "par")
+    obj.cells["param_groups"] = new_list(run, [data()], line)
+    loosen(run, obj.cells["param_groups"].payload)
+    return Value(OBJECT, obj)
+
+
+def _has_own_step_side(class_: Class) -> bool:
+    return False
+
+
+# ---- calls of external names -------------------------------------------------------------------------------------
+
+
+def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """Call the library function `name` (its dotted name as imported)."""
+    handler = _CALLS.get(name)
+    if handler is not None:
+        return handler(run, args, kwargs, node, frame)
+    short = name.rsplit(".", 1)[-1]
+    handler = _SHORT.get(short)
+    if handler is not None and "." in name:
+        return handler(run, args, kwargs, node, frame)
+    if name.startswith("torch.optim.") or short in ("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "AdamW8bit"):
+        if "lr_scheduler" not in name and short[:1].isupper():
+            return _optimizer(run, short, args, kwargs, run.line)
+    if name.startswith("torch.nn.") and short[:1].isupper() and short not in ("Parameter", "DataParallel"):
+        return run.predictors.module(short, run.line, [*args, *kwargs.values()])
+    if name.startswith("torch.nn.init."):
+        return _initialise(run, args, kwargs, node, frame)
+    return default(run, name, args, kwargs, node)
+
+
+def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST) -> Value:
+    """A call without a model."""
+    atoms = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+    if _VAL_PATH in atoms or _TRAIN_PATH in atoms:
+        atoms = _through_path(run, name, atoms)
+    run_callbacks(run, args, kwargs, node)
+    out = kwargs.get("out")
+    if out is not None and out.base is not None:
+        run.predictors.update(out, atoms, node)
+    return data(run.predictors.applied(atoms))
+
+
+_PATH_WORDS = frozenset(
+    "glob sorted Path str join list abspath basename dirname exists iglob realpath rglob resolve with_name isfile "
+    "fspath expanduser format strip replace listdir getsize stat parent name repr PurePath tuple print reversed set "
+    "iterdir split is_file as_posix with_suffix startswith endswith is_dir isdir joinpath normpath len natsorted "
+    "lower upper encode".split()
+)
+
+
+def _through_path(run: Interpreter, name: str, atoms: Atoms) -> Atoms:
+    """Reading the files at a path gives their tokens; handling the path gives a path."""
+    if name.rsplit(".", 1)[-1] in _PATH_WORDS:
+        return atoms
+    new = set(atoms)
+    if _VAL_PATH in atoms:
+        new.discard(_VAL_PATH)
+        new.add(("val", frozenset()))
+    if _TRAIN_PATH in atoms:
+        new.discard(_TRAIN_PATH)
+        new.add(("train",))
+    return frozenset(new)
+
+
+def run_callbacks(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST) -> None:
+    """Run functions of the script that were handed to code that is not seen, as it may call them."""
+    for value in (*args, *kwargs.values()):
+        for option in choices(value):
+            if option.kind == FUNCTION and not option.payload.is_generator and len(run.functions) < 24:
+                count = len(option.payload.node.args.args)
+                run.call(option, [UNKNOWN] * count, {}, node)
+            elif option.kind == PARTIAL and option.payload[0].kind == FUNCTION:
+                run.call(option, [], {}, node)
+
+
+def _environment(run: Interpreter, args: Args) -> Value:
+    name = args[0].payload if args and args[0].kind == CONST else None
+    if isinstance(name, str):
+        found = run.environment(name)
+        if found is not None:
+            return constant(found)
+    return args[1] if len(args) > 1 else NONE
+
+
+def _env_get(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return _environment(run, [*args, *([kwargs["default"]] if "default" in kwargs else [])])
+
+
+def _identity(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args:
+        return args[0]
+    return next(iter(kwargs.values())) if kwargs and "model" in kwargs else external("identity")
+
+
+def _range(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    obj = Obj("range", run.line, "range")
+    if len(args) == 1:
+        parts = (const(0), args[0], const(1))
+    else:
+        parts = (args[0], args[1], args[2] if len(args) > 2 else const(1)) if args else (UNKNOWN, UNKNOWN, const(1))
+    if all(part.kind == CONST and isinstance(part.payload, int) for part in parts):
+        numbers = range(*(part.payload for part in parts)) if parts[2].payload else range(0)
+        if len(numbers) <= 1:
+            return Value(TUPLE, tuple(const(number) for number in numbers))
+    obj.cells["bounds"] = parts
+    return Value(OBJECT, obj)
+
+
+def _len(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args:
+        parts = run.elements(args[0], limit=100_000)
+        if parts is not None:
+            return const(len(parts))
+    return Value(RANGE, (0, None))
+
+
+def _pure(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
+    def model(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+        if args and not kwargs and all(arg.kind == CONST for arg in args):
+            if not any(isinstance(arg.payload, str | bytes) and len(arg.payload) > 4096 for arg in args):
+                try:
+                    return const(function(*(arg.payload for arg in args)), union(arg.atoms for arg in args))
+                except Exception:
+                    return data(union(arg.atoms for arg in args))
+        if function in (int, abs) and len(args) == 1 and args[0].kind == RANGE:
+            return args[0]
+        return data(run.predictors.applied(union(map(run.atoms_of, args))))
+
+    return model
+
+
+def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
+    plain = _pure(function)
+
+    def model(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+        if function is max and len(args) == 2:
+            for one, two in (args, args[::-1]):
+                if one.kind == CONST and type(one.payload) is int and one.payload >= 0 and two.kind != CONST:
+                    return Value(RANGE, (one.payload, None), one.atoms | run.atoms_of(two))
+        return plain(run, args, kwargs, node, frame)
+
+    return model
+
+
+def _print(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    template: list[str | None] = []
+    atoms = NOTHING
+    for position, arg in enumerate(args):
+        if position:
+            template.append(" ")
+        atoms |= run.atoms_of(arg)
+        if arg.kind == CONST and isinstance(arg.payload, str):
+            template.append(arg.payload)
+        elif arg.kind == FORMAT:
+            template.extend(part if isinstance(part, str) else None for part in arg.payload)
+        else:
+            template.append(None)
+    run.predictors.print(tuple(template), atoms)
+    return NONE
+
+
+def _open(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    obj = Obj("file", run.line, "file")
+    obj.cells["path"] = args[0] if args else UNKNOWN
+    return Value(OBJECT, obj)
+
+
+def _file_key(path: Value) -> str:
+    if path.kind == CONST and isinstance(path.payload, str):
+        return path.payload
+    return "?"
+
+
+def write_file(run: Interpreter, path: Value, atoms: Atoms) -> None:
+    """A file now holds what `atoms` say; a file whose name is not known is one place for all of them."""
+    key = _file_key(path)
+    if path.kind == OBJECT and path.payload.kind == "buffer":
+        run.state.write(path.payload.cells, "atoms", atoms)
+        return
+    old = run.files.cells.get(key, NOTHING) if key == "?" else NOTHING
+    run.state.write(run.files.cells, key, old | atoms)
+
+
+def read_file(run: Interpreter, path: Value) -> Atoms:
+    if path.kind == OBJECT and path.payload.kind == "buffer":
+        return path.payload.cells.get("atoms", NOTHING)  # type: ignore[no-any-return]
+    path_atoms = run.atoms_of(path)
+    if _VAL_PATH in path_atoms or _TRAIN_PATH in path_atoms:
+        return _through_path(run, "read", path_atoms)
+    key = _file_key(path)
+    if key in run.files.cells:
+        return run.files.cells[key] | run.files.cells.get("?", NOTHING)  # type: ignore[no-any-return]
+    return union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
+
+
+def _save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) >= 2:
+        write_file(run, args[1], run.atoms_of(args[0]))
+    return NONE
+
+
+def _np_save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args:
+        write_file(run, args[0], union((*map(run.atoms_of, args[1:]), *map(run.atoms_of, kwargs.values()))))
+    return NONE
+
+
+def _load(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return data(read_file(run, args[0])) if args else UNKNOWN
+
+
+def _buffer(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    obj = Obj("buffer", run.line, "buffer")
+    obj.cells["atoms"] = union(map(run.atoms_of, args))
+    return Value(OBJECT, obj)
+
+
+def _allocate(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    grad = kwargs.get("requires_grad")
+    wants = grad is not None and run.truth(grad) is not False
+    atoms = union(frozenset(a for a in run.atoms_of(arg) if a[0] != "loop") for arg in args)
+    return run.predictors.tensor(atoms, run.line, differentiable=wants)
+
+
+def _like(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    grad = kwargs.get("requires_grad")
+    return run.predictors.tensor(NOTHING, run.line, differentiable=grad is not None and run.truth(grad) is not False)
+
+
+def _parameter(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return run.predictors.tensor(union(map(run.atoms_of, args[:1])), run.line, differentiable=True, name="parameter")
+
+
+def _autograd(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    loss = args[0] if args else kwargs.get("outputs", UNKNOWN)
+    return run.predictors.gradient(run.atoms_of(loss))
+
+
+def _backward_call(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    run.predictors.backward(union(map(run.atoms_of, args)))
+    return NONE
+
+
+def _deepcopy(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return _copied(run, args[0], {}) if args else UNKNOWN
+
+
+def _copied(run: Interpreter, value: Value, seen: dict[int, Obj]) -> Value:
+    if value.kind == OBJECT:
+        old: Obj = value.payload
+        if old.number in seen:
+            return Value(OBJECT, seen[old.number], value.atoms)
+        new = run.predictors.allocate(old.kind, run.line, old.name, old.class_)
+        seen[old.number] = new
+        for key, cell in old.cells.items():
+            new.cells[key] = _copied(run, cell, seen) if isinstance(cell, Value) else cell
+        return Value(OBJECT, new, value.atoms)
+    if value.kind == TUPLE:
+        return Value(TUPLE, tuple(_copied(run, part, seen) for part in value.payload), value.atoms)
+    return data(run.atoms_of(value)) if value.base is not None else value
+
+
+def _initialise(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args:
+        run.predictors.replace(args[0], "data", union(map(run.atoms_of, args[1:])), node)
+        return args[0]
+    return UNKNOWN
+
+
+def _partial(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return Value(PARTIAL, (args[0], tuple(args[1:]), kwargs)) if args else UNKNOWN
+
+
+def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) >= 2 and args[1].kind == CONST and isinstance(args[1].payload, str):
+        found = run.attribute(args[0], args[1].payload, node)
+        missing = args[0].kind == OBJECT and args[0].payload.kind == "instance" and found.kind == METHOD
+        return args[2] if missing and len(args) > 2 else found
+    return data(union(map(run.atoms_of, args)), args[0].base if args else None)
+
+
+def _setattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) == 3 and args[0].kind in (OBJECT, CLASS):
+        key = args[1].payload if args[1].kind == CONST else "?"
+        run.state.write(args[0].payload.cells, key, args[2])
+        if args[0].kind == OBJECT and args[0].payload.kind == "module":
+            run.predictors.attach(args[0].payload, str(key), args[2])
+    return NONE
+
+
+def _hasattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) == 2 and args[0].kind == OBJECT and args[1].kind == CONST:
+        obj = args[0].payload
+        if isinstance(obj.cells.get(args[1].payload), Value):
+            return const(True)
+        if obj.class_ is not None and obj.class_.find(str(args[1].payload)) is not None:
+            return const(True)
+    return UNKNOWN
+
+
+def _zip(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    columns = [run.elements(arg) for arg in args]
+    if columns and all(column is not None for column in columns):
+        rows = [Value(TUPLE, row) for row in zip(*(column or [] for column in columns), strict=False)]
+        return new_list(run, rows, run.line)
+    result = new_list(run, [Value(TUPLE, tuple(run.element(arg) for arg in args))], run.line)
+    loosen(run, result.payload)
+    return result
+
+
+def _enumerate(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    parts = run.elements(args[0]) if args else None
+    if parts is not None:
+        rows = [Value(TUPLE, (const(index), part)) for index, part in enumerate(parts)]
+        return new_list(run, rows, run.line)
+    obj = Obj("enumerate", run.line, "enumerate")
+    obj.cells["rest"] = Value(TUPLE, (UNKNOWN, run.element(args[0]) if args else UNKNOWN))
+    return Value(OBJECT, obj)
+
+
+def _as_list(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if not args:
+        return new_list(run, [], run.line)
+    source = args[0]
+    if source.kind == OBJECT and source.payload.kind == "generator":
+        return collected(run, source.payload)
+    parts = run.elements(source, limit=256)
+    if parts is not None:
+        return new_list(run, parts, run.line)
+    result = new_list(run, [run.element(source)], run.line)
+    loosen(run, result.payload)
+    return result
+
+
+def _as_tuple(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    parts = run.elements(args[0], limit=64) if args else []
+    return Value(TUPLE, tuple(parts)) if parts is not None else _as_list(run, args, kwargs, node, frame)
+
+
+def _as_dict(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    result = new_dict(run, run.line)
+    if args:
+        update_dict(run, result.payload, args[0])
+    for name, value in kwargs.items():
+        store_item(run, result.payload, const(name), value)
+    return result
+
+
+def _map(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) < 2:
+        return UNKNOWN
+    parts = run.elements(args[1])
+    if parts is not None and len(args) == 2:
+        return new_list(run, [run.call(args[0], [part], {}, node, frame) for part in parts], run.line)
+    result = new_list(run, [run.call(args[0], [run.element(arg) for arg in args[1:]], {}, node, frame)], run.line)
+    loosen(run, result.payload)
+    return result
+
+
+def _next(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if not args:
+        return UNKNOWN
+    found = run.element(args[0])
+    for act in run.live:
+        found = run.tagged(found, act, _current(run, act))
+    return found
+
+
+def _current(run: Interpreter, act: int) -> int:
+    return run.rounds.get(act, 0)
+
+
+def _thread(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    target = kwargs.get("target", NONE)
+    given = kwargs.get("args")
+    inner = run.elements(given, limit=64) if given is not None else []
+    return Value(PARTIAL, (target, tuple(inner or ()), known_keywords(kwargs["kwargs"]) if "kwargs" in kwargs else {}))
+
+
+def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    result = new_dict(run, run.line)
+    if args and args[0].kind in (OBJECT, CLASS):
+        for key, cell in list(args[0].payload.cells.items()):
+            if isinstance(key, str) and isinstance(cell, Value):
+                store_item(run, result.payload, const(key), cell)
+    loosen(run, result.payload)
+    return result
+
+
+def _hidden_code(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    run.cannot_see("code that is built or loaded while the script runs", ("C1", "C2", "C3", "C4"))
+    return data(union(map(run.atoms_of, args)))
+
+
+def _native(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    run.cannot_see("native code called through ctypes", ("C1", "C2", "C3", "C4"))
+    return UNKNOWN
+
+
+def _count_at(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) >= 2 and isinstance(node, ast.Call) and frame is not None:
+        run.predictors.count(args[0], args[1], args[2] if len(args) > 2 else UNKNOWN, node.args[0], frame)
+    return NONE
+
+
+def _statistic(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    atoms = union(map(run.atoms_of, args))
+    subject = run.predictors.allocate("tensor", run.line, "counts")
+    kept = frozenset(atom for atom in atoms if atom[0] != "val")
+    events = {
+        ("state", run.predictors.event(subject, "*", atom[1], Manner.STATISTICS)) for atom in atoms if atom[0] == "val"
+    }
+    return data(kept | events)
+
+
+def _nonzero(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    atoms = union(map(run.atoms_of, args))
+    return data(positions(atoms) if len(args) == 1 else run.predictors.applied(atoms))
+
+
+def _fresh(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return UNKNOWN
+
+
+def _import_module(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args and args[0].kind == CONST and isinstance(args[0].payload, str):
+        found = run.import_helper(args[0].payload)
+        return found if found is not None else external(args[0].payload)
+    return _hidden_code(run, args, kwargs, node, frame)
+
+
+def _dump(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return data(union(map(run.atoms_of, args)))
+
+
+def _clip_grad(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return UNKNOWN
+
+
+def _format_call(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if args:
+        known = formatted(args[0], None) if len(args) == 1 else None
+        return const(known, args[0].atoms) if known is not None else Value(FORMAT, (args[0],))
+    return const("")
+
+
+def _isinstance(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) == 2 and args[1].kind == EXTERNAL and args[1].payload in ("dict", "list", "tuple", "str", "int"):
+        value = args[0]
+        if value.kind == TUPLE:
+            return const(args[1].payload == "tuple")
+        if value.kind == OBJECT and value.payload.kind in ("list", "dict"):
+            return const(args[1].payload == value.payload.kind)
+        if value.kind == CONST:
+            return const(type(value.payload).__name__ == args[1].payload)
+    return UNKNOWN
+
+
+Model = Callable[["Interpreter", Args, Kwargs, ast.AST, "Frame | None"], Value]
+_CALLS: dict[str, Model] = {
+    "os.environ.get": _env_get,
+    "os.getenv": _env_get,
+    "environ.get": _env_get,
+    "os.environ.setdefault": _env_get,
+    "range": _range,
+    "len": _len,
+    "int": _pure(int),
+    "float": _pure(float),
+    "bool": _pure(bool),
+    "abs": _pure(abs),
+    "round": _pure(round),
+    "math.ceil": _pure(__import__("math").ceil),
+    "math.floor": _pure(__import__("math").floor),
+    "math.log": _pure(__import__("math").log),
+    "math.sqrt": _pure(__import__("math").sqrt),
+    "min": _extreme(min),
+    "max": _extreme(max),
+    "str": _format_call,
+    "isinstance": _isinstance,
+    "print": _print,
+    "open": _open,
+    "getattr": _getattr,
+    "setattr": _setattr,
+    "hasattr": _hasattr,
+    "zip": _zip,
+    "enumerate": _enumerate,
+    "list": _as_list,
+    "set": _as_list,
+    "sorted": _as_list,
+    "reversed": _as_list,
+    "iter": _identity,
+    "tuple": _as_tuple,
+    "dict": _as_dict,
+    "map": _map,
+    "next": _next,
+    "vars": _vars,
+    "globals": _fresh,
+    "super": _fresh,
+    "type": _fresh,
+    "id": _fresh,
+    "exec": _hidden_code,
+    "eval": _hidden_code,
+    "compile": _dump,
+    "__import__": _import_module,
+    "importlib.import_module": _import_module,
+    "runpy.run_path": _hidden_code,
+    "runpy.run_module": _hidden_code,
+    "ctypes.CDLL": _native,
+    "ctypes.cdll.LoadLibrary": _native,
+    "torch.compile": _identity,
+    "torch.jit.script": _identity,
+    "torch.save": _save,
+    "np.save": _np_save,
+    "numpy.save": _np_save,
+    "numpy.savez": _np_save,
+    "torch.load": _load,
+    "pickle.dump": _save,
+    "pickle.load": _load,
+    "io.BytesIO": _buffer,
+    "torch.autograd.grad": _autograd,
+    "torch.func.grad": _hidden_code,
+    "torch.autograd.backward": _backward_call,
+    "copy.deepcopy": _deepcopy,
+    "copy.copy": _deepcopy,
+    "functools.partial": _partial,
+    "threading.Thread": _thread,
+    "torch.nn.Parameter": _parameter,
+    "numpy.add.at": _count_at,
+    "numpy.bincount": _statistic,
+    "torch.bincount": _statistic,
+    "numpy.unique": _statistic,
+    "collections.Counter": _statistic,
+    "numpy.where": _nonzero,
+    "torch.where": _nonzero,
+    "numpy.flatnonzero": _nonzero,
+    "torch.nonzero": _nonzero,
+    "time.perf_counter": _fresh,
+    "time.time": _fresh,
+    "json.dumps": _dump,
+    "torch.nn.utils.clip_grad_norm_": _clip_grad,
+}
+_SHORT: dict[str, Model] = {
+    "DistributedDataParallel": _identity,
+    "DDP": _identity,
+    "DataParallel": _identity,
+    "deepcopy": _deepcopy,
+    "partial": _partial,
+    "Parameter": _parameter,
+    "clip_grad_norm_": _clip_grad,
+    **dict.fromkeys(("zeros", "empty", "ones", "full", "tensor", "as_tensor", "array", "rand", "randn"), _allocate),
+    **dict.fromkeys(("zeros_like", "empty_like", "ones_like", "full_like", "rand_like", "randn_like"), _like),
+}
+
+
+# ---- methods -----------------------------------------------------------------------------------------------------
+
+
+def call_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value:
+    """``owner.name(*args)`` where the script does not define the method."""
+    if owner.kind == CONST:
+        return _constant_method(run, owner, name, args)
+    if owner.kind == OBJECT:
+        handler = _OBJECT_METHODS.get(owner.payload.kind)
+        found = handler(run, owner, name, args, kwargs, node, frame) if handler else None
+        if found is not None:
+            return found
+    return _data_method(run, owner, name, args, kwargs, node, frame)
+
+
+def _constant_method(run: Interpreter, owner: Value, name: str, args: Args) -> Value:
+    atoms = union((owner.atoms, *map(run.atoms_of, args)))
+    if isinstance(owner.payload, str | bytes | int | float) and all(arg.kind == CONST for arg in args):
+        if name in _SAFE_METHODS and len(str(owner.payload)) <= 65536:
+            try:
+                result = getattr(owner.payload, name)(*(arg.payload for arg in args))
+            except Exception:
+                return data(atoms)
+            if isinstance(result, list):
+                return new_list(run, [const(item, owner.atoms) for item in result[:256]], run.line)
+            return Value(CONST, result, atoms | (_path_atoms(result) if isinstance(result, str) else NOTHING))
+    return data(atoms)
+
+
+_SAFE_METHODS = frozenset(
+    "split rsplit strip lstrip rstrip lower upper startswith endswith replace encode decode join isdigit splitlines "
+    "title capitalize removeprefix removesuffix find count zfill partition rpartition is_integer bit_length".split()
+)
+
+
+def _list_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    obj: Obj = owner.payload
+    if name in ("append", "add", "appendleft", "put", "put_nowait") and args:
+        append(run, obj, args[0])
+        return NONE
+    if name in ("extend", "update") and args:
+        extend(run, obj, args[0])
+        return NONE
+    if name == "insert" and len(args) == 2:
+        append(run, obj, args[1])
+        return NONE
+    if name == "clear":
+        run.state.write(obj.cells, "items", ())
+        run.state.write(obj.cells, "rest", UNKNOWN)
+        return NONE
+    if name in ("pop", "popleft", "get", "get_nowait"):
+        if run.live:
+            loosen(run, obj)
+        return _next(run, [owner], {}, node, frame)
+    if name in ("sort", "reverse"):
+        return NONE
+    if name == "copy":
+        return _deepcopy(run, [owner], {}, node, frame)
+    return None
+
+
+def _dict_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    obj: Obj = owner.payload
+    if name in ("get", "pop", "setdefault") and args:
+        if name == "setdefault" and len(args) > 1:
+            store_item(run, obj, args[0], args[1])
+        found = item(run, owner, args[0], node)
+        known = args[0].kind == CONST and ("k", args[0].payload) in obj.cells
+        if known or len(args) < 2:
+            return found
+        return args[1] if not obj.cells.get("loose") and args[0].kind == CONST else join(found, args[1])
+    if name in ("items", "values", "keys"):
+        return _dict_view(run, obj, name)
+    if name == "update":
+        for arg in args:
+            update_dict(run, obj, arg)
+        for key, value in kwargs.items():
+            store_item(run, obj, const(key), value)
+        return NONE
+    if name == "clear":
+        for key in [key for key in obj.cells if isinstance(key, tuple)]:
+            run.state.write(obj.cells, key, UNKNOWN)
+        run.state.write(obj.cells, "rest", UNKNOWN)
+        loosen(run, obj)
+        return NONE
+    if name == "copy":
+        return _deepcopy(run, [owner], {}, node, frame)
+    return None
+
+
+def _dict_view(run: Interpreter, obj: Obj, name: str) -> Value:
+    pairs = [(const(key[1]), cell) for key, cell in obj.cells.items() if isinstance(key, tuple) and key[0] == "k"]
+    exact = not obj.cells.get("loose") and len(pairs) <= 64
+    if not exact:
+        rest = obj.cells.get("rest", UNKNOWN)
+        pairs = [(data(), rest)]
+    rows = {
+        "items": [Value(TUPLE, pair) for pair in pairs],
+        "values": [pair[1] for pair in pairs],
+        "keys": [pair[0] for pair in pairs],
+    }[name]
+    result = new_list(run, rows, run.line)
+    if not exact:
+        loosen(run, result.payload)
+    return result
+
+
+def _module_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    obj: Obj = owner.payload
+    if name == "load_state_dict" and args:
+        run.predictors.load(obj, run.atoms_of(args[0]))
+        return UNKNOWN
+    if name == "zero_grad":
+        run.predictors.clear_gradient([obj, *obj.cells.get("children", ())])
+        return NONE
+    if name in _SELF:
+        return owner
+    if name in ("parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "modules", "named_modules",
+                "children", "named_children"):  # fmt: skip
+        return data(NOTHING, obj)
+    if name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
+        run_callbacks(run, args, kwargs, node)
+        return UNKNOWN
+    if name in ("register_buffer", "register_parameter", "add_module") and len(args) >= 2:
+        run.state.write(obj.cells, args[0].payload if args[0].kind == CONST else "?", args[1])
+        run.predictors.attach(obj, "*", args[1])
+        return NONE
+    if name in ("append", "extend", "insert"):
+        run.predictors.attach(obj, "*", args[-1] if args else UNKNOWN)
+        return NONE
+    return run.predictors.predict(owner, args, kwargs)
+
+
+def _optimizer_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    obj: Obj = owner.payload
+    if name == "step":
+        result = run.call(args[0], [], {}, node, frame) if args and args[0].kind in (FUNCTION, PARTIAL) else UNKNOWN
+        closure = kwargs.get("closure")
+        if closure is not None and closure.kind in (FUNCTION, PARTIAL):
+            result = run.call(closure, [], {}, node, frame)
+        run.line = getattr(node, "lineno", run.line)
+        run.predictors.step(obj)
+        return result
+    if name == "zero_grad":
+        run.predictors.clear_gradient([run.predictors.objects[number] for number in obj.cells.get("params", ())])
+        return NONE
+    if name == "add_param_group" and args:
+        new = frozenset(atom[1] for atom in run.atoms_of(args[0]) if atom[0] == "par")
+        run.state.write(obj.cells, "params", obj.cells.get("params", frozenset()) | new)
+        return NONE
+    return UNKNOWN
+
+
+def _file_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    path = owner.payload.cells["path"]
+    if name in ("write", "writelines") and args:
+        if args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):
+            _print(run, [args[0]], {}, node, frame)
+        else:
+            write_file(run, path, run.atoms_of(args[0]))
+        return UNKNOWN
+    if name in ("read", "readlines", "readline"):
+        atoms = read_file(run, path)
+        for act in run.live:  # a file read again in a later iteration (a shared counter) has moved on
+            atoms = atoms | {("loop", act, _current(run, act))}
+        return data(atoms)
+    return None
+
+
+def _buffer_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    cells = owner.payload.cells
+    if name == "write" and args:
+        run.state.write(cells, "atoms", cells.get("atoms", NOTHING) | run.atoms_of(args[0]))
+        return UNKNOWN
+    if name in ("getvalue", "read", "getbuffer"):
+        return data(cells.get("atoms", NOTHING))
+    return UNKNOWN
+
+
+_OBJECT_METHODS: dict[str, Any] = {
+    "list": _list_method,
+    "dict": _dict_method,
+    "module": _module_method,
+    "optimizer": _optimizer_method,
+    "file": _file_method,
+    "buffer": _buffer_method,
+}
+
+_OVERWRITES = frozenset(
+    "zero_ fill_ copy_ normal_ uniform_ trunc_normal_ constant_ set_ kaiming_uniform_ random_ orthogonal_".split()
+)
+_COUNTS = frozenset("scatter_add_ index_add_ index_put_ scatter_ put_ index_fill_ scatter_reduce_".split())
+_READS_PATH = frozenset(("read_bytes", "read_text", "open"))
+
+
+def _data_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value:
+    if name in _METADATA:
+        return UNKNOWN
+    own = run.atoms_of(owner)
+    rest = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+    if name == "backward":
+        run.predictors.backward(own)
+        return NONE
+    if name in ("start", "submit", "apply_async", "run") and owner.kind in (PARTIAL, FUNCTION):
+        run.call(owner, [], {}, node, frame)
+        return UNKNOWN
+    if name == "submit" and args:
+        return run.call(args[0], args[1:], kwargs, node, frame)
+    if name == "map" and len(args) >= 2 and args[0].kind in (FUNCTION, METHOD, PARTIAL):
+        return _map(run, args, kwargs, node, frame)
+    if name in ("result", "join") and not args:
+        return owner
+    if name == "requires_grad_":
+        return _require_gradient(run, owner)
+    if name in ("info", "warning", "debug", "log", "write") and owner.kind != OBJECT and _has_text(args):
+        return _print(run, args, kwargs, node, frame)
+    if name in _READS_PATH and (_VAL_PATH in own or _TRAIN_PATH in own):
+        return data(_through_path(run, name, own | rest))
+    if name in ("write_bytes", "write_text") and args:
+        write_file(run, owner, rest)
+        return UNKNOWN
+    if name in ("read_bytes", "read_text"):
+        return data(read_file(run, owner))
+    if name in ("format",) and owner.kind in (CONST, FORMAT):
+        return Value(FORMAT, (owner, *args), own | rest)
+    if name in ("nonzero", "argwhere"):
+        return data(positions(own))
+    if name in ("bincount", "unique", "histc"):
+        return _statistic(run, [data(own)], {}, node, frame)
+    if name in _COUNTS and frame is not None and isinstance(node, ast.Call) and len(args) >= 2:
+        run.predictors.count(owner, args[1], args[2] if len(args) > 2 else UNKNOWN, _receiver(node), frame)
+        return owner
+    if name in _OVERWRITES:
+        return _overwrite(run, owner, rest, node, frame)
+    if name.endswith("_") and not name.endswith("__"):
+        return _in_place(run, owner, rest, node, frame)
+    run_callbacks(run, args, kwargs, node)
+    defined = _script_method(run, owner, name)
+    if defined is not None:
+        return run.call(defined, [owner, *args], kwargs, node, frame)
+    if owner.base is not None and name in _VIEWS:
+        return data(owner.atoms | rest, owner.base, owner.attr)
+    if owner.base is not None and name in _SELF and owner.base.kind == "module":
+        return owner
+    return data(run.predictors.applied(own | rest))
+
+
+def _has_text(args: Args) -> bool:
+    return bool(args) and (args[0].kind == FORMAT or (args[0].kind == CONST and isinstance(args[0].payload, str)))
+
+
+def _receiver(node: ast.Call) -> ast.expr:
+    return node.func.value if isinstance(node.func, ast.Attribute) else node.func
+
+
+def _script_method(run: Interpreter, owner: Value, name: str) -> Value | None:
+    """The one state-changing method of this name among the script's modules, for parts of a model."""
+    if owner.base is None or owner.base.kind != "module":
+        return None
+    return run.module_method(name)
+
+
+def _require_gradient(run: Interpreter, owner: Value) -> Value:
+    if owner.base is not None and owner.base.kind == "tensor":
+        if not owner.base.cells.get("differentiable"):
+            run.state.write(owner.base.cells, "differentiable", True)
+        return owner
+    if owner.base is not None:
+        return owner
+    return run.predictors.tensor(run.atoms_of(owner), run.line, differentiable=True)
+
+
+def _overwrite(run: Interpreter, owner: Value, atoms: Atoms, node: ast.AST, frame: Frame | None) -> Value:
+    if owner.base is not None:
+        run.predictors.replace(owner, "data", atoms, node)
+    elif frame is not None and isinstance(node, ast.Call) and atoms:
+        run.mutate(_receiver(node), atoms, frame)
+    return owner
+
+
+def _in_place(run: Interpreter, owner: Value, atoms: Atoms, node: ast.AST, frame: Frame | None) -> Value:
+    if owner.base is not None:
+        run.predictors.update(owner, atoms, node)
+    elif frame is not None and isinstance(node, ast.Call) and atoms:
+        run.mutate(_receiver(node), atoms, frame)
+        return data(run.predictors.applied(run.atoms_of(owner) | atoms))
+    return owner
+
+
+_ = (CHOICE, DATA)

@@ -1,0 +1,383 @@
+"""What predictions depend on: models, adapters, biases, caches; what they learned from; where they are applied.
+
+Learning is recorded as an event when a gradient step, a direct update or a count makes a predictor depend on
+validation tokens. From then on whatever is read from the predictor carries the event. When such a value is applied to
+validation tokens that overlap those of the event, a prediction has been made for tokens the predictor had already
+seen: a clash. Printed values are collected with the clashes they contain.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditor.ledger import Manner, Site
+from auditor.source.values import (
+    CHOICE,
+    CLASS,
+    NOTHING,
+    OBJECT,
+    TUPLE,
+    Atom,
+    Atoms,
+    Class,
+    Frame,
+    Obj,
+    Value,
+    data,
+    union,
+)
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+Tags = frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """One way in which `subject` came to depend on validation tokens; `tags` name the part of the stream."""
+
+    subject: Obj
+    attr: str
+    tags: Tags
+    manner: Manner
+    site: Site
+    calls: tuple[Site, ...]
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A printed line: its template (None for a hole), what went into its holes, and where it was printed."""
+
+    template: tuple[str | None, ...]
+    atoms: Atoms
+    site: Site
+    calls: tuple[Site, ...]
+    order: int
+
+
+class Predictors:
+    """Storage that predictions depend on, and the events that changed it."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.run = interpreter
+        self.objects: dict[int, Obj] = {}
+        self.events: list[Learning] = []
+        self._event_numbers: dict[tuple[Any, ...], int] = {}
+        self.sites: list[tuple[Site, tuple[Site, ...]]] = []
+        self._site_numbers: dict[tuple[Site, tuple[Site, ...]], int] = {}
+        self.printed: list[Printed] = []
+        self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
+        self.order = 0
+        self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
+
+    # ---- allocation ----------------------------------------------------------------------------------------------
+
+    def allocate(self, kind: str, line: int, name: str, class_: Class | None = None) -> Obj:
+        obj = Obj(kind, line, name, class_)
+        self.objects[obj.number] = obj
+        return obj
+
+    def tensor(self, atoms: Atoms, line: int, *, differentiable: bool = False, name: str = "tensor") -> Value:
+        """A new tensor with storage of its own."""
+        obj = self.allocate("tensor", line, name)
+        obj.cells["atoms"] = atoms
+        if differentiable:
+            obj.cells["differentiable"] = True
+        return data(NOTHING, obj)
+
+    def module(self, name: str, line: int, parts: list[Value], class_: Class | None = None) -> Value:
+        """A new torch.nn.Module; modules and tensors among the constructor's arguments become parts of it."""
+        obj = self.allocate("module", line, name, class_)
+        obj.cells["children"] = ()
+        obj.cells["attrs"] = _parameter_attributes(class_) if class_ is not None else ()
+        value = Value(OBJECT, obj)
+        for part in parts:
+            self.attach(obj, "*", part)
+        return value
+
+    def attach(self, module: Obj, attr: str, value: Value) -> None:
+        """`value` became an attribute or a part of `module`."""
+        found: list[Obj] = []
+        _collect_storage(value, found, 3)
+        children = module.cells.get("children", ())
+        new = tuple(item for item in found if item is not module and item not in children)
+        if new:
+            self.run.state.write(module.cells, "children", children + new)
+        events = frozenset(atom[1] for atom in value.atoms if atom[0] in ("state", "under", "clash"))
+        if events:
+            self._add_events(module, attr, events)
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def content(self, obj: Obj, attr: str = "*", depth: int = 5) -> Atoms:
+        """What is made of when something is read from `obj` now."""
+        kind = obj.kind
+        cells = obj.cells
+        if kind == "tensor":
+            atoms: Atoms = cells.get("atoms", NOTHING)
+            events = cells.get(("learned", "*"))
+            if events:
+                atoms = atoms | {("state", event) for event in events}
+            return atoms | {("par", obj.number), ("model",)} if cells.get("differentiable") else atoms
+        if kind == "module":
+            atoms = frozenset(("state", event) for event in self._events(obj, attr)) | {("par", obj.number), ("model",)}
+            if depth > 0:
+                for child in cells.get("children", ()):
+                    atoms = atoms | self.content(child, "*", depth - 1)
+            return atoms
+        if kind in ("range", "generator", "optimizer", "namespace", "files"):
+            return NOTHING
+        values = [cell for cell in cells.values() if isinstance(cell, Value)]
+        return union((*(self.run.atoms_of(value, depth) for value in values), cells.get("atoms", NOTHING)))
+
+    def _events(self, obj: Obj, attr: str) -> frozenset[int]:
+        attrs = obj.cells.get("attrs", ())
+        shared: frozenset[int] = obj.cells.get(("learned", "*"), frozenset())
+        if attr in attrs:
+            return shared | obj.cells.get(("learned", attr), frozenset())
+        for name in attrs:
+            shared = shared | obj.cells.get(("learned", name), frozenset())
+        return shared
+
+    def applied(self, atoms: Atoms) -> Atoms:
+        """Atoms of a result in which predictors may have been applied to validation tokens."""
+        states = [atom for atom in atoms if atom[0] == "state"]
+        if not states:
+            return atoms
+        regions = [atom[1] for atom in atoms if atom[0] == "val"]
+        if not regions:
+            return atoms
+        site: int | None = None
+        new: list[Atom] = []
+        for _, number in states:
+            new.append(("under", number))
+            if any(self.overlaps(region, self.events[number].tags) for region in regions):
+                if site is None:
+                    site = self._site()
+                new.append(("clash", number, site))
+        return atoms.difference(states).union(new)
+
+    def overlaps(self, one: Tags, two: Tags) -> bool:
+        """False when a live loop gives the two regions to different iterations."""
+        live = self.run.live
+        first: dict[int, set[int]] = {}
+        second: dict[int, set[int]] = {}
+        for tags, found in ((one, first), (two, second)):
+            for act, k in tags:
+                if act in live:
+                    found.setdefault(act, set()).add(k)
+        for act, mine in first.items():
+            other = second.get(act)
+            if other is not None and len(mine) == 1 and len(other) == 1 and mine != other:
+                return False
+        return True
+
+    def predict(self, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
+        """Call a model whose forward pass only computes."""
+        run = self.run
+        atoms = union((self.content(owner.payload), *map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+        return data(self.applied(atoms))
+
+    # ---- learning ------------------------------------------------------------------------------------------------
+
+    def event(self, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
+        """The number of a learning event at the present place."""
+        kept = frozenset(tag for tag in tags if tag[0] in self.run.live)
+        site = self.run.site()
+        key = (subject.number, kept, site, manner, tuple(self.run.calls))
+        number = self._event_numbers.get(key)
+        if number is None:
+            number = len(self.events)
+            self._event_numbers[key] = number
+            self.order += 1
+            self.events.append(Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order))
+        return number
+
+    def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:
+        """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
+        numbers = {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash")}
+        for atom in atoms:
+            if atom[0] == "val":
+                numbers.add(self.event(subject, attr, atom[1], manner))
+        return frozenset(numbers)
+
+    def _add_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
+        attrs = obj.cells.get("attrs", ())
+        keys = [attr] if attr in attrs else (attrs or ["*"])
+        for name in keys:
+            key = ("learned", name)
+            old = obj.cells.get(key, frozenset())
+            if not events <= old:
+                self.run.state.write(obj.cells, key, old | events)
+
+    def _set_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
+        attrs = obj.cells.get("attrs", ())
+        if attr in attrs:
+            self.run.state.write(obj.cells, ("learned", attr), events)
+            return
+        for name in ("*", *attrs):
+            self.run.state.write(obj.cells, ("learned", name), events)
+
+    def is_predictor(self, obj: Obj) -> bool:
+        return obj.kind == "module" or bool(obj.cells.get("differentiable"))
+
+    def update(self, value: Value, atoms: Atoms, node: ast.AST, manner: Manner = Manner.ARITHMETIC) -> None:
+        """An in-place operation adds `atoms` to the storage behind `value`."""
+        obj = value.base if value.base is not None else value.payload
+        if not isinstance(obj, Obj):
+            return
+        if self.is_predictor(obj):
+            events = self.learned_atoms(obj, atoms, manner, value.attr)
+            if events:
+                self._add_events(obj, value.attr, events)
+            return
+        old = obj.cells.get("atoms", NOTHING)
+        settled = self.run.settle(Value("data", None, old | atoms)).atoms
+        self.run.state.write(obj.cells, "atoms", settled)
+
+    def replace(self, value: Value, name: str, atoms: Atoms, node: ast.AST) -> None:
+        """``value.data = ...`` or an in-place overwrite: what the storage held before is forgotten."""
+        obj = value.base if value.base is not None else value.payload
+        if not isinstance(obj, Obj):
+            return
+        if name == "grad":
+            self.run.state.write(obj.cells, "grad", atoms)
+            return
+        if value.attr == "":
+            self.update(value, atoms, node)
+            return
+        if self.is_predictor(obj):
+            self._set_events(obj, value.attr, self.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
+            return
+        self.run.state.write(obj.cells, "atoms", atoms)
+        self.run.state.write(obj.cells, ("learned", "*"), frozenset())
+
+    def load(self, module: Obj, atoms: Atoms) -> None:
+        """``load_state_dict``: the module now holds what the loaded state was made of."""
+        self._set_events(module, "*", self.learned_atoms(module, atoms, Manner.CALIBRATION))
+        for child in module.cells.get("children", ()):
+            if child.kind == "module":
+                self.load(child, atoms)
+
+    def count(self, owner: Value, index: Value, value: Value, node: ast.expr, frame: Frame) -> None:
+        """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
+        run = self.run
+        index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
+        tokens = [atom for atom in index_atoms if atom[0] == "val"]
+        storage = owner.base if owner.base is not None else owner.payload
+        if not isinstance(storage, Obj):
+            storage = None
+        atoms = value_atoms
+        if tokens:
+            subject = storage or self.allocate("tensor", run.line, ast.unparse(node)[:40])
+            atoms = frozenset(atom for atom in value_atoms if atom[0] != "val")
+            atoms |= {("state", self.event(subject, "*", atom[1], Manner.CACHE)) for atom in tokens}
+        if storage is None:
+            run.mutate(node.value if isinstance(node, ast.Subscript) else node, atoms, frame)
+        elif storage.kind in ("list", "dict"):
+            from auditor.source import library
+
+            library.store_item(run, storage, index, Value(value.kind, value.payload, atoms, value.base, value.attr))
+        else:
+            self.update(data(NOTHING, storage, owner.attr), atoms, node)
+
+    def backward(self, atoms: Atoms) -> None:
+        """``loss.backward()``: every parameter the loss is differentiable in gets the loss's atoms as gradient."""
+        gradient = frozenset(atom for atom in atoms if atom[0] != "par")
+        for atom in atoms:
+            if atom[0] == "par":
+                cells = self.objects[atom[1]].cells
+                self.run.state.write(cells, "grad", cells.get("grad", NOTHING) | gradient)
+        loose = self.loose_gradient
+        self.run.state.write(loose, "grad", self.run.settle(Value("data", None, loose["grad"] | gradient)).atoms)
+
+    def gradient(self, atoms: Atoms) -> Value:
+        """``torch.autograd.grad(loss, ...)``: the gradient itself has learned from the loss's tokens."""
+        subject = self.allocate("tensor", self.run.line, "gradient")
+        events = self.learned_atoms(subject, atoms, Manner.GRADIENT)
+        kept = frozenset(atom for atom in atoms if atom[0] in ("train", "loop"))
+        return data(kept | {("state", event) for event in events})
+
+    def step(self, optimizer: Obj) -> None:
+        """``optimizer.step()``: parameters take up the gradients that wait for them."""
+        params = [self.objects[number] for number in sorted(optimizer.cells.get("params", ()))]
+        waiting = [(obj, obj.cells["grad"]) for obj in params if obj.cells.get("grad")]
+        if not waiting:
+            loose = self.loose_gradient["grad"]
+            waiting = [(obj, loose) for obj in params] if loose else []
+        for obj, gradient in waiting:
+            events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
+            if events:
+                self._add_events(obj, "*", events)
+
+    def clear_gradient(self, objects: list[Obj]) -> None:
+        for obj in objects:
+            if obj.cells.get("grad"):
+                self.run.state.write(obj.cells, "grad", NOTHING)
+        self.run.state.write(self.loose_gradient, "grad", NOTHING)
+
+    # ---- printing ------------------------------------------------------------------------------------------------
+
+    def print(self, template: tuple[str | None, ...], atoms: Atoms) -> None:
+        if any(atom[0] == "val" for atom in atoms):
+            self.order += 1
+            run = self.run
+            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order))
+
+    def _site(self) -> int:
+        key = (self.run.site(), tuple(self.run.calls))
+        number = self._site_numbers.setdefault(key, len(self.sites))
+        if number == len(self.sites):
+            self.sites.append(key)
+        return number
+
+
+def _collect_storage(value: Value, found: list[Obj], depth: int) -> None:
+    if value.base is not None:
+        found.append(value.base)
+    if value.kind == OBJECT and value.payload.kind in ("module", "tensor"):
+        found.append(value.payload)
+    elif depth and value.kind == OBJECT and value.payload.kind in ("list", "dict"):
+        for cell in list(value.payload.cells.values()):
+            if isinstance(cell, Value):
+                _collect_storage(cell, found, depth - 1)
+    elif depth and value.kind in (TUPLE, CHOICE):
+        for part in value.payload:
+            _collect_storage(part, found, depth - 1)
+
+
+def _parameter_attributes(class_: Class) -> tuple[str, ...]:
+    """Names of attributes that a module's constructor fills with the result of a call: its parameters and parts."""
+    names: list[str] = []
+    for base in class_.bases:
+        if base.kind == CLASS:
+            names.extend(_parameter_attributes(base.payload))
+    for item in class_.node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__" and item.args.args:
+            self_name = item.args.args[0].arg
+            for node in ast.walk(item):
+                if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.IfExp)):
+                    continue
+                for target in node.targets:
+                    if (
+                        isinstance(target, ast.Attribute)
+                        and isinstance(target.value, ast.Name)
+                        and target.value.id == self_name
+                        and _makes_parameters(node.value)
+                    ):
+                        names.append(target.attr)
+    return tuple(dict.fromkeys(names))
+
+
+def _makes_parameters(call: ast.expr) -> bool:
+    for node in ast.walk(call):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name[:1].isupper():
+                return True
+    return False

@@ -1,0 +1,70 @@
+"""Cheap syntactic questions about a piece of code, answered once a node."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+
+_UPDATES = frozenset(("step", "backward", "copy_", "load_state_dict", "register_forward_hook", "write", "save"))
+_HARMLESS_IN_PLACE = frozenset(("requires_grad_", "masked_fill_", "clamp_", "to_", "mul_", "add_", "zero_grad"))
+
+
+@lru_cache(maxsize=65536)
+def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
+    """Names that an iteration of the loop computes from their own former value, e.g. ``position += stride``."""
+    names: set[str] = set()
+    for node in ast.walk(ast.Module(loop.body, [])):
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            target = node.targets[0].id
+            if any(isinstance(inner, ast.Name) and inner.id == target for inner in ast.walk(node.value)):
+                names.add(target)
+    if isinstance(loop, ast.While):
+        tested = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
+        for node in ast.walk(ast.Module(loop.body, [])):
+            if isinstance(node, ast.Assign):
+                names.update(
+                    target.id for target in node.targets if isinstance(target, ast.Name) and target.id in tested
+                )
+    return frozenset(names)
+
+
+@lru_cache(maxsize=65536)
+def has_yield(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """True for a generator function (yields of inner functions do not count)."""
+    pending: list[ast.AST] = list(function.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            pending.extend(ast.iter_child_nodes(node))
+    return False
+
+
+@lru_cache(maxsize=65536)
+def changes_state(function: ast.AST) -> bool:
+    """True when a method of a model may do more than compute: train, write parameters, save, or call back."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            if name in _UPDATES or (name.endswith("_") and not name.endswith("__") and name not in _HARMLESS_IN_PLACE):
+                return True
+            if name == "grad" and isinstance(node.func.value, ast.Attribute) and node.func.value.attr == "autograd":
+                return True
+            if name in ("zero_", "mul_", "add_") and _touches_self(node.func.value):
+                return True
+        elif isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Attribute) and target.attr in ("data", "grad") for target in targets):
+                return True
+        elif (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("open", "exec", "print")
+        ):
+            return True
+    return False
+
+
+def _touches_self(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Attribute) for inner in ast.walk(node))

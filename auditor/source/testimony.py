@@ -1,0 +1,186 @@
+"""From an abstract run to a ledger: which printed metric carries the claim, and what it had already learned.
+
+A clash (see `auditor.source.predictor`) that is part of the reported number becomes a `Scored` entry with the learning
+events before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from auditor.ledger import Blind, Learned, Ledger, Metric, Region, Scored, Site
+from auditor.record.model import MetricLine
+from auditor.source.interpreter import Interpreter
+from auditor.source.predictor import Learning, Printed, Tags
+from auditor.source.values import Atoms
+
+_RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
+
+
+@dataclass(slots=True)
+class _Pass:
+    """Everything printed under one template by one call: one metric."""
+
+    template: tuple[str | None, ...]
+    site: Site
+    calls: tuple[Site, ...]
+    order: int
+    atoms: set[tuple[object, ...]] = field(default_factory=set)
+
+    @property
+    def text(self) -> str:
+        return "".join("{}" if part is None else part for part in self.template)
+
+
+def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[MetricLine]) -> Ledger:
+    """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `logged` all metric lines."""
+    passes = _passes(run.predictors.printed, logged)
+    reported, why = _reported(passes, claimed)
+    metrics = tuple(
+        Metric(item.text.strip()[:120], item.site, item.calls, item in reported, why if item in reported else "")
+        for item in passes
+    )
+    scored = tuple(
+        entry
+        for item, metric in zip(passes, metrics, strict=True)
+        if metric.reported
+        for entry in _scored(run, item, metric)
+    )
+    blind = [*run.blind, *_unseen(run, passes, reported)]
+    return Ledger(
+        metrics=metrics,
+        scored=scored,
+        learned=tuple(dict.fromkeys(_learned(run, event) for event in run.predictors.events)),
+        blind=tuple(dict.fromkeys(blind)),
+        finished=run.finished,
+        why_unfinished=run.why_unfinished,
+    )
+
+
+def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_Pass]:
+    """Printed lines that are metrics, one entry for all printers (console, log file) that one call's line reaches."""
+    labels = [line.raw for line in logged[-400:]]
+    found: dict[tuple[object, ...], _Pass] = {}
+    for item in printed:
+        lowered = "".join(part or "" for part in item.template).lower()
+        if "bpb" not in lowered and not (
+            any(word in lowered for word in ("loss", "bits", "score"))
+            and any(matches(item.template, raw) for raw in labels)
+        ):
+            continue
+        where = item.calls[-1] if item.calls else item.site
+        key = (item.template, item.calls[:-1], where)
+        entry = found.get(key)
+        if entry is None:
+            entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order)
+        entry.order = max(entry.order, item.order)
+        entry.atoms.update(item.atoms)
+    return sorted(found.values(), key=lambda entry: entry.order)
+
+
+def matches(template: Sequence[str | None], line: str) -> bool:
+    """True when the template's constant pieces occur in `line` in their order (linear in the line's length)."""
+    position = 0
+    seen = 0
+    for part in template:
+        if part is None:
+            continue
+        piece = part.strip()
+        if not piece:
+            continue
+        found = line.find(piece, position)
+        if found < 0:
+            return False
+        position = found + len(piece)
+        seen += len(piece)
+    return seen >= 4
+
+
+def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[_Pass], str]:
+    """The passes that print the claimed line; failing that, the last metric the script prints."""
+    best: list[_Pass] = []
+    strength = 0
+    for item in passes:
+        if not any(matches(item.template, line.raw) for line in claimed):
+            continue
+        weight = sum(len(part) for part in item.template if part is not None)
+        if weight > strength:
+            best, strength = [item], weight
+        elif weight == strength:
+            best.append(item)
+    if best:
+        line = next(line for line in claimed if matches(best[0].template, line.raw))
+        return best, f"its line is the one with the claimed score ({line.place.path}, line {line.place.line})"
+    if not passes:
+        return [], ""
+    last = passes[-1]
+    return [
+        last
+    ], "no logged line with the claimed score matches a line the script prints; this is the last one it prints"
+
+
+def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
+    """One entry for each place where the metric's predictions were made, with what had been learned before."""
+    by_site: dict[int, set[int]] = {}
+    for atom in item.atoms:
+        if atom[0] == "clash":
+            by_site.setdefault(int(str(atom[2])), set()).add(int(str(atom[1])))
+    entries = []
+    for number, events in sorted(by_site.items()):
+        site, calls = run.predictors.sites[number]
+        learnings = [run.predictors.events[event] for event in sorted(events)]
+        doubt = _doubt(run, learnings)
+        entries.append(
+            Scored(
+                Region("validation tokens"),
+                metric,
+                site,
+                calls,
+                tuple(dict.fromkeys(_learned(run, event) for event in learnings)),
+                not doubt,
+                doubt,
+            )
+        )
+    if not entries:
+        entries.append(Scored(Region("validation tokens"), metric, metric.site, metric.calls))
+    return entries
+
+
+def _doubt(run: Interpreter, learnings: list[Learning]) -> str:
+    """Why the overlap is only possible; empty when one of the events is certain."""
+    if any(event.tags for event in learnings):
+        return ""
+    return "which part of the validation tokens it learns from could not be told"
+
+
+def _learned(run: Interpreter, event: Learning) -> Learned:
+    name = event.subject.name
+    return Learned(Region(region_text(run, event.tags)), name, event.manner, event.site, event.calls)
+
+
+def region_text(run: Interpreter, tags: Tags) -> str:
+    """A region for a reader."""
+    loops = sorted({run.loops[act] for act, _ in tags}, key=lambda loop: loop[1])
+    if not loops:
+        return "validation tokens"
+    named = ", ".join(f"{name or 'the while loop'} (line {line})" for name, line in loops[:3])
+    return f"the validation tokens that the loop over {named} walks through"
+
+
+def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass]) -> list[Blind]:
+    """What keeps this ledger from acquitting the script."""
+    place = Site(run.path, 0)
+    if not passes:
+        return [
+            Blind(
+                "no printed validation score was found that is computed from validation tokens", place, _RULES_OF_ORDER
+            )
+        ]
+    if reported and not any(_predicted(item.atoms) for item in reported):
+        return [Blind("how the reported score is computed from a model could not be followed", place, _RULES_OF_ORDER)]
+    return []
+
+
+def _predicted(atoms: set[tuple[object, ...]] | Atoms) -> bool:
+    return any(atom[0] in ("model", "under", "clash", "state") for atom in atoms)
