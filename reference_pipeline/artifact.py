@@ -1,0 +1,155 @@
+"""The artifact: tensors in a pickle-free container, compressed, and counted with the code to the byte.
+
+Container: magic "PGOLF1", one byte for the compressor, uint32 CRC of what follows, then the compressed payload.
+Payload: uint32 length of a JSON list of [name, type, shape], the list, and the tensors' bytes in that order, with the
+bytes of float16 values separated (all low bytes, then all high bytes), which compresses better.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import lzma
+import struct
+import zlib
+from pathlib import Path
+
+import brotli
+import numpy as np
+import torch
+import zstandard
+from torch import Tensor
+
+from reference_pipeline.distributed import rank_and_world
+from reference_pipeline.errors import PipelineError
+from reference_pipeline.logs import log
+from reference_pipeline.model import GPT
+from reference_pipeline.quantization import QuantizedMatrix
+from reference_pipeline.shards import write_atomically
+
+ARTIFACT_MAGIC = b"PGOLF1"
+MAX_SUBMISSION_BYTES = 16_000_000
+COMPRESSORS = ("brotli", "lzma", "zstd")
+TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
+
+
+def compress(data: bytes, compressor: str) -> bytes:
+    """brotli 11, lzma 9 extreme or zstd 22."""
+    if compressor == "brotli":
+        return brotli.compress(data, quality=11, lgwin=24)
+    if compressor == "lzma":
+        return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    if compressor == "zstd":
+        return zstandard.ZstdCompressor(level=22).compress(data)
+    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSORS)}")
+
+
+def decompress(data: bytes, compressor: str) -> bytes:
+    """Inverse of `compress`."""
+    if compressor == "brotli":
+        return brotli.decompress(data)
+    if compressor == "lzma":
+        return lzma.decompress(data)
+    return zstandard.ZstdDecompressor().decompress(data)
+
+
+def byte_shuffle(data: bytes, stride: int) -> bytes:
+    """First bytes of all `stride`-byte values, then second bytes, and so on."""
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, stride).T.tobytes()
+
+
+def byte_unshuffle(data: bytes, stride: int) -> bytes:
+    """Inverse of `byte_shuffle`."""
+    return np.frombuffer(data, dtype=np.uint8).reshape(stride, -1).T.tobytes()
+
+
+def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
+    """The whole artifact as bytes. Tensors are int8 or float16."""
+    entries, chunks = [], []
+    for name, tensor in tensors.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        array = tensor.contiguous().numpy().astype(TENSOR_TYPES[kind])
+        entries.append([name, kind, list(tensor.shape)])
+        chunks.append(byte_shuffle(array.tobytes(), array.itemsize))
+    index = json.dumps(entries, separators=(",", ":")).encode()
+    payload = compress(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
+    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(compressor)]) + struct.pack("<I", zlib.crc32(payload)) + payload
+
+
+def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
+    """Inverse of `pack_tensors`; `name` is the file named in errors."""
+    start = len(ARTIFACT_MAGIC) + 5
+    if len(blob) < start or not blob.startswith(ARTIFACT_MAGIC) or blob[len(ARTIFACT_MAGIC)] >= len(COMPRESSORS):
+        raise PipelineError(f"{name}: not an artifact of this pipeline; train again or set ARTIFACT_PATH")
+    if struct.unpack("<I", blob[start - 4 : start])[0] != zlib.crc32(blob[start:]):
+        raise PipelineError(f"{name}: checksum differs, the artifact is truncated or damaged; copy it again")
+    data = decompress(blob[start:], COMPRESSORS[blob[len(ARTIFACT_MAGIC)]])
+    index_bytes = struct.unpack("<I", data[:4])[0]
+    position = 4 + index_bytes
+    tensors = {}
+    for entry, kind, shape in json.loads(data[4:position]):
+        dtype = np.dtype(TENSOR_TYPES[kind])
+        size = int(np.prod(shape)) * dtype.itemsize
+        array = np.frombuffer(byte_unshuffle(data[position : position + size], dtype.itemsize), dtype=dtype)
+        tensors[entry] = torch.from_numpy(array.reshape(shape).copy())
+        position += size
+    return tensors
+
+
+def serialize(h, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path) -> int:
+    """Write the artifact and log its size with the code's; refuse more than 16,000,000 bytes together. Returns the total."""
+    tensors = dict(kept)
+    for name, matrix in quantized.items():
+        parts = {"integers": matrix.integers, "scale": matrix.scale, "left": matrix.left, "right": matrix.right}
+        tensors |= {f"{name}:{part}": tensor for part, tensor in parts.items() if tensor is not None}
+    code_bytes = code_path.stat().st_size
+    blob = pack_tensors(tensors, h.compressor)
+    total = len(blob) + code_bytes
+    log(f"Serialized model quantized+{h.compressor}: {len(blob)} bytes")
+    log(f"Code size: {code_bytes} bytes")
+    log(f"Total submission size quantized+{h.compressor}: {total} bytes")
+    if total > MAX_SUBMISSION_BYTES:
+        raise PipelineError(
+            f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "
+            "lower MODEL_DIM, NUM_LAYERS or MATRIX_BITS"
+        )
+    if rank_and_world()[0] == 0:
+        write_atomically(Path(h.artifact_path), blob)
+    return total
+
+
+def deserialize(h, device: torch.device) -> GPT:
+    """The model that evaluation uses, read back from the artifact alone."""
+    path = Path(h.artifact_path)
+    if not path.is_file():
+        raise PipelineError(f"{path}: no artifact; train first or set ARTIFACT_PATH")
+    tensors = unpack_tensors(path.read_bytes(), str(path))
+    state = {name: tensor.float() for name, tensor in tensors.items() if ":" not in name}
+    for name in {name.split(":")[0] for name in tensors if ":" in name}:
+        matrix = QuantizedMatrix(
+            tensors[f"{name}:integers"],
+            tensors[f"{name}:scale"],
+            8,
+            tensors.get(f"{name}:left"),
+            tensors.get(f"{name}:right"),
+        )
+        state[name] = matrix.dequantize()
+    model = GPT(h)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise PipelineError(
+            f"{path}: made with other settings ({str(error).splitlines()[-1].strip()}); use the environment it was trained with"
+        ) from error
+    model.looping = h.num_loops > 0
+    return model.to(device)
+
+
+def wrap_code(source: str) -> str:
+    """A script that runs `source` and is smaller: the text as lzma in base 85."""
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    packed = base64.b85encode(lzma.compress(source.encode(), format=lzma.FORMAT_RAW, filters=filters)).decode()
+    return (
+        "import lzma as L,base64 as B\n"
+        f'exec(L.decompress(B.b85decode("{packed}"),format=L.FORMAT_RAW,filters=[{{"id":L.FILTER_LZMA2}}]))\n'
+    )

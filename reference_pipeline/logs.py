@@ -1,0 +1,59 @@
+"""One log a run: a file for the submission, and the console."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+_log_state: dict[str, Path | None] = {"path": None}
+
+
+def open_log(path: Path | None) -> None:
+    """Send later lines to `path` too (None: console only, as on all ranks but the first)."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
+    _log_state["path"] = path
+
+
+def log(message: str, console: bool = True) -> None:
+    """Append one line to the log; ranks without a log file stay silent."""
+    path = _log_state["path"]
+    if path is None:
+        return
+    if console:
+        print(message, flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        print(message, file=file)
+
+
+def log_environment(h: object, source: str, world_size: int, device: torch.device) -> None:
+    """Source, interpreter, library versions, machine and every hyperparameter."""
+    if h.log_source:
+        log(source, console=False)
+    log("=" * 100, console=False)
+    log(
+        f"source_sha256: {hashlib.sha256(source.encode()).hexdigest()} source_bytes: {len(source.encode())}",
+        console=False,
+    )
+    log(f"Running Python {sys.version}", console=False)
+    log(f"Running PyTorch {torch.__version__}", console=False)
+    log(
+        f"platform: {platform.machine()} cpus:{os.cpu_count()} torch_threads:{torch.get_num_threads()} device:{device.type}",
+        console=False,
+    )
+    if device.type == "cuda":
+        log(subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=False).stdout, console=False)
+    log("=" * 100, console=False)
+    log("Hyperparameters:")
+    for name in sorted(dir(h)):
+        if not name.startswith("_"):
+            log(f"  {name}: {getattr(h, name)}")
+    log(f"world_size:{world_size}")
+    log(f"seed:{h.seed}")

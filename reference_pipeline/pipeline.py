@@ -1,0 +1,86 @@
+"""The whole run in order: train, average, quantize, write the artifact, read it back, score."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reference_pipeline.adaptation import eval_val_ttt
+from reference_pipeline.artifact import deserialize, serialize
+from reference_pipeline.distributed import start_distributed, stop_distributed
+from reference_pipeline.errors import PipelineError
+from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.logs import log, log_environment, open_log
+from reference_pipeline.quantization import gptq_phase
+from reference_pipeline.scoring import ValidationData, eval_val, eval_val_documents, eval_val_sliding, timed_eval
+from reference_pipeline.training import train_model
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def log_data(h: Hyperparameters, val_data: ValidationData) -> None:
+    """How much data there is."""
+    log(f"train_shards: {len(list(Path(h.data_path).glob('fineweb_train_*.bin')))}")
+    log(f"val_tokens: {val_data.targets}")
+
+
+def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
+    """Every phase of a legal run; EVAL_ONLY=1 scores the artifact that is there."""
+    seed_everything(h.seed)
+    val_data = ValidationData(h, device)
+    log_data(h, val_data)
+    if not h.eval_only:
+        base_model = train_model(h, device, val_data)
+        timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
+        quantized, kept = gptq_phase(h, device, base_model)
+        serialize(h, quantized, kept, code_path)
+    evaluate_artifact(h, device, val_data)
+
+
+def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: ValidationData) -> None:
+    """Score the artifact in every way that is switched on."""
+    eval_model = deserialize(h, device)
+    timed_eval("quantized", eval_val, h, device, val_data, eval_model)
+    if h.sliding_window_enabled:
+        timed_eval("quantized_sliding_window", eval_val_sliding, h, device, val_data, eval_model)
+    if h.document_eval_enabled:
+        timed_eval("quantized_documents", eval_val_documents, h, device, val_data, eval_model)
+    if h.ttt_enabled:
+        ttt_model = deserialize(h, device)
+        timed_eval("quantized_ttt", eval_val_ttt, h, device, val_data, ttt_model)
+
+
+def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
+    """Join the ranks, set the threads, open the log and write its head. Returns the device and the script's path."""
+    rank, world_size, device = start_distributed()
+    if h.torch_threads > 0:
+        torch.set_num_threads(h.torch_threads)
+    code_path = Path(sys.argv[0])
+    open_log(Path("logs") / f"{h.run_id}.txt" if rank == 0 else None)
+    log_environment(h, code_path.read_text(encoding="utf-8"), world_size, device)
+    return device, code_path
+
+
+def main() -> None:
+    """Entry point of the script."""
+    h = Hyperparameters()
+    device, code_path = start_run(h)
+    try:
+        train_and_eval(h, device, code_path)
+    except PipelineError as error:
+        log(f"error: {error}")
+        sys.exit(f"error: {error}")
+    stop_distributed()
+
+
+if __name__ == "__main__":
+    main()
