@@ -32,6 +32,8 @@ MAX_FOLDS = 3  # terminal lines that one long source line may take
 MESSAGE_LENGTH = 600  # characters of a finding's message
 MIN_WIDTH = 60
 
+_ASCII_ORNAMENTS = str.maketrans({"│": "|", "…": "~"})
+
 _STYLES = {
     Status.FAIL: "bold red",
     Status.REVIEW: "bold yellow",
@@ -56,15 +58,15 @@ def render_text(report: AuditReport, *, width: int = 100, color: bool = False, u
         soft_wrap=False,
         _environ={},
     )
-    _TextReport(report, console, "│" if unicode else "|").write()
-    return "\n".join(line.rstrip() for line in sheet.getvalue().split("\n"))
+    _TextReport(report, console).write()
+    shown = "\n".join(line.rstrip() for line in sheet.getvalue().split("\n"))
+    return shown if unicode else shown.translate(_ASCII_ORNAMENTS)
 
 
 class _TextReport:
-    def __init__(self, report: AuditReport, console: Console, bar: str) -> None:
+    def __init__(self, report: AuditReport, console: Console) -> None:
         self.report = report
         self.console = console
-        self.bar = bar
         self.excerpts = Excerpts(report.submission)
 
     def write(self) -> None:
@@ -121,9 +123,8 @@ class _TextReport:
         room = self.console.width - 15
         rows = chop_cells(visible(text[: room * (MAX_FOLDS + 1)]), room) or [""]
         for index, row in enumerate(rows[:MAX_FOLDS]):
-            cut = "…" if self.bar == "│" else "..."
-            end = cut if index == MAX_FOLDS - 1 and len(rows) > MAX_FOLDS else ""
-            yield f"{number if index == 0 else '':>10} {self.bar} {row}{end}"
+            end = "…" if index == MAX_FOLDS - 1 and len(rows) > MAX_FOLDS else ""
+            yield f"{number if index == 0 else '':>10} │ {row}{end}"
 
     def _tables(self) -> None:
         """Budget sheet and size accounts, where there is something to see."""
