@@ -23,6 +23,8 @@ NOT_AVAILABLE = {
     Witness.RUN: "the run witness is not available yet",
     Witness.RESCORE: "the rescore witness is not available yet",
 }
+NOT_ASKED = "not asked"
+INTERNAL_ERROR = "internal error while"
 _MESSAGE_LENGTH = 200  # of an internal error's text, which may quote the submission
 
 
@@ -70,7 +72,7 @@ def audit(
     record, configuration = auditor.read_evidence()
     source = auditor.ask_source(configuration, record)
     for witness, asked in ((Witness.RUN, run), (Witness.RESCORE, rescore)):
-        auditor.heard[witness] = NOT_AVAILABLE[witness] if asked else "not asked"
+        auditor.heard[witness] = NOT_AVAILABLE[witness] if asked else NOT_ASKED
     claim = auditor.attempt("the summary of the claim", lambda: _claim(record), Claim())
     evidence = Evidence(
         submission=submission,
@@ -87,7 +89,7 @@ def audit(
         submission=submission,
         configuration=configuration,
         record=record,
-        verdict=Verdict(_status(results, auditor.incidents), results, claim),
+        verdict=Verdict(_status(results, lost=bool(auditor.incidents) or source is None), results, claim),
         source=source,
         text=text,
         as_of=as_of,
@@ -145,7 +147,8 @@ class _Auditor:
         ledger: Ledger | None = self.attempt(
             "following the script", lambda: witness(self.submission, configuration, record), None
         )
-        self.heard[Witness.SOURCE] = self._internal_error(before)
+        unread = "" if ledger else "the script does not parse as Python"
+        self.heard[Witness.SOURCE] = self._internal_error(before) or unread
         return ledger
 
     def judge(self, evidence: Evidence, *, asked: Mapping[Witness, bool]) -> tuple[RuleResult, ...]:
@@ -173,7 +176,7 @@ class _Auditor:
     def _internal_error(self, before: int) -> str:
         """The first incident since there were `before` of them, as a reason; "" if there is none."""
         new = self.incidents[before:]
-        return f"internal error while {new[0].during}: {new[0].error}" if new else ""
+        return f"{INTERNAL_ERROR} {new[0].during}: {new[0].error}" if new else ""
 
 
 _EMPTY = Record(statement=Statement(), logs=())
@@ -187,10 +190,10 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {message}' if message else ''}{place}"
 
 
-def _status(results: tuple[RuleResult, ...], incidents: list[Incident]) -> Status:
-    """The verdict: a pass needs at least one rule that passes and no part of the audit lost."""
+def _status(results: tuple[RuleResult, ...], *, lost: bool) -> Status:
+    """The verdict. A pass needs a rule that passes, and that nothing was `lost`: no internal error, the script read."""
     status = verdict_status(results)
-    if status is Status.PASS and (incidents or not any(result.status is Status.PASS for result in results)):
+    if status is Status.PASS and (lost or not any(result.status is Status.PASS for result in results)):
         return Status.REVIEW
     return status
 

@@ -39,7 +39,7 @@ def order_finding(
     if not scored.definite:
         message = f"Possibly {message} (not proved: {scored.doubt or 'the order or the overlap is not certain'})"
     steps = [
-        *_call_steps(first.calls, first.site),
+        *_call_steps(learn_calls, first.site),
         *(Step(item.site.path, item.site.line, _learn_step(item)) for item in learned),
         *_call_steps(score_calls, scored.site),
         Step(scored.site.path, scored.site.line, _score_step(scored, more_scored)),

@@ -16,12 +16,15 @@ from auditor.report.outline import (
     place,
     rule_titles,
     sections,
+    short,
     subject,
     unheard,
 )
 
 REPOSITORY = "openai/parameter-golf"
 MESSAGE_LENGTH = 600
+REASON_LENGTH = 200  # in the table of rules
+SIMILAR_LENGTH = 120  # of a finding that repeats another with other figures
 LINE_LENGTH = 240  # characters of a source line
 MAX_PRECEDENTS = 4
 
@@ -41,8 +44,8 @@ class _MarkdownReport:
         report = self.report
         blocks = [
             f"## pgolf-audit: {STATUS_WORDS[report.verdict.status]}",
-            _text(headline(report)[:1].upper() + headline(report)[1:]) + ".",
-            f"{markdown_code(report.submission.folder or report.submission.origin)}: {_text(subject(report))}.",
+            self._text(headline(report)[:1].upper() + headline(report)[1:]) + ".",
+            f"{markdown_code(report.submission.folder or report.submission.origin)}: {self._text(subject(report))}.",
         ]
         for section in sections(report, Status.FAIL):
             blocks += self._accusation(section)
@@ -65,14 +68,14 @@ class _MarkdownReport:
         blocks = [f"### {title}"]
         for finding in section.findings:
             blocks += self._finding(finding)
-        blocks += _left_out(section)
+        blocks.append("\n".join(self._similar(section)))
         lesser = lesser_findings(self.report, section.codes, Status.FAIL)
-        blocks += [f"Also to review ({finding.witness.value}): {_text(finding.message)}" for finding in lesser]
+        blocks += [f"Also to review ({finding.witness.value}): {self._text(finding.message)}" for finding in lesser]
         blocks.append(_precedents(code))
         return blocks
 
     def _finding(self, finding: Finding) -> list[str]:
-        blocks = [f"{self._where(finding)}{_sentence(finding.message)}"]
+        blocks = [f"{self._where(finding)}{self._sentence(finding.message)}"]
         passages = self.excerpts.passages(finding)
         told = [passage for passage in passages if passage.step.message]
         if told:
@@ -80,9 +83,8 @@ class _MarkdownReport:
         return [*blocks, self._code(passages)]
 
     def _told(self, passage: Passage) -> str:
-        return (
-            f"{markdown_code(place(self.report, passage.step.path, passage.step.line))} {_text(passage.step.message)}"
-        )
+        where = markdown_code(place(self.report, passage.step.path, passage.step.line))
+        return f"{where} {self._text(passage.step.message)}"
 
     def _code(self, passages: list[Passage]) -> str:
         """All passages in one block: file, line numbers, and the number of the step at its line."""
@@ -102,10 +104,19 @@ class _MarkdownReport:
         for finding in section.findings:
             where = self._where(finding) or self._steps_where(finding)
             lines.append(
-                f"- **{', '.join(section.codes)}** ({finding.witness.value}): {where}{_sentence(finding.message)}"
+                f"- **{', '.join(section.codes)}** ({finding.witness.value}): {where}{self._sentence(finding.message)}"
             )
-        lines += [f"- {line}" for line in _left_out(section)]
+        lines += self._similar(section)
         return "\n".join(lines)
+
+    def _similar(self, section: Section) -> list[str]:
+        lines = [
+            f"- the same with other figures: {self._text(finding.message, SIMILAR_LENGTH)}"
+            for finding in section.similar
+        ]
+        if section.left_out:
+            lines.append(f"- and {section.left_out} more like these")
+        return lines
 
     def _where(self, finding: Finding) -> str:
         if not finding.path or finding.steps:
@@ -123,16 +134,24 @@ class _MarkdownReport:
     def _details(self) -> str:
         rows = ["| rule | status | reason |", "|---|---|---|"]
         for rule in self.report.verdict.rules:
-            rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {_text(rule.reason)} |")
-        remarks = [f"- {code}: {_text(finding.message)}" for code, finding in notes(self.report)]
-        remarks += [f"- Not heard: {_text(why)}" for why in unheard(self.report)]
+            rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {self._text(rule.reason, REASON_LENGTH)} |")
+        remarks = [f"- {code}: {self._text(finding.message)}" for code, finding in notes(self.report)]
+        remarks += [f"- Not heard: {self._text(why)}" for why in unheard(self.report)]
         remarks += [
-            f"- Internal error while {_text(item.during)}: {_text(item.error)}" for item in self.report.incidents
+            f"- Internal error while {self._text(item.during)}: {self._text(item.error)}"
+            for item in self.report.incidents
         ]
-        remarks += [f"- {_text(f'{item.path}: {item.message}')}" for item in self.report.submission.problems]
-        remarks += [f"- {_text(message)}" for message in self.report.record.problems]
+        remarks += [f"- {self._text(f'{item.path}: {item.message}')}" for item in self.report.submission.problems]
+        remarks += [f"- {self._text(message)}" for message in self.report.record.problems]
         body = "\n".join(rows) + ("\n\n" + "\n".join(remarks) if remarks else "")
         return f"<details><summary>All rules and notes</summary>\n\n{body}\n\n</details>"
+
+    def _text(self, text: str, limit: int = MESSAGE_LENGTH) -> str:
+        return markdown(short(self.report, text), limit=limit)
+
+    def _sentence(self, message: str) -> str:
+        shown = self._text(message)
+        return shown if shown.endswith((".", "!", "?")) else shown + "."
 
     def _footer(self) -> str:
         script = self.report.submission.script
@@ -141,10 +160,6 @@ class _MarkdownReport:
             f"<sub>{lines}Made by pgolf-audit {__version__} from the submission's files; nothing was executed. "
             "A fail states its proof; everything else is for a person to decide.</sub>"
         )
-
-
-def _left_out(section: Section) -> list[str]:
-    return [f"And {section.left_out} more like these."] if section.left_out else []
 
 
 def _precedents(code: str) -> str:
@@ -157,12 +172,3 @@ def _precedents(code: str) -> str:
         return f"Rule: {rule.sources[0]}."
     cited = "; ".join(f"{REPOSITORY}{item.reference} ({item.day.isoformat()}, {item.ruled_by})" for item in rulings)
     return f"Rule: {rule.sources[0]}. Rulings: {cited}."
-
-
-def _text(text: str) -> str:
-    return markdown(text, limit=MESSAGE_LENGTH)
-
-
-def _sentence(message: str) -> str:
-    shown = _text(message)
-    return shown if shown.endswith((".", "!", "?")) else shown + "."

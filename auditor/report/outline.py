@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from auditor.audit import AuditReport
+from auditor.audit import INTERNAL_ERROR, NOT_ASKED, AuditReport
 from auditor.findings import Finding, Status, Witness
 
 MAX_FINDINGS = 6  # findings shown for one rule and status; the JSON report holds all
 MAX_LESSER = 3
+
+_FIGURES = re.compile(r"\d[\d,.]*")
 
 STATUS_WORDS = {
     Status.FAIL: "FAIL",
@@ -21,10 +24,15 @@ STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Findings of one status for one rule, or for several rules that share them all, and how many are left out."""
+    """Findings of one status for one rule, or for several rules that share them all.
+
+    `similar` differ from one of `findings` in figures only: the same for another seed or line. `left_out` are not
+    given at all.
+    """
 
     codes: tuple[str, ...]
     findings: tuple[Finding, ...]
+    similar: tuple[Finding, ...]
     left_out: int
 
 
@@ -44,6 +52,8 @@ def headline(report: AuditReport) -> str:
         parts.append(f"all {len(passed)} checked rules pass" if passed else "no rule could be checked")
     if report.incidents:
         parts.append("part of the audit failed, see below")
+    elif report.source is None:
+        parts.append(f"the script was not read ({report.heard.get(Witness.SOURCE) or 'no reason known'})")
     return "; ".join(parts)
 
 
@@ -77,10 +87,18 @@ def sections(report: AuditReport, status: Status) -> list[Section]:
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding, codes in merged.items():
         groups.setdefault(tuple(codes), []).append(finding)
-    return [
-        Section(codes, tuple(group[:MAX_FINDINGS]), max(len(group) - MAX_FINDINGS, 0))
-        for codes, group in groups.items()
-    ]
+    return [_section(codes, group) for codes, group in groups.items()]
+
+
+def _section(codes: tuple[str, ...], findings: list[Finding]) -> Section:
+    distinct: dict[str, Finding] = {}
+    similar = []
+    for finding in findings:
+        if distinct.setdefault(_FIGURES.sub("0", finding.message), finding) is not finding:
+            similar.append(finding)
+    shown = tuple(distinct.values())
+    left_out = max(len(shown) - MAX_FINDINGS, 0) + max(len(similar) - MAX_FINDINGS, 0)
+    return Section(codes, shown[:MAX_FINDINGS], tuple(similar[:MAX_FINDINGS]), left_out)
 
 
 def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status) -> list[Finding]:
@@ -102,8 +120,15 @@ def notes(report: AuditReport) -> list[tuple[str, Finding]]:
 
 
 def unheard(report: AuditReport) -> list[str]:
-    """Witnesses that were asked, or should have testified, and did not, each with the reason."""
-    return [f"{witness.value}: {why}" for witness, why in report.heard.items() if why and why != "not asked"]
+    """Witnesses that were asked, or should have testified, and did not, each with the reason.
+
+    Internal errors are left out: `AuditReport.incidents` has them.
+    """
+    return [
+        f"{witness.value}: {why}"
+        for witness, why in report.heard.items()
+        if why and why != NOT_ASKED and not why.startswith(INTERNAL_ERROR)
+    ]
 
 
 def rule_titles() -> dict[str, str]:
@@ -111,6 +136,12 @@ def rule_titles() -> dict[str, str]:
     from rules import RULES
 
     return {code: rule.title for code, rule in RULES.items()}
+
+
+def short(report: AuditReport, text: str) -> str:
+    """`text` with paths inside the record folder written relative to it."""
+    folder = report.submission.folder
+    return text.replace(f"{folder}/", "") if folder else text
 
 
 def place(report: AuditReport, path: str, line: int) -> str:

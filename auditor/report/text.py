@@ -24,6 +24,7 @@ from auditor.report.outline import (
     place,
     rule_titles,
     sections,
+    short,
     subject,
     unheard,
 )
@@ -97,8 +98,13 @@ class _TextReport:
         self.console.print(heading)
         for finding in section.findings:
             self._finding(finding)
+        if section.similar:
+            self._line("The same, with other figures:", indent=2)
+            for finding in section.similar:
+                where = f"{place(self.report, finding.path, finding.line)}: " if finding.path else ""
+                self._line(f"{where}{finding.message}", indent=4, limit=self.console.width - 4)
         if section.left_out:
-            self._line(f"and {section.left_out} more like these (all of them: --format json)", indent=2)
+            self._line(f"and {section.left_out} more (all of them: --format json)", indent=2)
         for finding in lesser_findings(self.report, codes, status):
             self._line(f"also to review ({finding.witness.value}): {finding.message}", indent=2)
 
@@ -111,9 +117,12 @@ class _TextReport:
     def _passage(self, passage: Passage) -> None:
         step = passage.step
         if step.message:
-            text = Text(f"{passage.number}. ", style="bold")
-            text.append(terminal(f"{place(self.report, step.path, step.line)}  {step.message}", limit=MESSAGE_LENGTH))
-            self.console.print(Padding(text, (0, 0, 0, 4)))
+            grid = Table.grid(padding=(0, 1))
+            told = f"{place(self.report, step.path, step.line)}  {short(self.report, step.message)}"
+            grid.add_row(
+                Text(f"{passage.number:>5}.", style="bold"), Text(terminal(told, limit=MESSAGE_LENGTH), overflow="fold")
+            )
+            self.console.print(grid)
         for line in passage.lines:
             for row in self._source_rows(line.number, line.text):
                 self.console.print(Text(row, style="" if line.step else "dim", no_wrap=True, overflow="crop"))
@@ -153,9 +162,13 @@ class _TextReport:
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for rule in self.report.verdict.rules:
             word = Text(STATUS_WORDS[rule.status], style=_STYLES[rule.status])
-            table.add_row(Text(rule.rule, style="bold"), word, Text(terminal(rule.reason, limit=MESSAGE_LENGTH)))
+            table.add_row(
+                Text(rule.rule, style="bold"),
+                word,
+                Text(terminal(short(self.report, rule.reason), limit=MESSAGE_LENGTH)),
+            )
         self.console.print(table)
 
-    def _line(self, text: str, *, indent: int = 0, style: str = "") -> None:
-        shown = Text(terminal(text, limit=MESSAGE_LENGTH), style=style)
+    def _line(self, text: str, *, indent: int = 0, style: str = "", limit: int = MESSAGE_LENGTH) -> None:
+        shown = Text(terminal(short(self.report, text), limit=limit), style=style)
         self.console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)

@@ -9,6 +9,7 @@ import pytest
 from auditor.audit import AuditReport, Incident
 from auditor.configuration import RunConfiguration
 from auditor.findings import Claim, Finding, RuleResult, Status, Step, Verdict, Witness, verdict_status
+from auditor.ledger import Ledger
 from auditor.record.model import Record, Statement
 from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
 
@@ -60,6 +61,7 @@ def report_of() -> ReportOf:
             RunConfiguration(),
             Record(Statement(), (), problems=problems),
             verdict,
+            source=Ledger(),
             heard={Witness.SOURCE: "", Witness.RECORD: "", Witness.RUN: "not asked"},
             incidents=incidents,
         )
