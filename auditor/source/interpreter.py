@@ -311,7 +311,7 @@ class Interpreter:
                 self.value(node.test, frame)
 
         updated = assigned_by_update(node)
-        return self._loop(node.body, frame, ", ".join(sorted(updated)), node.lineno, 2, False, updated, bind)
+        return self._loop(node.body, frame, "", node.lineno, 2, False, updated, bind)
 
     def _loop(
         self,
@@ -337,7 +337,7 @@ class Interpreter:
                 if isinstance(old, Value):
                     if not exact and k and old.kind == CONST:
                         old = data(old.atoms)
-                    self.state.write(frame.names, variable, self.tagged(old, act, k))
+                    self.state.write(frame.names, variable, self.marked(old, act, k))
             bind(act, k)
             flow = self.block(body, frame)
             for kind, writes in self.pending_loops[-1]:
@@ -601,7 +601,8 @@ class Interpreter:
         if value.kind == CONST and isinstance(value.payload, str | bytes | tuple | list):
             return [const(item, value.atoms) for item in value.payload] if len(value.payload) <= limit else None
         if value.kind == OBJECT:
-            return library.known_elements(self, value.payload, limit)
+            known = library.known_elements(self, value.payload, limit)
+            return known if known is None else [with_atoms(item, value.atoms) for item in known]
         return None
 
     def element(self, value: Value) -> Value:
@@ -617,7 +618,7 @@ class Interpreter:
                 result = join(result, self.element(option))
             return result
         if value.kind == OBJECT:
-            return library.any_element(self, value)
+            return with_atoms(library.any_element(self, value), value.atoms)
         if value.kind == CONST:
             return data(value.atoms)
         return data(value.atoms, value.base, value.attr)
@@ -653,11 +654,18 @@ class Interpreter:
 
     def tagged(self, value: Value, act: int, k: int) -> Value:
         """`value` as taken by iteration k: it depends on the loop, and validation tokens in it are this iteration's."""
-        mark = ("loop", act, k)
         if value.kind == TUPLE:
-            return Value(TUPLE, tuple(self.tagged(part, act, k) for part in value.payload), value.atoms | {mark})
-        atoms = self.refine(value.atoms, frozenset(((act, k),))) | {mark}
+            return Value(TUPLE, tuple(self.tagged(part, act, k) for part in value.payload), value.atoms)
+        found = self.marked(value, act, k)
+        atoms = self.refine(found.atoms, frozenset(((act, k),)))
         return Value(value.kind, value.payload, atoms, value.base, value.attr)
+
+    def marked(self, value: Value, act: int, k: int) -> Value:
+        """`value` as it is in iteration k, whatever iteration it was computed from."""
+        if value.kind == TUPLE:
+            return Value(TUPLE, tuple(self.marked(part, act, k) for part in value.payload), value.atoms)
+        kept = frozenset(atom for atom in value.atoms if atom[0] != "loop" or atom[1] != act)
+        return Value(value.kind, value.payload, kept | {("loop", act, k)}, value.base, value.attr)
 
     def refine(self, atoms: Atoms, tags: frozenset[tuple[int, int]]) -> Atoms:
         if not tags or not any(atom[0] == "val" for atom in atoms):
@@ -807,6 +815,8 @@ class Interpreter:
             joined = library.concatenate(self, left, right)
             if joined is not None:
                 return joined
+        if isinstance(op, ast.Mult) and left.kind == OBJECT and left.payload.kind == "list":
+            return library.repeated(self, left)
         if left.kind == CLASS or right.kind == CLASS:
             return UNKNOWN
         one, two = bounds(left), bounds(right)

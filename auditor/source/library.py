@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Manner
+from auditor.source.scan import kept_arguments
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -187,6 +188,13 @@ def extend(run: Interpreter, obj: Obj, value: Value) -> None:
         append(run, obj, part)
 
 
+def repeated(run: Interpreter, value: Value) -> Value:
+    """``[item] * count``."""
+    result = new_list(run, [any_element(run, value)], run.line)
+    loosen(run, result.payload)
+    return result
+
+
 def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
     """Members of the collection may now also be made of `atoms`."""
     old = obj.cells.get("rest", UNKNOWN)
@@ -339,6 +347,8 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value) -> Value:
     """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
     atoms = run.atoms_of(container)
+    if index.kind == CONST and index.payload == slice(None, 0):
+        return UNKNOWN  # nothing is taken
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms)
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
@@ -444,7 +454,7 @@ def construct(run: Interpreter, class_: Class, args: Args, kwargs: Kwargs, node:
     """Instantiate a class of the script."""
     line = getattr(node, "lineno", run.line)
     if class_.family == "module":
-        return run.predictors.module(class_.name, line, [*args, *kwargs.values()], class_)
+        return run.predictors.module(class_.name, line, _kept(class_, args, kwargs), class_)
     if class_.family == "optimizer":
         return _optimizer(run, class_.name, args, kwargs, line, class_)
     obj = run.predictors.allocate("instance", line, class_.name, class_)
@@ -464,6 +474,19 @@ def construct(run: Interpreter, class_: Class, args: Args, kwargs: Kwargs, node:
     if after is not None and after.kind == FUNCTION:
         run.call(after, [value], {}, node)
     return value
+
+
+def _kept(class_: Class, args: Args, kwargs: Kwargs) -> Args:
+    """The constructor arguments that become parts of a module of the script."""
+    init = class_.find("__init__")
+    if init is None or init.kind != FUNCTION or not isinstance(init.payload.node, ast.FunctionDef):
+        return [*args, *kwargs.values()]
+    node = init.payload.node
+    kept = kept_arguments(node)
+    names = [arg.arg for arg in node.args.args[1:]]
+    given = [*zip(names, args, strict=False), *kwargs.items()]
+    rest = list(args[len(names) :]) if node.args.vararg else []
+    return [value for name, value in given if name in kept] + rest
 
 
 def _optimizer(
@@ -931,6 +954,27 @@ def _isinstance(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fra
     return UNKNOWN
 
 
+def _gather_objects(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``dist.all_gather_object(out, obj)`` and its like: every slot of `out` may hold what any rank sent."""
+    target = args[0] if args else kwargs.get("object_list", UNKNOWN)
+    sent = args[1] if len(args) > 1 else kwargs.get("obj", UNKNOWN)
+    for option in choices(target):
+        if option.kind == OBJECT and option.payload.kind == "list":
+            loosen(run, option.payload)
+            run.state.write(option.payload.cells, "rest", sent)
+        elif option.base is not None:
+            run.predictors.update(option, run.atoms_of(sent), node)
+    return NONE
+
+
+def _true(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return const(True)
+
+
+def _none(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return NONE
+
+
 Model = Callable[["Interpreter", Args, Kwargs, ast.AST, "Frame | None"], Value]
 _CALLS: dict[str, Model] = {
     "os.environ.get": _env_get,
@@ -1013,8 +1057,18 @@ _CALLS: dict[str, Model] = {
     "time.time": _fresh,
     "json.dumps": _dump,
     "torch.nn.utils.clip_grad_norm_": _clip_grad,
+    "torch.cuda.is_available": _true,
+    "torch.distributed.is_available": _true,
+    "torch.distributed.is_initialized": _true,
+    "torch.distributed.all_reduce": _none,
+    "torch.distributed.broadcast": _none,
+    "torch.distributed.barrier": _none,
+    "torch.distributed.broadcast_object_list": _none,
+    "torch.distributed.get_rank": lambda *_: const(0),
+    "torch.distributed.get_world_size": lambda *_: const(8),
 }
 _SHORT: dict[str, Model] = {
+    **dict.fromkeys(("all_gather_object", "all_gather", "all_gather_into_tensor", "gather_object"), _gather_objects),
     "DistributedDataParallel": _identity,
     "DDP": _identity,
     "DataParallel": _identity,
@@ -1201,10 +1255,10 @@ def _file_method(
             write_file(run, path, run.atoms_of(args[0]))
         return UNKNOWN
     if name in ("read", "readlines", "readline"):
-        atoms = read_file(run, path)
+        found = data(read_file(run, path))
         for act in run.live:  # a file read again in a later iteration (a shared counter) has moved on
-            atoms = atoms | {("loop", act, _current(run, act))}
-        return data(atoms)
+            found = run.marked(found, act, _current(run, act))
+        return found
     return None
 
 

@@ -68,3 +68,19 @@ def changes_state(function: ast.AST) -> bool:
 
 def _touches_self(node: ast.AST) -> bool:
     return any(isinstance(inner, ast.Attribute) for inner in ast.walk(node))
+
+
+@lru_cache(maxsize=4096)
+def kept_arguments(init: ast.FunctionDef) -> frozenset[str]:
+    """Parameters of a constructor that it stores on the instance as they are, not only something read from them."""
+    kept: set[str] = set()
+    for node in ast.walk(init):
+        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Attribute) for target in node.targets):
+            pending: list[ast.AST] = [node.value]
+            while pending:
+                inner = pending.pop()
+                if isinstance(inner, ast.Name):
+                    kept.add(inner.id)
+                elif not isinstance(inner, ast.Attribute | ast.Subscript):
+                    pending.extend(ast.iter_child_nodes(inner))
+    return frozenset(kept)

@@ -164,7 +164,7 @@ def region_text(run: Interpreter, tags: Tags) -> str:
     loops = sorted({run.loops[act] for act, _ in tags}, key=lambda loop: loop[1])
     if not loops:
         return "validation tokens"
-    named = ", ".join(f"{name or 'the while loop'} (line {line})" for name, line in loops[:3])
+    named = " and ".join(f"{name or 'while'} (line {line})" for name, line in loops[:3])
     return f"the validation tokens that the loop over {named} walks through"
 
 

@@ -226,7 +226,17 @@ def join(first: Value, second: Value) -> Value:
         low_high = _hull(first, second)
         if low_high is not None:
             return Value(RANGE, low_high, atoms)
+    atoms = loose_atoms(first) | loose_atoms(second)
     return Value(DATA, None, atoms, first.base or second.base, first.attr if first.base else second.attr)
+
+
+def loose_atoms(value: Value) -> Atoms:
+    """Atoms of a value and of the parts it holds directly (heap objects aside)."""
+    if value.kind in (TUPLE, CHOICE):
+        return union((value.atoms, *map(loose_atoms, value.payload)))
+    if value.kind == FORMAT:
+        return union((value.atoms, *(loose_atoms(part) for part in value.payload if isinstance(part, Value))))
+    return value.atoms
 
 
 def bounds(value: Value) -> tuple[int, int | None] | None:
