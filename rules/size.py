@@ -1,0 +1,286 @@
+"""SIZE: code and compressed model together stay within 16,000,000 bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date
+
+from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
+from auditor.record.claimed_runs import claimed_runs, run_seed
+from auditor.record.model import Record, RunLog
+from auditor.record.size_accounts import (
+    COMPRESSED_CODE,
+    COUNTED_CODE,
+    DECLARED_PARTS,
+    DECLARED_TOTAL,
+    LOG_TOTAL,
+    README_TABLE,
+    SHIPPED_MODEL,
+    SUBMITTED_CODE,
+    SizeAccount,
+    last_size,
+    seed_name,
+    size_accounts,
+)
+from rules.base import Evidence, Example, Precedent, Rule
+from rules.example import example_folder
+
+CAP_BYTES = 16_000_000
+"""Decimal: 16 MB, not 16 MiB."""
+MODEL_ALONE_SLACK_BYTES = 64
+"""A declared total this close to a logged model size counts no code."""
+DECLARED = (DECLARED_TOTAL, DECLARED_PARTS, README_TABLE)
+MEBIBYTE = 1024 * 1024
+
+_UNTOLD = ". Other runs fit, and which run carries the claim cannot be told"
+_UNDER_CAP_FLAG = re.compile(
+    r"(?=.*16)(?=.*(?:under|within|below|le|lt|ok|compliant|valid)).*(?:mb|m|000)", re.IGNORECASE
+)
+
+
+def judge(evidence: Evidence) -> RuleResult:
+    """Set every account of the size side by side: over the cap on all of them is a fail, on some a review."""
+    record = evidence.record
+    accounts = size_accounts(evidence.submission, record, CAP_BYTES)
+    totals = [account for account in accounts if account.name != SHIPPED_MODEL]
+    if not totals:
+        return _judge_model_alone(record)
+    findings = []
+    claimed, runs = _relevant_runs(record)
+    judged: set[SizeAccount] = set()
+    for log in runs:
+        own = _accounts_of(log, totals, record)
+        judged.update(own)
+        if finding := _judge_run(log, own, record):
+            findings.append(finding)
+    if not claimed and len(findings) < len(runs):
+        findings = [
+            replace(finding, status=Status.REVIEW, message=f"{finding.message}{_UNTOLD}") for finding in findings
+        ]
+    if not judged:
+        findings += _judge_declared(totals, record)
+    findings += _judge_leftovers(accounts, judged, record)
+    findings += _note_model_alone(totals, runs, record)
+    largest = max((account for account in judged if account.name != COMPRESSED_CODE), default=totals[0], key=_size)
+    return conclude("SIZE", findings, passed=f"at most {largest.size_bytes:,} bytes by every account ({largest.name})")
+
+
+def _size(account: SizeAccount) -> int:
+    return account.size_bytes
+
+
+def _relevant_runs(record: Record) -> tuple[bool, list[RunLog]]:
+    """The runs behind the claim; failing that (False), every run that prints a compressed size."""
+    claimed = [run.log for run in claimed_runs(record) if _has_size(run.log)]
+    return bool(claimed), claimed or [log for log in record.logs if _has_size(log)]
+
+
+def _has_size(log: RunLog) -> bool:
+    return last_size(log, "total") is not None or last_size(log, "model") is not None
+
+
+def _accounts_of(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -> list[SizeAccount]:
+    """The accounts of one run, with the total that submission.json declares for its seed or for all."""
+    own = [account for account in accounts if account.run == log.path]
+    seed = run_seed(log)
+    declared = [account for account in accounts if seed is not None and account.run == seed_name(seed)]
+    if not declared:
+        declared = [
+            account for account in accounts if account.run == "" and not _is_of_other_run(account, log, accounts)
+        ]
+    return own + [account for account in declared if not _is_model_alone(account, record)]
+
+
+def _is_of_other_run(declared: SizeAccount, log: RunLog, accounts: Sequence[SizeAccount]) -> bool:
+    """Whether a total declared for the whole submission is what another run's log prints, and not this one's."""
+    printed = {
+        account.run for account in accounts if account.name == LOG_TOTAL and account.size_bytes == declared.size_bytes
+    }
+    return bool(printed) and log.path not in printed
+
+
+def _is_model_alone(account: SizeAccount, record: Record) -> bool:
+    models = {line.size_bytes for log in record.logs if (line := last_size(log, "model")) is not None}
+    return any(abs(account.size_bytes - model) <= MODEL_ALONE_SLACK_BYTES for model in models)
+
+
+def _judge_run(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -> Finding | None:
+    over = [account for account in accounts if account.over(CAP_BYTES)]
+    if not over:
+        return None
+    under = [account for account in accounts if not account.over(CAP_BYTES)]
+    name = f"seed {run_seed(log)}" if run_seed(log) is not None else log.path.rsplit("/", 1)[-1]
+    figures = _figures(accounts)
+    stated = any(account.name != SUBMITTED_CODE for account in over) or _model_alone_is_over(log)
+    if stated and not any(account.made_by_author for account in under):
+        message = f"{name}: over {CAP_BYTES:,} bytes by every account that the submission's own figures make: {figures}"
+        return _finding(Status.FAIL, message + _contradicted_flag(record), over)
+    message = f"{name}: over {CAP_BYTES:,} bytes by {len(over)} of {len(accounts)} accounts: {figures}"
+    if any(account.name == SUBMITTED_CODE for account in over) and all(
+        account.name in (LOG_TOTAL, COUNTED_CODE, COMPRESSED_CODE, *DECLARED) for account in under
+    ):
+        message += ". What separates them is how the code is counted; the file in the folder is stored as it is"
+    return _finding(Status.REVIEW, message + _contradicted_flag(record), over)
+
+
+def _model_alone_is_over(log: RunLog) -> bool:
+    model = last_size(log, "model")
+    return model is not None and model.size_bytes > CAP_BYTES
+
+
+def _judge_declared(accounts: Sequence[SizeAccount], record: Record) -> list[Finding]:
+    """No log prints a size: what submission.json declares is the only account."""
+    over = [account for account in accounts if account.over(CAP_BYTES)]
+    if not over:
+        return []
+    runs = {account.run for account in over}
+    every = any(
+        all(account.over(CAP_BYTES) for account in accounts if account.run == run)
+        and any(account.name != README_TABLE for account in over if account.run == run)
+        for run in runs
+    )
+    message = f"the submission itself declares more than {CAP_BYTES:,} bytes: {_figures(over)}"
+    return [_finding(Status.FAIL if every else Status.REVIEW, message + _contradicted_flag(record), over)]
+
+
+def _judge_leftovers(accounts: Sequence[SizeAccount], judged: set[SizeAccount], record: Record) -> list[Finding]:
+    """Accounts of no claimed run: other seeds that submission.json declares, shipped model files."""
+    if not judged:
+        judged = {account for account in accounts if account.name != SHIPPED_MODEL}
+    rest = [account for account in accounts if account not in judged and account.over(CAP_BYTES)]
+    declared = [account for account in rest if account.name in DECLARED]
+    shipped = [account for account in rest if account.name == SHIPPED_MODEL]
+    findings = []
+    if declared:
+        sized = {seed_name(seed) for log in record.logs if _has_size(log) and (seed := run_seed(log)) is not None}
+        alone = [
+            account
+            for account in declared
+            if account.name == DECLARED_TOTAL and account.run and account.run not in sized
+        ]
+        message = f"the submission itself declares more than {CAP_BYTES:,} bytes: {_figures(declared)}"
+        status = Status.FAIL if alone else Status.REVIEW
+        findings.append(_finding(status, message + _contradicted_flag(record), alone or declared))
+    if shipped:
+        message = f"a model file in the folder is too large with the script: {_figures(shipped)}"
+        findings.append(_finding(Status.REVIEW, message, shipped))
+    return findings
+
+
+def _judge_model_alone(record: Record) -> RuleResult:
+    """Neither a total nor model and code: at most the model's own bytes are known."""
+    model = record.statement.model_bytes
+    if model is None:
+        return RuleResult(
+            "SIZE", Status.NOT_CHECKED, "neither a log nor submission.json says how large the artifact is"
+        )
+    if model > CAP_BYTES:
+        mebibytes = f"; {model / MEBIBYTE:.2f} MiB is not {model / MEBIBYTE:.2f} MB" if model < 16 * MEBIBYTE else ""
+        message = f"submission.json gives {model:,} bytes for the model alone, over {CAP_BYTES:,}{mebibytes}"
+        place = _model_place(record)
+        finding = Finding(
+            Status.FAIL, Witness.RECORD, message + _contradicted_flag(record), path=place[0], line=place[1]
+        )
+        return conclude("SIZE", [finding], passed="")
+    return RuleResult(
+        "SIZE", Status.REVIEW, f"only the model's {model:,} bytes are known; the code is not counted anywhere"
+    )
+
+
+def _model_place(record: Record) -> tuple[str, int]:
+    statement = record.statement
+    for key, place in statement.places.items():
+        if statement.fields.get(key) == statement.model_bytes:
+            return place.path, place.line
+    return "", 0
+
+
+def _note_model_alone(accounts: Sequence[SizeAccount], runs: Sequence[RunLog], record: Record) -> list[Finding]:
+    alone = [account for account in accounts if account.name == DECLARED_TOTAL and _is_model_alone(account, record)]
+    if not alone or not runs:
+        return []
+    message = f"submission.json declares the model alone as the total, without code: {_figures(alone[:1])}"
+    return [_finding(Status.PASS, message, alone[:1])]
+
+
+def _contradicted_flag(record: Record) -> str:
+    for name, value in record.statement.compliance.items():
+        if value is True and _UNDER_CAP_FLAG.match(name.replace("_", "")):
+            return f". submission.json says {name}: true"
+    return ""
+
+
+def _figures(accounts: Iterable[SizeAccount]) -> str:
+    parts = []
+    for account in accounts:
+        mebibytes = account.size_bytes / MEBIBYTE
+        hint = f" = {mebibytes:.2f} MiB" if CAP_BYTES < account.size_bytes <= 16 * MEBIBYTE else ""
+        owner = f" ({account.run})" if account.run.startswith("seed ") else ""
+        parts.append(f"{account.name}{owner} {account.size_bytes:,}{hint}")
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _finding(status: Status, message: str, accounts: Sequence[SizeAccount]) -> Finding:
+    place = accounts[0].place
+    steps = tuple(
+        Step(account.place.path, account.place.line, f"{account.name}: {account.size_bytes:,} bytes")
+        for account in accounts
+        if account.place.path
+    )
+    return Finding(status, Witness.RECORD, message, path=place.path, line=place.line, steps=steps)
+
+
+def _over_cap_example() -> Example:
+    files = example_folder()
+    grown = {
+        name: content.replace("15200000", "16100000").replace(
+            str(15_200_000 + len(files["train_gpt.py"].encode())), str(16_100_000 + len(files["train_gpt.py"].encode()))
+        )
+        for name, content in files.items()
+        if name.endswith((".log", ".json"))
+    }
+    return Example({**files, **grown}, "The compressed model alone takes 16,100,000 bytes: 15.35 MiB, but 16.10 MB.")
+
+
+RULE = Rule(
+    code="SIZE",
+    title="Code and compressed model within 16,000,000 bytes",
+    text=(
+        "The artifact is the code plus the compressed model. Together they stay within 16,000,000 bytes: decimal "
+        "megabytes, not mebibytes. The code that counts lives in train_gpt.py; tokenizer files are not counted.\n\n"
+        "How the code is counted differs between submissions: raw, minified, or compressed. So all accounts stand side "
+        "by side: the total the log prints, the model plus the code as the log counts it, the model plus the file in "
+        "the folder, and what submission.json declares. Over the cap on every account that the submission's own "
+        "figures make breaks the rule; over on some and under on others is for a person to decide. That a script which "
+        "is stored and counted raw would fit if it were compressed is said beside it and does not undo the figures.\n\n"
+        "The rule binds every seed of the claim, and the non-record track too."
+    ),
+    sources=(
+        "README of the challenge: 16,000,000 bytes, code plus compressed model, decimal",
+        "Issue #43: tokenizer files were not counted",
+    ),
+    precedents=(
+        Precedent(
+            date(2026, 5, 2), "#1959", "cocohearts", "15,976,086 model + 66,546 code = 16,042,632 bytes: rejected"
+        ),
+        Precedent(date(2026, 4, 18), "#1698", "author", "16.47 to 16.60 MB beside artifact_under_16mb: true"),
+        Precedent(date(2026, 3, 26), "#861", "author", "16,265,723 bytes called 15.51 MB: MiB taken for MB"),
+        Precedent(
+            date(2026, 4, 11), "#1530", "merged", "the log counts a compressed script, the folder holds a raw one"
+        ),
+    ),
+    witnesses={
+        Witness.RECORD: "adds up what log, folder and submission.json say, for every seed behind the claim",
+        Witness.RESCORE: "measures the artifact it evaluates",
+    },
+    legal=Example(example_folder(), "15.2 MB of model and the script, in every account."),
+    illegal=_over_cap_example(),
+    blind_spots=(
+        "A log is a claim; the artifact itself is shipped by few folders.",
+        "Code in helper modules that train_gpt.py imports is not added; whether it counts is for a person to decide.",
+        "Which compression of the code is allowed is not ruled.",
+    ),
+    judge=judge,
+)
