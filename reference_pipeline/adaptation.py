@@ -16,7 +16,7 @@ from reference_pipeline.scoring import ValidationData, loss_and_bpb, score_windo
 
 
 def chunk_sequences(tokens: Tensor, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
-    """(x, y) sequences, each (length,), that cover targets first..last-1: x is tokens [s, e), y is tokens [s + 1, e + 1)."""
+    """(x, y) sequences, each (length,), covering targets first..last-1: x is tokens [s, e), y is tokens [s+1, e+1)."""
     spans = [(start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
     return [(tokens[start:end], tokens[start + 1 : end + 1]) for start, end in spans]
 

@@ -97,7 +97,7 @@ def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
 
 
 def serialize(h, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path) -> int:
-    """Write the artifact and log its size with the code's; refuse more than 16,000,000 bytes together. Returns the total."""
+    """Write the artifact, log its size and the code's, refuse more than 16,000,000 bytes in all. Returns the total."""
     tensors = dict(kept)
     for name, matrix in quantized.items():
         parts = {"integers": matrix.integers, "scale": matrix.scale, "left": matrix.left, "right": matrix.right}
@@ -118,31 +118,36 @@ def serialize(h, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor],
     return total
 
 
-def deserialize(h, device: torch.device) -> GPT:
-    """The model that evaluation uses, read back from the artifact alone."""
+def read_artifact(h) -> dict[str, Tensor]:
+    """The artifact's tensors by name, checked."""
     path = Path(h.artifact_path)
     if not path.is_file():
         raise PipelineError(f"{path}: no artifact; train first or set ARTIFACT_PATH")
-    tensors = unpack_tensors(path.read_bytes(), str(path))
+    return unpack_tensors(path.read_bytes(), str(path))
+
+
+def model_from_tensors(h, tensors: dict[str, Tensor], device: torch.device) -> GPT:
+    """The model that evaluation uses, dequantized."""
     state = {name: tensor.float() for name, tensor in tensors.items() if ":" not in name}
     for name in {name.split(":")[0] for name in tensors if ":" in name}:
-        matrix = QuantizedMatrix(
-            tensors[f"{name}:integers"],
-            tensors[f"{name}:scale"],
-            8,
-            tensors.get(f"{name}:left"),
-            tensors.get(f"{name}:right"),
-        )
-        state[name] = matrix.dequantize()
+        integers, scale = tensors[f"{name}:integers"], tensors[f"{name}:scale"]
+        left, right = tensors.get(f"{name}:left"), tensors.get(f"{name}:right")
+        state[name] = QuantizedMatrix(integers, scale, 8, left, right).dequantize()
     model = GPT(h)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise PipelineError(
-            f"{path}: made with other settings ({str(error).splitlines()[-1].strip()}); use the environment it was trained with"
+            f"{h.artifact_path}: made with other settings ({str(error).splitlines()[-1].strip()}); "
+            "use the environment it was trained with"
         ) from error
     model.looping = h.num_loops > 0
     return model.to(device)
+
+
+def deserialize(h, device: torch.device) -> GPT:
+    """The model, read back from the artifact alone."""
+    return model_from_tensors(h, read_artifact(h), device)
 
 
 def wrap_code(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Causal grouped-query attention through one interface: flash-attn 3 or 2 on a GPU that has it, torch SDPA elsewhere."""
+"""Causal grouped-query attention through one interface: flash-attn 3 or 2 on a GPU that has it, else torch SDPA."""
 
 from __future__ import annotations
 

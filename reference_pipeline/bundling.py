@@ -1,3 +1,4 @@
+# ruff: noqa: N802 - visitor methods are named after the nodes they visit
 """Bundle the pipeline's modules into one self-contained train_gpt.py, by libcst.
 
 Starting from `main` of an entry module, every top-level definition that is needed is taken, in dependency order, with
@@ -35,14 +36,14 @@ class UsedNames(cst.CSTVisitor):
     def __init__(self) -> None:
         self.names: set[str] = set()
 
-    def visit_Name(self, node: cst.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: cst.Name) -> None:
         self.names.add(node.value)
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:  # noqa: N802
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
         node.value.visit(self)
         return False
 
-    def visit_Arg(self, node: cst.Arg) -> bool:  # noqa: N802
+    def visit_Arg(self, node: cst.Arg) -> bool:
         node.value.visit(self)
         return False
 
@@ -52,18 +53,18 @@ class Shorten(cst.CSTTransformer):
 
     def leave_IndentedBlock(
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
-    ) -> cst.IndentedBlock:  # noqa: N802
+    ) -> cst.IndentedBlock:
         return updated_node.with_changes(header=_without_directive(updated_node.header))
 
-    def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:  # noqa: N802
+    def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:
         return updated_node.with_changes(body=_without_docstring(updated_node.body))
 
-    def leave_ClassDef(self, original_node: cst.ClassDef, updated_node: cst.ClassDef) -> cst.ClassDef:  # noqa: N802
+    def leave_ClassDef(self, original_node: cst.ClassDef, updated_node: cst.ClassDef) -> cst.ClassDef:
         return updated_node.with_changes(body=_without_docstring(updated_node.body))
 
     def leave_TrailingWhitespace(
         self, original_node: cst.TrailingWhitespace, updated_node: cst.TrailingWhitespace
-    ) -> cst.TrailingWhitespace:  # noqa: N802, E501
+    ) -> cst.TrailingWhitespace:
         return _without_directive(updated_node)
 
 
@@ -99,17 +100,17 @@ def _bound_names(statement: cst.BaseStatement) -> list[str]:
     found: list[str] = []
 
     class Bindings(cst.CSTVisitor):
-        def visit_AssignTarget(self, node: cst.AssignTarget) -> None:  # noqa: N802
+        def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
             for target in [node.target, *getattr(node.target, "elements", [])]:
                 target = getattr(target, "value", target) if isinstance(target, cst.Element) else target
                 if isinstance(target, cst.Name):
                     found.append(target.value)
 
-        def visit_AnnAssign(self, node: cst.AnnAssign) -> None:  # noqa: N802
+        def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
             if isinstance(node.target, cst.Name):
                 found.append(node.target.value)
 
-        def visit_ImportAlias(self, node: cst.ImportAlias) -> None:  # noqa: N802
+        def visit_ImportAlias(self, node: cst.ImportAlias) -> None:
             found.append(node.evaluated_alias or node.evaluated_name)
 
     statement.visit(Bindings())

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that decides how training goes on, written whole or not at all, read without pickles' code."""
+"""Checkpoints: what decides how training goes on, written whole or not at all, read without running code."""
 
 from __future__ import annotations
 

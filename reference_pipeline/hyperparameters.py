@@ -112,4 +112,13 @@ class Hyperparameters:
     ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
     ttt_chunk_tokens = int(os.environ.get("TTT_CHUNK_TOKENS", 1024))
     ttt_batch_seqs = int(os.environ.get("TTT_BATCH_SEQS", 8))
+    lora_ttt_enabled = bool(int(os.environ.get("LORA_TTT_ENABLED", "0")))
+    ttt_lora_rank = int(os.environ.get("TTT_LORA_RANK", 4))
+    ttt_lora_lr = float(os.environ.get("TTT_LORA_LR", 0.03))
+    ttt_lora_chunk = int(os.environ.get("TTT_LORA_CHUNK", 32))  # tokens scored between two updates
+    ttt_doc_batch = int(os.environ.get("TTT_DOC_BATCH", 16))  # documents side by side, each with its own LoRA
+    phased_ttt_enabled = bool(int(os.environ.get("PHASED_TTT_ENABLED", "0")))
+    phased_ttt_num_phases = int(os.environ.get("PHASED_TTT_NUM_PHASES", 3))
+    global_ttt_lr = float(os.environ.get("GLOBAL_TTT_LR", 0.03))
+    global_ttt_epochs = int(os.environ.get("GLOBAL_TTT_EPOCHS", 1))
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))

@@ -35,19 +35,15 @@ def log(message: str, console: bool = True) -> None:
 
 def log_environment(h: object, source: str, world_size: int, device: torch.device) -> None:
     """Source, interpreter, library versions, machine and every hyperparameter."""
+    digest = hashlib.sha256(source.encode()).hexdigest()
     if h.log_source:
         log(source, console=False)
     log("=" * 100, console=False)
-    log(
-        f"source_sha256: {hashlib.sha256(source.encode()).hexdigest()} source_bytes: {len(source.encode())}",
-        console=False,
-    )
+    log(f"source_sha256: {digest} source_bytes: {len(source.encode())}", console=False)
     log(f"Running Python {sys.version}", console=False)
     log(f"Running PyTorch {torch.__version__}", console=False)
-    log(
-        f"platform: {platform.machine()} cpus:{os.cpu_count()} torch_threads:{torch.get_num_threads()} device:{device.type}",
-        console=False,
-    )
+    machine = f"{platform.machine()} cpus:{os.cpu_count()} torch_threads:{torch.get_num_threads()}"
+    log(f"platform: {machine} device:{device.type}", console=False)
     if device.type == "cuda":
         log(subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=False).stdout, console=False)
     log("=" * 100, console=False)

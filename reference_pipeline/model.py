@@ -122,7 +122,7 @@ class Block(nn.Module):
 
 
 class SmearGate(nn.Module):
-    """Mix a little of the previous position into each one; never across BOS, or documents would leak into each other."""
+    """Mix a little of the previous position into each one; never across BOS, where another document ends."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -153,7 +153,7 @@ class BigramHash(nn.Module):
 
 
 class GPT(nn.Module):
-    """Tied embeddings, an encoder half and a decoder half joined by gated skips, and a stretch of layers that can loop."""
+    """Tied embeddings, an encoder and a decoder half joined by gated skips, and a stretch of layers that can loop."""
 
     def __init__(self, h):
         super().__init__()
@@ -185,7 +185,7 @@ class GPT(nn.Module):
             nn.init.normal_(self.value_embed.weight, std=0.02)
         for name, module in self.named_modules():
             if isinstance(module, Linear):
-                if name.endswith("mlp.proj") or name.endswith("attn.proj"):
+                if name.endswith(("mlp.proj", "attn.proj")):
                     nn.init.zeros_(module.weight)
                 else:
                     nn.init.orthogonal_(module.weight)

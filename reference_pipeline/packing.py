@@ -1,4 +1,4 @@
-"""Pack a submission folder with one command: bundled train_gpt.py, README, submission.json, logs of the seeds, requirements.
+"""Pack a submission folder with one command: train_gpt.py, README, submission.json, logs, requirements.
 
 Every figure in the folder is read from the logs of runs of the bundled script itself, alone in an empty folder.
 """
@@ -159,7 +159,8 @@ def readme(recipe: Recipe, runs: list[SeedRun], environment: dict[str, str]) -> 
     """The folder's README: what it is, the seeds, the command that produced the logs."""
     mean = statistics.mean(run.val_bpb for run in runs)
     rows = "\n".join(
-        f"| {run.seed} | {run.val_loss:.8f} | {run.val_bpb:.8f} | {run.total_bytes:,} | {run.train_seconds:.1f} | {run.eval_seconds:.1f} |"
+        f"| {run.seed} | {run.val_loss:.8f} | {run.val_bpb:.8f} | {run.total_bytes:,} "
+        f"| {run.train_seconds:.1f} | {run.eval_seconds:.1f} |"
         for run in runs
     )
     settings = " \\\n".join(f"{name}={value}" for name, value in environment.items())

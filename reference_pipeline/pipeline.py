@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from reference_pipeline.distributed import start_distributed, stop_distributed
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log, log_environment, open_log
+from reference_pipeline.lora import eval_val_document_lora
+from reference_pipeline.phased import eval_val_phased
 from reference_pipeline.quantization import gptq_phase
 from reference_pipeline.scoring import ValidationData, eval_val, eval_val_documents, eval_val_sliding, timed_eval
 from reference_pipeline.training import train_model
@@ -33,21 +36,16 @@ def log_data(h: Hyperparameters, val_data: ValidationData) -> None:
     log(f"val_tokens: {val_data.targets}")
 
 
-def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
-    """Every phase of a legal run; EVAL_ONLY=1 scores the artifact that is there."""
-    seed_everything(h.seed)
-    val_data = ValidationData(h, device)
-    log_data(h, val_data)
-    if not h.eval_only:
-        base_model = train_model(h, device, val_data)
-        timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
-        quantized, kept = gptq_phase(h, device, base_model)
-        serialize(h, quantized, kept, code_path)
-    evaluate_artifact(h, device, val_data)
+def produce_artifact(h: Hyperparameters, device: torch.device, val_data: ValidationData, code_path: Path) -> None:
+    """Train, average, quantize, write."""
+    base_model = train_model(h, device, val_data)
+    timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
+    quantized, kept = gptq_phase(h, device, base_model)
+    serialize(h, quantized, kept, code_path)
 
 
 def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: ValidationData) -> None:
-    """Score the artifact in every way that is switched on."""
+    """Score the artifact in every way that is switched on; each adapting way starts from the artifact anew."""
     eval_model = deserialize(h, device)
     timed_eval("quantized", eval_val, h, device, val_data, eval_model)
     if h.sliding_window_enabled:
@@ -57,6 +55,31 @@ def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: Valida
     if h.ttt_enabled:
         ttt_model = deserialize(h, device)
         timed_eval("quantized_ttt", eval_val_ttt, h, device, val_data, ttt_model)
+    if h.lora_ttt_enabled:
+        lora_model = deserialize(h, device)
+        timed_eval("quantized_lora_ttt", eval_val_document_lora, h, device, val_data, lora_model)
+    if h.phased_ttt_enabled:
+        phased_model = deserialize(h, device)
+        timed_eval("quantized_ttt_phased", eval_val_phased, h, device, val_data, phased_model)
+
+
+def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
+    """Every phase of a legal run; EVAL_ONLY=1 scores the artifact that is there."""
+    seed_everything(h.seed)
+    val_data = ValidationData(h, device)
+    log_data(h, val_data)
+    if not h.eval_only:
+        produce_artifact(h, device, val_data, code_path)
+    evaluate_artifact(h, device, val_data)
+
+
+def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What the user can mend is one line; anything else keeps its traceback."""
+    if issubclass(kind, PipelineError):
+        log(f"error: {error}", console=False)
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
@@ -65,6 +88,7 @@ def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
     code_path = Path(sys.argv[0])
+    sys.excepthook = report_error
     open_log(Path("logs") / f"{h.run_id}.txt" if rank == 0 else None)
     log_environment(h, code_path.read_text(encoding="utf-8"), world_size, device)
     return device, code_path
@@ -74,11 +98,7 @@ def main() -> None:
     """Entry point of the script."""
     h = Hyperparameters()
     device, code_path = start_run(h)
-    try:
-        train_and_eval(h, device, code_path)
-    except PipelineError as error:
-        log(f"error: {error}")
-        sys.exit(f"error: {error}")
+    train_and_eval(h, device, code_path)
     stop_distributed()
 
 

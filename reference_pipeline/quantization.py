@@ -96,8 +96,10 @@ def output_error(weight: Tensor, quantized: QuantizedMatrix, hessian: Tensor) ->
 
 
 def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) -> dict[str, Tensor]:
-    """sum x x^T over the inputs of every matrix, by parameter name, from token batches (B, T); "tok_emb.weight" gets the
-    final hidden states, which the tied embedding reads as the output matrix."""
+    """sum x x^T over the inputs of every matrix, by parameter name, from token batches (B, T).
+
+    "tok_emb.weight" gets the final hidden states, which the tied embedding reads as the output matrix.
+    """
     hessians: dict[str, Tensor] = {}
 
     def add(name: str, x: Tensor) -> None:
@@ -148,7 +150,7 @@ def generate_tokens(model: GPT, batch: int, length: int, seed: int, device: torc
 
 
 def add_low_rank_correction(weight: Tensor, quantized: QuantizedMatrix, hessian: Tensor, rank: int) -> None:
-    """LQER (Zhang et al., 2024): approximate the rounding error by rank `rank`, input channels weighted by their size."""
+    """LQER (Zhang et al., 2024): the rounding error to rank `rank`, input channels weighted by their size."""
     channel = hessian.diagonal().float().clamp_min(1e-12).sqrt()
     error = (weight.float() - quantized.dequantize()) * channel
     u, s, vh = torch.linalg.svd(error, full_matrices=False)

@@ -85,7 +85,7 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
 
 
 def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, int]], device: torch.device) -> Tensor:
-    """Negative log-likelihood of a batch of windows, (windows, longest) float32; columns beyond a window's end are junk.
+    """Negative log-likelihood of a batch of windows, (windows, longest) float32; junk beyond a window's end.
 
     Windows are padded on the right, where a causal model cannot look.
     """
@@ -139,7 +139,7 @@ def eval_val(h, device: torch.device, val_data: ValidationData, model: nn.Module
 
 
 def eval_val_sliding(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
-    """Sliding window: each token once, with at least EVAL_SEQ_LEN - EVAL_STRIDE tokens of context. (val_loss, val_bpb)."""
+    """Sliding window: each token once, with EVAL_SEQ_LEN - EVAL_STRIDE tokens of context or more."""
     windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
     return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
 

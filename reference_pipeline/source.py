@@ -7,7 +7,7 @@ the entropy in bits per byte is a floor that no legal score can beat, whatever t
 way of spelling the text, and the expected code length of a text is at least its entropy (Shannon).
 
 The map from events to text is injective: words are unique and never look like names, a name has six letters in the
-pattern consonant-vowel and one capital, sentences end in one mark. So the probability of the text is that of the events.
+pattern consonant-vowel and one capital, sentences end in one mark. So a text is as probable as its events.
 """
 
 from __future__ import annotations

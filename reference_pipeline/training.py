@@ -39,7 +39,10 @@ def gradient_step(model: GPT, batches: list[tuple[Tensor, Tensor]], device: torc
 def train_model(
     h, device: torch.device, val_data: ValidationData, on_step: Callable[[int, int, float], None] | None = None
 ) -> GPT:
-    """Train a fresh model (or go on from a checkpoint); returns it with averaged weights. `on_step` gets step, steps, loss."""
+    """Train a fresh model, or go on from a checkpoint; returns it with averaged weights.
+
+    `on_step` gets step, steps and loss.
+    """
     rank, world_size = rank_and_world()
     base_model = GPT(h).to(device)
     compiles = h.compile_model and device.type == "cuda"
@@ -90,7 +93,8 @@ def train_model(
         elapsed = time.perf_counter() - began
         if step <= 5 or step % h.train_log_every == 0 or step == h.iterations:
             log(
-                f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m tok/s: {step * h.train_batch_tokens / elapsed:.0f}"
+                f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m "
+                f"tok/s: {step * h.train_batch_tokens / elapsed:.0f}"
             )
         if on_step is not None:
             on_step(step, h.iterations, loss.item())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from torch import nn
 
 from reference_pipeline.artifact import serialize
 from reference_pipeline.distributed import average_gradients, rank_and_world, stop_distributed
-from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.pipeline import evaluate_artifact, log_data, seed_everything, start_run
@@ -62,7 +60,8 @@ def prequant_ttt(
         parameter.requires_grad_(not (frozen and (name.startswith(frozen) or name == "tok_emb.weight")))
     trainable = [parameter for parameter in base_model.parameters() if parameter.requires_grad]
     log(
-        f"prequant_ttt:start epochs={h.prequant_ttt_epochs} lr={h.prequant_ttt_lr} trainable={sum(p.numel() for p in trainable)}"
+        f"prequant_ttt:start epochs={h.prequant_ttt_epochs} lr={h.prequant_ttt_lr} "
+        f"trainable={sum(p.numel() for p in trainable)}"
     )
     model = torch.compile(base_model, dynamic=False) if h.compile_model and device.type == "cuda" else base_model
     optimizer = torch.optim.AdamW(trainable, lr=h.prequant_ttt_lr, weight_decay=0.0)
@@ -119,11 +118,7 @@ def main() -> None:
     """Entry point of the script."""
     h = PrequantHyperparameters()
     device, code_path = start_run(h)
-    try:
-        train_and_eval(h, device, code_path)
-    except PipelineError as error:
-        log(f"error: {error}")
-        sys.exit(f"error: {error}")
+    train_and_eval(h, device, code_path)
     stop_distributed()
 
 
