@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from auditor.configuration import RunConfiguration
+from auditor.configuration import RunConfiguration, derive_configuration
 from auditor.findings import Claim, Finding, RuleResult, Status, Verdict, Witness, verdict_status
 from auditor.ledger import Ledger
+from auditor.record import read_record
+from auditor.record.claimed_line import match_claim
 from auditor.record.model import Record, Statement
+from auditor.source import witness
 from auditor.submission.model import Submission
 from rules.base import FINEWEB_50K, Evidence, Rule, ValidationText
 
@@ -25,6 +28,7 @@ NOT_AVAILABLE = {
 }
 NOT_ASKED = "not asked"
 INTERNAL_ERROR = "internal error while"
+CLAIM_FOUND_BPB = 1e-3  # a logged score further from the claim is not what was claimed
 _MESSAGE_LENGTH = 200  # of an internal error's text, which may quote the submission
 
 
@@ -71,8 +75,8 @@ def audit(
     auditor = _Auditor(submission)
     record, configuration = auditor.read_evidence()
     source = auditor.ask_source(configuration, record)
-    for witness, asked in ((Witness.RUN, run), (Witness.RESCORE, rescore)):
-        auditor.heard[witness] = NOT_AVAILABLE[witness] if asked else NOT_ASKED
+    for later, asked in ((Witness.RUN, run), (Witness.RESCORE, rescore)):
+        auditor.heard[later] = NOT_AVAILABLE[later] if asked else NOT_ASKED
     claim = auditor.attempt("the summary of the claim", lambda: _claim(record), Claim())
     evidence = Evidence(
         submission=submission,
@@ -82,7 +86,7 @@ def audit(
         text=text,
         as_of=as_of,
         claim=claim,
-        not_checked={witness: why for witness, why in auditor.heard.items() if why},
+        not_checked={silent: why for silent, why in auditor.heard.items() if why},
     )
     results = auditor.judge(evidence, asked={Witness.RUN: run, Witness.RESCORE: rescore})
     return AuditReport(
@@ -116,9 +120,6 @@ class _Auditor:
 
     def read_evidence(self) -> tuple[Record, RunConfiguration]:
         """The record and the configuration of the reported run."""
-        from auditor.record import read_record
-        from auditor.record.configuration import derive_configuration
-
         before = len(self.incidents)
         record = self.attempt("reading README, submission.json and logs", lambda: read_record(self.submission), _EMPTY)
         configuration = self.attempt(
@@ -141,8 +142,6 @@ class _Auditor:
         if why := self.heard[Witness.RECORD]:
             self.heard[Witness.SOURCE] = f"the run's configuration is not known: {why}"
             return None
-        from auditor.source import witness
-
         before = len(self.incidents)
         ledger: Ledger | None = self.attempt(
             "following the script", lambda: witness(self.submission, configuration, record), None
@@ -158,9 +157,9 @@ class _Auditor:
         results = []
         for rule in RULES.values():
             result = self._judge_one(rule, evidence)
-            for witness, wanted in asked.items():
-                if wanted and witness in rule.witnesses and evidence.not_checked.get(witness):
-                    note = Finding(Status.NOT_CHECKED, witness, evidence.not_checked[witness])
+            for silent, wanted in asked.items():
+                if wanted and silent in rule.witnesses and evidence.not_checked.get(silent):
+                    note = Finding(Status.NOT_CHECKED, silent, evidence.not_checked[silent])
                     result = replace(result, findings=(*result.findings, note))
             results.append(result)
         return tuple(results)
@@ -199,10 +198,15 @@ def _status(results: tuple[RuleResult, ...], *, lost: bool) -> Status:
 
 
 def _claim(record: Record) -> Claim:
+    """What is claimed, and what the logs say of it: the mean over seeds, or the run, that the claimed score equals."""
     statement = record.statement
+    match = match_claim(record)
+    found = match is not None and abs(match.difference) <= CLAIM_FOUND_BPB
     return Claim(
         val_bpb=statement.val_bpb if statement.val_bpb is not None else record.readme_bpb,
         val_loss=statement.val_loss,
+        recomputed_bpb=match.value if match and found else None,
+        recomputed_from=f"{match.kind}, {match.label!r}" if match and found else "",
         artifact_bytes=statement.artifact_bytes,
         seeds=tuple(seed.seed for seed in statement.seeds),
     )

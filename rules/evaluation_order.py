@@ -118,6 +118,7 @@ def _blind_finding(reason: str, blinds: list[Blind], witness: Witness) -> Findin
     steps = [
         Step(blind.site.path, blind.site.line, f"in {blind.site.function or 'the script'}")
         for blind in blinds[:MAX_PLACES]
+        if blind.site.line
     ]
     more = f" ({len(blinds)} places)" if len(blinds) > MAX_PLACES else ""
     first = blinds[0].site

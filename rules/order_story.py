@@ -139,7 +139,7 @@ def _common_prefix(first: Sequence[Site], second: Sequence[Site]) -> int:
 def _learning(first: Learned, calls: Sequence[Site], place: Places) -> str:
     act = f"{_VERBS[first.manner]} {first.region.text}"
     if not calls:
-        return f"{place.function(first.site)} {act} at {place.line(first.site)}"
+        return f"{place.function(first.site)}, at {place.line(first.site)}, {act}"
     entered = calls[1] if len(calls) > 1 else first.site
     inner = "" if entered.function == first.site.function else f" (in {place.function(first.site)})"
     return f"{place.function(entered)} {act}{inner}; it is called at {place.line(calls[0])}"

@@ -37,7 +37,7 @@ def render_markdown(report: AuditReport) -> str:
 class _MarkdownReport:
     def __init__(self, report: AuditReport) -> None:
         self.report = report
-        self.excerpts = Excerpts(report.submission)
+        self.excerpts = Excerpts(report.submission, report.configuration)
 
     def blocks(self) -> list[str]:
         """Paragraphs, lists and tables, in order."""
@@ -95,8 +95,10 @@ class _MarkdownReport:
                 path = passage.step.path
                 rows.append(f"# {self.report.submission.relative(path)}")
             for line in passage.lines:
-                mark = f"[{line.step}]" if line.step and len(passages) > 1 else ""
-                rows.append(f"{mark:>4} {line.number:>5}  {line.text[:LINE_LENGTH]}")
+                marked = line.number == passage.step.line and line.step and len(passages) > 1
+                mark = f"[{line.step}]" if marked else ""
+                settings = f"   <- {line.settings}" if line.settings else ""
+                rows.append(f"{mark:>4} {line.number:>5}  {line.text[:LINE_LENGTH]}{settings}")
         return markdown_block(rows, "python" if path.endswith((".py", "!unpacked")) else "text") if rows else ""
 
     def _question(self, section: Section) -> str:

@@ -68,7 +68,7 @@ class _TextReport:
     def __init__(self, report: AuditReport, console: Console) -> None:
         self.report = report
         self.console = console
-        self.excerpts = Excerpts(report.submission)
+        self.excerpts = Excerpts(report.submission, report.configuration)
 
     def write(self) -> None:
         self._verdict()
@@ -126,6 +126,8 @@ class _TextReport:
         for line in passage.lines:
             for row in self._source_rows(line.number, line.text):
                 self.console.print(Text(row, style="" if line.step else "dim", no_wrap=True, overflow="crop"))
+            if line.settings:
+                self._line(f"<- {line.settings}", indent=13)
 
     def _source_rows(self, number: int, text: str) -> Iterator[str]:
         """A source line as rows behind a gutter, so that nothing of it stands at the beginning of a terminal line."""

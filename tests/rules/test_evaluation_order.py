@@ -111,7 +111,7 @@ def test_learning_inside_the_scoring_loop_names_both_lines() -> None:
     ledger = Ledger(metrics=(REPORTED,), scored=(replace(SCORED, after=(inside,)),))
     status, reason = judge("C3", ledger)
     assert status is Status.FAIL
-    assert "evaluate (lines 8-13) steps the optimizer on all of val_tokens at line 12" in reason
+    assert "evaluate (lines 8-13), at line 12, steps the optimizer on all of val_tokens" in reason
     assert "later scores chunk of val_tokens again at line 11" in reason
 
 

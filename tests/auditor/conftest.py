@@ -1,4 +1,4 @@
-"""A report made by hand: two accusations, a question for two rules, a pass and a rule that was not checked."""
+"""A report made by hand: an accusation, a question for two rules, a pass and a rule that was not checked."""
 
 from __future__ import annotations
 

@@ -1,0 +1,140 @@
+"""Orchestration: a witness or a rule that breaks is told, never hidden in a pass, and never ends the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import pytest
+
+import rules
+from auditor.audit import audit
+from auditor.configuration import RunConfiguration
+from auditor.findings import RuleResult, Status, Witness
+from auditor.ledger import Ledger
+from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
+from rules.base import Evidence
+from rules.example import HONEST_SCRIPT, example_folder
+
+
+@pytest.fixture
+def submission() -> Submission:
+    roles = {"README.md": Role.README, "submission.json": Role.METADATA, "train_gpt.py": Role.SCRIPT}
+    files = tuple(
+        StoredFile(name, len(text.encode()), roles.get(name, Role.LOG), text.encode())
+        for name, text in example_folder().items()
+    )
+    script = SourceText("train_gpt.py", HONEST_SCRIPT, sha256="0" * 64)
+    return Submission("folder", "", Track.RECORD, files, script)
+
+
+def raising(error: BaseException) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail
+
+
+def status_of(results: tuple[RuleResult, ...], code: str) -> Status:
+    return next(result.status for result in results if result.rule == code)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError("deep"), MemoryError(), AssertionError()])
+def test_a_broken_source_witness_leaves_its_rules_unchecked_and_the_rest_judged(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission, error: Exception
+) -> None:
+    monkeypatch.setattr("auditor.audit.witness", raising(error))
+    report = audit(submission)
+    for code in ("C1", "C2", "C3", "C4", "EXTERNAL"):
+        assert status_of(report.verdict.rules, code) is Status.NOT_CHECKED
+    result = next(result for result in report.verdict.rules if result.rule == "C3")
+    assert f"internal error while following the script: {type(error).__name__}" in result.reason
+    assert status_of(report.verdict.rules, "BYTES") is Status.PASS
+    assert report.verdict.status is not Status.PASS
+    assert len(report.incidents) == 1
+
+
+def test_a_broken_record_reader_accuses_nobody_of_missing_evidence(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    monkeypatch.setattr("auditor.audit.read_record", raising(ValueError("bad")))
+    report = audit(submission)
+    assert not [result for result in report.verdict.rules if result.status is Status.FAIL]
+    assert status_of(report.verdict.rules, "EVIDENCE") is Status.NOT_CHECKED
+    assert report.verdict.status is Status.REVIEW
+
+
+def test_without_the_runs_configuration_the_script_is_not_judged(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("auditor.audit.derive_configuration", raising(ValueError("bad")))
+    monkeypatch.setattr("auditor.audit.witness", lambda *arguments: asked.append(arguments))
+    report = audit(submission)
+    assert not asked
+    assert "configuration" in report.heard[Witness.SOURCE]
+    assert status_of(report.verdict.rules, "C3") is Status.NOT_CHECKED
+
+
+def test_a_broken_rule_is_not_checked_and_named(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:
+    broken = dict(rules.RULES)
+    broken["SIZE"] = replace(broken["SIZE"], judge=raising(ZeroDivisionError("by zero")))
+    monkeypatch.setattr(rules, "RULES", broken)
+    report = audit(submission)
+    result = next(result for result in report.verdict.rules if result.rule == "SIZE")
+    assert result.status is Status.NOT_CHECKED
+    assert "judging SIZE: ZeroDivisionError: by zero" in result.reason
+    assert [result.rule for result in report.verdict.rules] == list(rules.CODES)
+
+
+def test_an_interrupt_is_not_swallowed(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:
+    monkeypatch.setattr("auditor.audit.witness", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        audit(submission)
+
+
+def test_everything_passing_is_a_pass_only_if_the_script_was_read(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    def passes(evidence: Evidence) -> RuleResult:
+        return RuleResult("SIZE", Status.PASS, "fine")
+
+    monkeypatch.setattr(rules, "RULES", {"SIZE": replace(rules.RULES["SIZE"], judge=passes)})
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger())
+    assert audit(submission).verdict.status is Status.PASS
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: None)
+    report = audit(submission)
+    assert report.verdict.status is Status.REVIEW
+    assert "does not parse" in report.heard[Witness.SOURCE]
+
+
+@pytest.mark.parametrize(("asked", "noted"), [({"run": True}, True), ({}, False)])
+def test_an_unavailable_witness_is_told_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission, asked: dict[str, Any], noted: bool
+) -> None:
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger())
+    report = audit(submission, **asked)
+    c3 = next(result for result in report.verdict.rules if result.rule == "C3")
+    missing = [finding for finding in c3.findings if finding.status is Status.NOT_CHECKED]
+    assert bool(missing) is noted
+    assert all("not available yet" in finding.message for finding in missing)
+
+
+def test_rules_see_the_evidence_the_witnesses_gave(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:
+    seen: list[Evidence] = []
+
+    def look(evidence: Evidence) -> RuleResult:
+        seen.append(evidence)
+        return RuleResult("SIZE", Status.PASS, "fine")
+
+    ledger = Ledger()
+    monkeypatch.setattr(rules, "RULES", {"SIZE": replace(rules.RULES["SIZE"], judge=look)})
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: ledger)
+    monkeypatch.setattr("auditor.audit.derive_configuration", lambda *_: RunConfiguration())
+    audit(submission)
+    (evidence,) = seen
+    assert evidence.source is ledger
+    assert evidence.record.statement.val_bpb == pytest.approx(1.2141847)
+    assert evidence.claim.val_bpb == evidence.record.statement.val_bpb
+    assert len(evidence.record.logs) == 3
