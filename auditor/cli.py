@@ -218,12 +218,12 @@ def _width() -> int:
 
 def _wants_color(stream: TextIO) -> bool:
     """Whether to colour what goes to `stream` (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return bool(stream and stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _speaks_unicode(stream: TextIO) -> bool:
     try:
-        "│…".encode(stream.encoding or "ascii")
+        "│…".encode((stream and stream.encoding) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True
@@ -254,6 +254,8 @@ def _show_rules(arguments: Sequence[str]) -> int:
 
 def _write(text: str, output: str | None) -> None:
     """Write the whole report: to standard output, or to a file that holds either the old content or the new."""
+    if output is None and sys.stdout is None:  # closed by the caller, who wants the exit code alone
+        return
     if output is None:
         try:
             sys.stdout.write(text)

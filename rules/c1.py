@@ -58,7 +58,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="strict causal dependence",
+    title="Strict causal dependence",
     text="""\
 The distribution that predicts token t is a function of the submitted artifact and of the tokens before t. It must not
 depend on token t itself, on any later token, on statistics of later tokens, or on anything from outside the artifact.

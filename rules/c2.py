@@ -77,7 +77,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="full normalized distribution",
+    title="Full normalized distribution",
     text="""\
 Before a token is scored there must be a distribution over the whole token vocabulary that sums to one, and the score
 is the logarithm of its entry for the token. Nothing may be computed for the realised token alone.

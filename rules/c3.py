@@ -90,7 +90,7 @@ def _learners(learned: Iterable[Learned]) -> str:
 
 RULE = Rule(
     code=CODE,
-    title="score before update",
+    title="Score before update",
     text="""\
 A validation token may be used to adapt the predictor only after its loss has entered the reported sum. Test-time
 training is welcome, in that order: score a chunk, add its loss to the total, then learn from it; the next chunk is

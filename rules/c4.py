@@ -47,7 +47,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="single pass over the full validation text",
+    title="Single pass over the full validation text",
     text="""\
 The reported score is made in a single left-to-right pass over the full validation split, the first 50,000 documents.
 Each token is scored once and that score counts.

@@ -36,7 +36,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="no network and no outside files",
+    title="No network and no outside files",
     text="""\
 The artifact is self-contained. Evaluation makes no network call, downloads nothing, and reads no file except the
 validation data, the tokenizer and what the submission counts in its 16 MB.

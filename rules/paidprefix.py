@@ -52,7 +52,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="no validation data in training or in the artifact",
+    title="No validation data in training or in the artifact",
     text="""\
 Training and the making of the artifact work as if the validation text did not exist. It may not be trained on, not
 even when it is the declared purpose of the submission, and no part of it may be stored in the artifact, compressed or

@@ -52,7 +52,7 @@ def judge(evidence: Evidence) -> RuleResult:
 
 RULE = Rule(
     code=CODE,
-    title="no training data at evaluation",
+    title="No training data at evaluation",
     text="""\
 Evaluation works from the artifact alone. It reads no training data, unless those bits are paid for inside the 16 MB.
 

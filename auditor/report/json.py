@@ -17,6 +17,7 @@ from auditor.report.outline import headline
 from auditor.submission.model import Submission
 
 SCHEMA = "pgolf-audit/1"
+MAX_TEXT_LENGTH = 4_000  # characters of any one string
 
 
 def render_json(report: AuditReport) -> str:
@@ -56,7 +57,7 @@ def document(report: AuditReport) -> dict[str, object]:
 def clean(value: object) -> object:
     """`value` with every string and number made fit for any JSON parser."""
     if isinstance(value, str):
-        return json_text(value)
+        return json_text(value if len(value) <= MAX_TEXT_LENGTH else value[: MAX_TEXT_LENGTH - 1] + "…")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

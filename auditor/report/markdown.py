@@ -20,6 +20,7 @@ from auditor.report.outline import (
     subject,
     unheard,
 )
+from auditor.report.tables import TableView, tables
 
 REPOSITORY = "openai/parameter-golf"
 MESSAGE_LENGTH = 600
@@ -130,8 +131,13 @@ class _MarkdownReport:
         return f"{', '.join(markdown_code(item) for item in list(places)[:4])}: " if places else ""
 
     def _tables(self) -> list[str]:
-        """Budget sheet and size accounts, where there is something to see."""
-        return []
+        return [self._table(view) for view in tables(self.report)]
+
+    def _table(self, view: TableView) -> str:
+        rows = [" | ".join(self._text(cell, REASON_LENGTH) for cell in row) for row in (view.header, *view.rows)]
+        rule = "|".join(["---", *["--:"] * (len(view.header) - 1)])
+        body = "\n".join([f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:])])
+        return f"**{self._text(view.title)}**\n\n{body}"
 
     def _details(self) -> str:
         rows = ["| rule | status | reason |", "|---|---|---|"]

@@ -28,9 +28,11 @@ from auditor.report.outline import (
     subject,
     unheard,
 )
+from auditor.report.tables import tables
 
 MAX_FOLDS = 3  # terminal lines that one long source line may take
 MESSAGE_LENGTH = 600  # characters of a finding's message
+CELL_LENGTH = 80  # characters of a table's cell
 MIN_WIDTH = 60
 
 _ASCII_ORNAMENTS = str.maketrans({"│": "|", "…": "~"})
@@ -138,7 +140,15 @@ class _TextReport:
             yield f"{number if index == 0 else '':>10} │ {row}{end}"
 
     def _tables(self) -> None:
-        """Budget sheet and size accounts, where there is something to see."""
+        for view in tables(self.report):
+            self.console.print()
+            self.console.print(Text(terminal(view.title), style="bold"))
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+            for index, title in enumerate(view.header):
+                table.add_column(Text(terminal(title, limit=CELL_LENGTH)), justify="left" if index == 0 else "right")
+            for row in view.rows:
+                table.add_row(*(Text(terminal(cell, limit=CELL_LENGTH)) for cell in row))
+            self.console.print(Padding(table, (0, 0, 0, 2)))
 
     def _remarks(self) -> None:
         lines = [f"{code}: {self._noted(finding)}" for code, finding in notes(self.report)]

@@ -75,7 +75,7 @@ def test_an_illegal_folder_fails_and_its_honest_twin_does_not(
 ) -> None:
     rule = RULES["C3"]
     assert cli.main([str(write(tmp_path / "illegal", rule.illegal.files))]) == cli.EXIT_FAIL
-    assert "C3 (score before update)" in capsys.readouterr().out.split("\n")[0]
+    assert "C3 (Score before update)" in capsys.readouterr().out.split("\n")[0]
     assert cli.main([str(write(tmp_path / "legal", rule.legal.files))]) in (cli.EXIT_PASS, cli.EXIT_REVIEW)
 
 

@@ -17,8 +17,8 @@ ReportOf = Callable[..., AuditReport]
 
 def test_the_accusation_with_steps_code_and_rulings(report_of: ReportOf, results: tuple[RuleResult, ...]) -> None:
     shown = render_markdown(report_of(*results))
-    assert shown.startswith("## pgolf-audit: FAIL\n\n1 rule is broken: C3 (score before update);")
-    assert "### C3: score before update" in shown
+    assert shown.startswith("## pgolf-audit: FAIL\n\n1 rule is broken: C3 (Score before update);")
+    assert "### C3: Score before update" in shown
     assert "1. `train_gpt.py:8` the script calls adapt" in shown
     assert "```python\n# train_gpt.py\n" in shown
     assert re.search(r"^ \[2\] +5  +optimizer\.step\(\)$", shown, re.MULTILINE)

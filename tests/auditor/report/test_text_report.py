@@ -18,7 +18,7 @@ ReportOf = Callable[..., AuditReport]
 
 def test_the_verdict_is_the_first_and_the_last_line(report_of: ReportOf, results: tuple[RuleResult, ...]) -> None:
     lines = render_text(report_of(*results), width=200).strip().split("\n")
-    assert lines[0] == ("FAIL  1 rule is broken: C3 (score before update); 2 rules need a person: C1, C2")
+    assert lines[0] == ("FAIL  1 rule is broken: C3 (Score before update); 2 rules need a person: C1, C2")
     assert lines[-1] == lines[0]
 
 
@@ -26,7 +26,7 @@ def test_an_accusation_shows_its_lines_and_the_blocks_around_them(
     report_of: ReportOf, results: tuple[RuleResult, ...]
 ) -> None:
     shown = render_text(report_of(*results))
-    assert "FAIL C3: score before update" in shown
+    assert "FAIL C3: Score before update" in shown
     step = shown.index("2. train_gpt.py:5  gradient step on all of val_tokens")
     assert [line.split("│ ")[1] for line in shown[step:].split("\n")[1:5]] == [
         "def adapt(model, val_tokens):",
