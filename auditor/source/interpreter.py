@@ -88,7 +88,7 @@ class Interpreter:
         self.state = State()
         self.predictors = Predictors(self)
         self.live: dict[int, tuple[str, int]] = {}  # loop activation -> (loop variable, line)
-        self.abstract_depth = 0  # live loops whose two iterations stand for many
+        self.abstract: list[int] = []  # live loops whose iterations stand for many, innermost last
         self.loops: dict[int, tuple[str, int]] = {}  # every activation, for texts
         self.calls: list[Site] = []
         self.functions: list[Function] = []
@@ -326,7 +326,8 @@ class Interpreter:
     ) -> int:
         act = len(self.loops) + 1
         self.loops[act] = self.live[act] = (name, line)
-        self.abstract_depth += not exact
+        if not exact:
+            self.abstract.append(act)
         broken: list[Writes] = []
         self.pending_loops.append([])
         flow = NORMAL
@@ -351,7 +352,8 @@ class Interpreter:
         self.pending_loops.pop()
         for writes in broken:
             self.state.merge(writes)
-        self.abstract_depth -= not exact
+        if not exact:
+            self.abstract.pop()
         del self.live[act]
         return flow if flow in (RETURN, RAISE) and not broken else NORMAL
 
@@ -826,7 +828,10 @@ class Interpreter:
                 return Value(RANGE, ranged, left.atoms | right.atoms)
         if isinstance(op, ast.Mod) and left.kind == CONST and isinstance(left.payload, str):
             return Value(FORMAT, (left.payload, right), left.atoms)
-        return data(self.predictors.applied(self.atoms_of(left) | self.atoms_of(right)))
+        atoms = self.predictors.combined([self.atoms_of(left), self.atoms_of(right)])
+        if isinstance(op, ast.BitXor | ast.Mod | ast.BitAnd) and any(atom[0] == "val" for atom in atoms):
+            atoms = atoms | {("hashed",)}
+        return data(atoms)
 
     def _unary(self, node: ast.UnaryOp, frame: Frame) -> Value:
         operand = self.value(node.operand, frame)
@@ -871,7 +876,7 @@ class Interpreter:
             left = right
         if outcome is True:
             return const(True, atoms)
-        return data(library.positions(atoms))
+        return data(library.positions(self.predictors.compared(atoms)))
 
     def _compare_one(self, op: ast.cmpop, left: Value, right: Value) -> bool | None:
         if isinstance(op, ast.In | ast.NotIn):
@@ -985,7 +990,8 @@ class Interpreter:
         count = len(elements) if elements is not None else min(1, self.iterations(iterable))
         act = len(self.loops) + 1
         self.loops[act] = self.live[act] = (ast.unparse(head.target), head.target.lineno)
-        self.abstract_depth += not exact
+        if elements is None:
+            self.abstract.append(act)
         for k in range(count):
             self.rounds[act] = k
             value = elements[k] if elements is not None else item
@@ -996,7 +1002,8 @@ class Interpreter:
             if None in decided:
                 exact = False
             exact = self._generate(rest, scope, produce) and exact
-        self.abstract_depth -= elements is None
+        if elements is None:
+            self.abstract.pop()
         del self.live[act]
         return exact
 

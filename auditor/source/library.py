@@ -136,7 +136,7 @@ def positions(atoms: Atoms) -> Atoms:
 def new_list(run: Interpreter, items: list[Value], line: int) -> Value:
     obj = Obj("list", line, "list")
     obj.cells["items"] = tuple(items)
-    obj.cells["depth"] = run.abstract_depth
+    obj.cells["born"] = len(run.loops)
     if items:
         rest = items[0]
         for item in items[1:]:
@@ -147,7 +147,7 @@ def new_list(run: Interpreter, items: list[Value], line: int) -> Value:
 
 def new_dict(run: Interpreter, line: int) -> Value:
     obj = Obj("dict", line, "dict")
-    obj.cells["depth"] = run.abstract_depth
+    obj.cells["born"] = len(run.loops)
     return Value(OBJECT, obj)
 
 
@@ -167,7 +167,7 @@ def _add_rest(run: Interpreter, obj: Obj, value: Value) -> None:
 
 
 def append(run: Interpreter, obj: Obj, value: Value) -> None:
-    if run.abstract_depth > obj.cells.get("depth", 0):
+    if run.abstract and run.abstract[-1] > obj.cells.get("born", 0):
         loosen(run, obj)
     if not obj.cells.get("loose"):
         items = obj.cells.get("items", ())
@@ -349,14 +349,22 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     atoms = run.atoms_of(container)
     if index.kind == CONST and index.payload == slice(None, 0):
         return UNKNOWN  # nothing is taken
+    by_token = any(atom[0] == "val" for atom in index_atoms)
+    if by_token and ("model",) in atoms:
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop"))
+        return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms)
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        if ("model",) in atoms:
+            kept = run.predictors.compared(kept)
+        if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
+            kept |= {("hashed",)}
         return data(run.predictors.applied(run.refine(atoms, tags) | kept))
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
-        if any(atom[0] == "val" for atom in index_atoms) or any(atom[0] == "state" for atom in atoms):
+        if by_token or any(atom[0] == "state" for atom in atoms):
             return data(run.predictors.applied(atoms | index_atoms))
         return data(container.atoms | index_atoms, container.base, attr)
     return data(run.predictors.applied(atoms | index_atoms))
@@ -374,8 +382,11 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
         return with_atoms(found, container.atoms)
     any_one = run.element(container)
     tags = run.index_tags(index_atoms)
-    marks = frozenset(atom for atom in index_atoms if atom[0] == "loop")
+    tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
+    marks = frozenset(atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed")))
     atoms = run.refine(any_one.atoms, tags) | marks
+    if not tokens and any(atom[0] == "state" for atom in atoms):
+        atoms = run.predictors.applied(atoms)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
         result = new_list(run, [found_one], run.line)
@@ -394,7 +405,7 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         rest = obj.cells.get("rest", UNKNOWN)
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
-            tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop"))
+            tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
             atoms = run.predictors.applied(run.refine(rest.atoms, tags) | tokens)
             return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
         return rest  # type: ignore[no-any-return]
@@ -528,14 +539,39 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
 
 def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST) -> Value:
     """A call without a model."""
-    atoms = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+    parts = _operands(run, [*args, *kwargs.values()])
+    atoms = run.predictors.combined(parts)
     if _VAL_PATH in atoms or _TRAIN_PATH in atoms:
         atoms = _through_path(run, name, atoms)
     run_callbacks(run, args, kwargs, node)
     out = kwargs.get("out")
     if out is not None and out.base is not None:
         run.predictors.update(out, atoms, node)
-    return data(run.predictors.applied(atoms))
+    short = name.rsplit(".", 1)[-1]
+    if short in _PICKS:
+        atoms = run.predictors.picked(atoms)
+    elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
+        atoms = atoms | {("hashed",)}
+    return data(atoms)
+
+
+_PICKS = frozenset(("cross_entropy", "nll_loss", "gather", "take_along_axis", "take_along_dim", "index_select"))
+_HASHES = frozenset(("bitwise_xor", "bitwise_and", "mod", "remainder", "hash", "crc32", "blake2b", "md5", "fmod"))
+
+
+def _operands(run: Interpreter, values: Args) -> list[Atoms]:
+    """What each argument is made of; the members of a list or tuple count as arguments of their own."""
+    parts: list[Atoms] = []
+    for value in values:
+        members = run.elements(value) if value.kind in (TUPLE, OBJECT) else None
+        parts.extend(map(run.atoms_of, members) if members else [run.atoms_of(value)])
+    return parts
+
+
+def _smaller(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) < 2:
+        return default(run, "minimum", args, kwargs, node)
+    return data(run.predictors.chosen([run.atoms_of(arg) for arg in args[:2]]))
 
 
 _PATH_WORDS = frozenset(
@@ -635,6 +671,8 @@ def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwarg
             for one, two in (args, args[::-1]):
                 if one.kind == CONST and type(one.payload) is int and one.payload >= 0 and two.kind != CONST:
                     return Value(RANGE, (one.payload, None), one.atoms | run.atoms_of(two))
+        if function is min and len(args) >= 2 and any(arg.kind == DATA for arg in args):
+            return data(run.predictors.chosen([run.atoms_of(arg) for arg in args]))
         return plain(run, args, kwargs, node, frame)
 
     return model
@@ -912,8 +950,8 @@ def _statistic(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
 
 
 def _nonzero(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    atoms = union(map(run.atoms_of, args))
-    return data(positions(atoms) if len(args) == 1 else run.predictors.applied(atoms))
+    parts = [run.atoms_of(arg) for arg in args]
+    return data(positions(union(parts)) if len(args) == 1 else run.predictors.combined(parts))
 
 
 def _fresh(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1057,6 +1095,7 @@ _CALLS: dict[str, Model] = {
     "time.time": _fresh,
     "json.dumps": _dump,
     "torch.nn.utils.clip_grad_norm_": _clip_grad,
+    **dict.fromkeys(("torch.minimum", "numpy.minimum", "numpy.fmin", "torch.fmin", "torch.min"), _smaller),
     "torch.cuda.is_available": _true,
     "torch.distributed.is_available": _true,
     "torch.distributed.is_initialized": _true,
@@ -1341,7 +1380,10 @@ def _data_method(
         return data(owner.atoms | rest, owner.base, owner.attr)
     if owner.base is not None and name in _SELF and owner.base.kind == "module":
         return owner
-    return data(run.predictors.applied(own | rest))
+    if name in ("minimum", "fmin") and args:
+        return data(run.predictors.chosen([own, rest]))
+    atoms = run.predictors.combined([own, *_operands(run, [*args, *kwargs.values()])])
+    return data(run.predictors.picked(atoms) if name in _PICKS else atoms)
 
 
 def _has_text(args: Args) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 Tags = frozenset[tuple[int, int]]
+_PICKED, _MODEL, _HASHED = ("picked",), ("model",), ("hashed",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Predictors:
         self.printed: list[Printed] = []
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
         self.order = 0
+        self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
 
     # ---- allocation ----------------------------------------------------------------------------------------------
@@ -155,11 +157,59 @@ class Predictors:
         new: list[Atom] = []
         for _, number in states:
             new.append(("under", number))
-            if any(self.overlaps(region, self.events[number].tags) for region in regions):
+            event = self.events[number]
+            if any(self.overlaps(region, event.tags) for region in regions):
                 if site is None:
                     site = self._site()
                 new.append(("clash", number, site))
+                if event.tags and not any(act in self.run.live for act, _ in event.tags):
+                    self.certain.add((number, site))
         return atoms.difference(states).union(new)
+
+    def combined(self, parts: list[Atoms]) -> Atoms:
+        """Atoms of a result computed from several operands, blends and choices between them noted."""
+        atoms = self.applied(union(parts))
+        picked = [part for part in parts if _PICKED in part]
+        if not picked or len(parts) < 2:
+            return atoms
+        if any(self.counted(part) and _PICKED not in part for part in parts) and any(
+            not self.counted(part) for part in picked
+        ):
+            hashed = any(_HASHED in part for part in parts if self.counted(part))
+            atoms = atoms | {("blend", self._site(), hashed)}
+        return atoms
+
+    def counted(self, atoms: Atoms) -> bool:
+        """True for a value read from counts or statistics of validation tokens."""
+        return any(
+            atom[0] in ("state", "under") and self.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+            for atom in atoms
+        )
+
+    def compared(self, atoms: Atoms) -> Atoms:
+        """What a comparison leaves of counts: which token or context they point at, not how often it was seen."""
+        if not self.counted(atoms):
+            return atoms
+        return frozenset(
+            atom
+            for atom in atoms
+            if atom[0] not in ("state", "under")
+            or self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS)
+        )
+
+    def chosen(self, parts: list[Atoms]) -> Atoms:
+        """The smaller of several values: of losses of the same tokens, a choice made after seeing the answer."""
+        atoms = self.applied(union(parts))
+        losses = [part for part in parts if _PICKED in part]
+        if len(losses) >= 2 and len(losses) == len(parts):
+            return atoms | {("choice", self._site())}
+        return atoms
+
+    def picked(self, atoms: Atoms) -> Atoms:
+        """A model's output looked up at validation tokens: the probability or loss of the realised token."""
+        if _MODEL in atoms and any(atom[0] == "val" for atom in atoms):
+            return atoms | {_PICKED}
+        return atoms
 
     def overlaps(self, one: Tags, two: Tags) -> bool:
         """False when a live loop gives the two regions to different iterations."""
@@ -179,8 +229,10 @@ class Predictors:
     def predict(self, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
         """Call a model whose forward pass only computes."""
         run = self.run
-        atoms = union((self.content(owner.payload), *map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
-        return data(self.applied(atoms))
+        given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
+        atoms = self.applied(union((self.content(owner.payload), *given)))
+        tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
+        return data(self.picked(atoms) if tokens >= 2 else atoms)
 
     # ---- learning ------------------------------------------------------------------------------------------------
 

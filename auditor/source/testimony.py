@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from auditor.ledger import Blind, Learned, Ledger, Metric, Region, Scored, Site
+from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
 from auditor.record.model import MetricLine
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor import Learning, Printed, Tags
@@ -52,6 +52,7 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
         metrics=metrics,
         scored=scored,
         learned=tuple(dict.fromkeys(_learned(run, event) for event in run.predictors.events)),
+        violations=tuple(dict.fromkeys(found for item in reported for found in _violations(run, item))),
         blind=tuple(dict.fromkeys(blind)),
         finished=run.finished,
         why_unfinished=run.why_unfinished,
@@ -130,7 +131,7 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     for number, events in sorted(by_site.items()):
         site, calls = run.predictors.sites[number]
         learnings = [run.predictors.events[event] for event in sorted(events)]
-        doubt = _doubt(run, learnings)
+        doubt = _doubt(run, number, sorted(events))
         entries.append(
             Scored(
                 Region("validation tokens"),
@@ -147,11 +148,53 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     return entries
 
 
-def _doubt(run: Interpreter, learnings: list[Learning]) -> str:
+def _doubt(run: Interpreter, site: int, events: list[int]) -> str:
     """Why the overlap is only possible; empty when one of the events is certain."""
-    if any(event.tags for event in learnings):
-        return ""
+    for number in events:
+        event = run.predictors.events[number]
+        if (number, site) in run.predictors.certain:
+            return ""
+        if event.tags and event.manner not in (Manner.CACHE, Manner.STATISTICS):
+            return ""
     return "which part of the validation tokens it learns from could not be told"
+
+
+def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
+    """What the reported number was computed with that C1, C2 or C4 forbid."""
+    found: list[Violation] = []
+    printed = (item.site, "the reported score is printed")
+    for atom in sorted(item.atoms, key=str):
+        if atom[0] == "blend":
+            site, _ = run.predictors.sites[int(str(atom[1]))]
+            what = (
+                "the model's probability of the realised token is mixed with a count looked up for that token alone; "
+                "no distribution over the vocabulary is computed or normalised"
+            )
+            sites = ((site, "the probability of the realised token is mixed here"), printed)
+            found.append(Violation("C2", what, sites, True))
+            if atom[2]:
+                why = (
+                    "the realised token is part of the hash key under which its own probability is looked up, "
+                    "before it is mixed into the model's prediction for that token"
+                )
+                found.append(Violation("C1", why, sites, True))
+        elif atom[0] == "choice":
+            site, _ = run.predictors.sites[int(str(atom[1]))]
+            sites = ((site, "the smaller of several losses of the same tokens is kept here"), printed)
+            found.append(
+                Violation("C4", "the reported score keeps the better of several scores of the same tokens", sites, True)
+            )
+    for atom in sorted(item.atoms, key=str):
+        if atom[0] == "clash" and (atom[1], atom[2]) in run.predictors.certain:
+            event = run.predictors.events[int(str(atom[1]))]
+            if event.manner in (Manner.CACHE, Manner.STATISTICS):
+                site, _ = run.predictors.sites[int(str(atom[2]))]
+                sites = ((event.site, "counts of the validation tokens are collected here"),
+                         (site, "the same tokens are scored with these counts here"), printed)  # fmt: skip
+                what = "the tokens are scored again after a cache was filled from all of them: a second pass"
+                found.append(Violation("C4", what, sites, True))
+                break
+    return found
 
 
 def _learned(run: Interpreter, event: Learning) -> Learned:

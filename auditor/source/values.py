@@ -14,6 +14,10 @@ tuples whose first item is their kind:
 ``("under", event)``      computed from tokens under such an object
 ``("clash", event, site)`` as "under", and the tokens overlap those that the event learned from: at `site` a prediction
                           was made for tokens the predictor had already seen
+``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
+``("hashed",)``           computed with hash arithmetic on tokens
+``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
+``("choice", site)``      at `site` the smaller of several losses of the same tokens was taken
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target",)``           the tokens being predicted, shifted by one against the input
 ``("path", which)``       a file path of the "val" or "train" shards
