@@ -18,7 +18,7 @@ from typing import Any
 from auditor.ledger import Blind, Site
 from auditor.source import library
 from auditor.source.predictor import Predictors
-from auditor.source.scan import assigned_by_update, changes_state, has_yield
+from auditor.source.scan import assigned_by_update, changes_state, has_yield, node_count
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -57,6 +57,7 @@ from auditor.source.values import (
 
 NORMAL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 UNROLL = 12  # known collections up to this length are walked element by element
+SMALL_LOOP = 600  # nodes; such a loop runs a third iteration
 MAX_DEPTH = 48  # calls
 DEFAULT_BUDGET = 1_500_000  # nodes visited
 
@@ -214,10 +215,29 @@ class Interpreter:
         return NORMAL
 
     def _if(self, node: ast.If, frame: Frame) -> int:
-        decided = self.truth(self.value(node.test, frame))
+        test = self.value(node.test, frame)
+        decided = self.truth(test)
         if decided is not None:
             return self.block(node.body if decided else node.orelse, frame)
+        ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
+        if ranked is not None:
+            return self._choose(node, ("choice", ranked[1]), frame)
         return self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
+
+    def _choose(self, node: ast.If, mark: tuple[Any, ...], frame: Frame) -> int:
+        """A branch on which of two losses is smaller: losses that it assigns were chosen after seeing them."""
+
+        def branch(body: list[ast.stmt]) -> int:
+            outer = self.state.begin()
+            flow = self.block(body, frame)
+            for cells, key, _ in list(self.state.journal or ()):
+                value = cells.get(key)
+                if isinstance(value, Value) and ("picked",) in self.atoms_of(value):
+                    cells[key] = Value(value.kind, value.payload, value.atoms | {mark}, value.base, value.attr)
+            self.state.keep(outer)
+            return flow
+
+        return self.either(lambda: branch(node.body), lambda: branch(node.orelse))
 
     def either(self, first: Callable[[], int], second: Callable[[], int]) -> int:
         """Run two alternatives from the same state and join what they leave behind."""
@@ -289,6 +309,8 @@ class Interpreter:
         count = len(elements) if elements is not None else self.iterations(iterable)
         if count == 0:
             return self.block(node.orelse, frame)
+        if count == 2 and not exact and len(self.abstract) < 2 and node_count(node) <= SMALL_LOOP:
+            count = 3  # the first iteration often does nothing but start a table
         updated = assigned_by_update(node)
         item = None if exact else self.element(iterable)
 
@@ -730,8 +752,12 @@ class Interpreter:
             return True if low > 0 else (False if high == 0 == low else None)
         if value.kind == TUPLE:
             return bool(value.payload)
-        if value.kind in (FUNCTION, CLASS, METHOD, PARTIAL):
+        if value.kind in (FUNCTION, CLASS, PARTIAL):
             return True
+        if value.kind == METHOD:
+            owner, name = value.payload
+            known = owner.kind == OBJECT and owner.payload.class_ is not None and owner.payload.class_.find(name)
+            return True if known else None
         if value.kind == OBJECT:
             return library.object_truth(value.payload)
         if value.kind == CHOICE:
@@ -829,7 +855,8 @@ class Interpreter:
         if isinstance(op, ast.Mod) and left.kind == CONST and isinstance(left.payload, str):
             return Value(FORMAT, (left.payload, right), left.atoms)
         atoms = self.predictors.combined([self.atoms_of(left), self.atoms_of(right)])
-        if isinstance(op, ast.BitXor | ast.Mod | ast.BitAnd) and any(atom[0] == "val" for atom in atoms):
+        masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
+        if (masked or isinstance(op, ast.BitXor | ast.Mod)) and any(atom[0] == "val" for atom in atoms):
             atoms = atoms | {("hashed",)}
         return data(atoms)
 
@@ -872,7 +899,10 @@ class Interpreter:
                 return const(False, left.atoms | right.atoms)
             if decided is None:
                 outcome = None
-            atoms |= self.atoms_of(left) | self.atoms_of(right)
+            one, two = self.atoms_of(left), self.atoms_of(right)
+            atoms |= one | two
+            if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and ("picked",) in one and ("picked",) in two:
+                atoms |= {("ranked", self.predictors.site_number())}
             left = right
         if outcome is True:
             return const(True, atoms)

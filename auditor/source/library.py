@@ -401,8 +401,8 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         if index.kind == CONST and _hashable(index.payload):
             found = obj.cells.get(("k", index.payload))
             if isinstance(found, Value):
-                return found
-        rest = obj.cells.get("rest", UNKNOWN)
+                return with_atoms(found, container.atoms)
+        rest = with_atoms(obj.cells.get("rest", UNKNOWN), container.atoms)
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
             tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
@@ -448,7 +448,7 @@ def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     if obj.kind == "module":
         if obj.class_ is not None and obj.class_.find("__getattr__") is None and name in obj.cells.get("attrs", ()):
             return Value(METHOD, (data(NOTHING, obj, name), name), NOTHING, obj, name)
-        return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get("attrs", ()) else "*")
+        return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get("attrs", ()) else "")
     if obj.kind == "namespace":
         return UNKNOWN
     if name == "__class__" and obj.class_ is not None:
@@ -658,7 +658,7 @@ def _pure(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, 
                     return data(union(arg.atoms for arg in args))
         if function in (int, abs) and len(args) == 1 and args[0].kind == RANGE:
             return args[0]
-        return data(run.predictors.applied(union(map(run.atoms_of, args))))
+        return data(run.predictors.combined([run.atoms_of(arg) for arg in args]))
 
     return model
 

@@ -119,6 +119,8 @@ class Predictors:
         """What is made of when something is read from `obj` now."""
         kind = obj.kind
         cells = obj.cells
+        if kind == "either":
+            return union(self.content(member, attr, depth) for member in cells["members"])
         if kind == "tensor":
             atoms: Atoms = cells.get("atoms", NOTHING)
             events = cells.get(("learned", "*"))
@@ -134,6 +136,7 @@ class Predictors:
         if kind in ("range", "generator", "optimizer", "namespace", "files"):
             return NOTHING
         values = [cell for cell in cells.values() if isinstance(cell, Value)]
+        values.extend(cells.get("items", ()))
         return union((*(self.run.atoms_of(value, depth) for value in values), cells.get("atoms", NOTHING)))
 
     def _events(self, obj: Obj, attr: str) -> frozenset[int]:
@@ -160,7 +163,7 @@ class Predictors:
             event = self.events[number]
             if any(self.overlaps(region, event.tags) for region in regions):
                 if site is None:
-                    site = self._site()
+                    site = self.site_number()
                 new.append(("clash", number, site))
                 if event.tags and not any(act in self.run.live for act, _ in event.tags):
                     self.certain.add((number, site))
@@ -176,7 +179,7 @@ class Predictors:
             not self.counted(part) for part in picked
         ):
             hashed = any(_HASHED in part for part in parts if self.counted(part))
-            atoms = atoms | {("blend", self._site(), hashed)}
+            atoms = atoms | {("blend", self.site_number(), hashed)}
         return atoms
 
     def counted(self, atoms: Atoms) -> bool:
@@ -202,7 +205,7 @@ class Predictors:
         atoms = self.applied(union(parts))
         losses = [part for part in parts if _PICKED in part]
         if len(losses) >= 2 and len(losses) == len(parts):
-            return atoms | {("choice", self._site())}
+            return atoms | {("choice", self.site_number())}
         return atoms
 
     def picked(self, atoms: Atoms) -> Atoms:
@@ -282,6 +285,10 @@ class Predictors:
         obj = value.base if value.base is not None else value.payload
         if not isinstance(obj, Obj):
             return
+        if obj.kind == "either":
+            for member in obj.cells["members"]:
+                self.update(data(NOTHING, member, ""), atoms, node, manner)
+            return
         if self.is_predictor(obj):
             events = self.learned_atoms(obj, atoms, manner, value.attr)
             if events:
@@ -299,7 +306,7 @@ class Predictors:
         if name == "grad":
             self.run.state.write(obj.cells, "grad", atoms)
             return
-        if value.attr == "":
+        if value.attr == "" or obj.kind == "either":
             self.update(value, atoms, node)
             return
         if self.is_predictor(obj):
@@ -380,7 +387,8 @@ class Predictors:
             run = self.run
             self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order))
 
-    def _site(self) -> int:
+    def site_number(self) -> int:
+        """The number of the present place, for atoms that name one."""
         key = (self.run.site(), tuple(self.run.calls))
         number = self._site_numbers.setdefault(key, len(self.sites))
         if number == len(self.sites):
@@ -390,7 +398,7 @@ class Predictors:
 
 def _collect_storage(value: Value, found: list[Obj], depth: int) -> None:
     if value.base is not None:
-        found.append(value.base)
+        found.extend(value.base.cells["members"] if value.base.kind == "either" else (value.base,))
     if value.kind == OBJECT and value.payload.kind in ("module", "tensor"):
         found.append(value.payload)
     elif depth and value.kind == OBJECT and value.payload.kind in ("list", "dict"):

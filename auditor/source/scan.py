@@ -84,3 +84,9 @@ def kept_arguments(init: ast.FunctionDef) -> frozenset[str]:
                 elif not isinstance(inner, ast.Attribute | ast.Subscript):
                     pending.extend(ast.iter_child_nodes(inner))
     return frozenset(kept)
+
+
+@lru_cache(maxsize=65536)
+def node_count(node: ast.AST) -> int:
+    """How many syntax nodes a piece of code has, itself included."""
+    return sum(1 for _ in ast.walk(node))

@@ -231,7 +231,21 @@ def join(first: Value, second: Value) -> Value:
         if low_high is not None:
             return Value(RANGE, low_high, atoms)
     atoms = loose_atoms(first) | loose_atoms(second)
+    if first.base is not None and second.base is not None and first.base is not second.base:
+        return Value(DATA, None, atoms, either_object(first.base, second.base), "")
     return Value(DATA, None, atoms, first.base or second.base, first.attr if first.base else second.attr)
+
+
+def either_object(first: Obj, second: Obj) -> Obj:
+    """Stands for one of several objects: read as all of them, changed weakly."""
+    members: list[Obj] = []
+    for obj in (first, second):
+        for member in obj.cells["members"] if obj.kind == "either" else (obj,):
+            if member not in members:
+                members.append(member)
+    merged = Obj("either", first.line, first.name)
+    merged.cells["members"] = tuple(members[-6:])
+    return merged
 
 
 def loose_atoms(value: Value) -> Atoms:
