@@ -1,0 +1,1 @@
+"""The source witness on evasions: small scripts that hide a violation, each beside an honest twin."""
