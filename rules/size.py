@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
-from auditor.record.claimed_runs import claimed_runs, run_seed
+from auditor.record.claimed_line import seed_of
+from auditor.record.claimed_runs import claimed_runs
 from auditor.record.model import Record, RunLog
 from auditor.record.size_accounts import (
     COMPRESSED_CODE,
@@ -84,7 +85,7 @@ def _has_size(log: RunLog) -> bool:
 def _accounts_of(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -> list[SizeAccount]:
     """The accounts of one run, with the total that submission.json declares for its seed or for all."""
     own = [account for account in accounts if account.run == log.path]
-    seed = run_seed(log)
+    seed = seed_of(log)
     declared = [account for account in accounts if seed is not None and account.run == seed_name(seed)]
     if not declared:
         declared = [
@@ -111,7 +112,7 @@ def _judge_run(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -> 
     if not over:
         return None
     under = [account for account in accounts if not account.over(CAP_BYTES)]
-    name = f"seed {run_seed(log)}" if run_seed(log) is not None else log.path.rsplit("/", 1)[-1]
+    name = f"seed {seed_of(log)}" if seed_of(log) is not None else log.path.rsplit("/", 1)[-1]
     figures = _figures(accounts)
     stated = any(account.name != SUBMITTED_CODE for account in over) or _model_alone_is_over(log)
     if stated and not any(account.made_by_author for account in under):
@@ -154,7 +155,7 @@ def _judge_leftovers(accounts: Sequence[SizeAccount], judged: set[SizeAccount], 
     shipped = [account for account in rest if account.name == SHIPPED_MODEL]
     findings = []
     if declared:
-        sized = {seed_name(seed) for log in record.logs if _has_size(log) and (seed := run_seed(log)) is not None}
+        sized = {seed_name(seed) for log in record.logs if _has_size(log) and (seed := seed_of(log)) is not None}
         alone = [
             account
             for account in declared

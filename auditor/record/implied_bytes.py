@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auditor.record.model import MetricLine, Place, Record
+from auditor.record.places import RawPlaces
 
 LN2 = math.log(2.0)
 SAME_LOSS = 1e-3  # two lines whose losses differ by less print one evaluation twice (rounded and exact)
@@ -137,7 +138,8 @@ def stated_bytes(record: Record) -> tuple[StatedBytes, ...]:
     """Lines that state the bytes that a score was divided by, in log order."""
     found = []
     for log in record.logs:
-        for number, text in enumerate(log.raw_lines, 1):
+        places = None
+        for index, text in enumerate(log.raw_lines):
             if "bytes" not in text or not _STATED_SCORE.search(text):
                 continue
             counted = _STATED_BYTES.search(text)
@@ -148,5 +150,6 @@ def stated_bytes(record: Record) -> tuple[StatedBytes, ...]:
             if tokens is not None and tokens < MIN_STATED_TOKENS:
                 continue
             text_bytes = int(counted[1].replace(",", ""))
-            found.append(StatedBytes(tokens, text_bytes, log.path, Place(log.path, number), text[:300]))
+            places = places or RawPlaces(log)
+            found.append(StatedBytes(tokens, text_bytes, log.path, places.place(index), text[:300]))
     return tuple(found)
