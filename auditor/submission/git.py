@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -278,6 +279,7 @@ class _Batch:
         self._starter = start
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: threading.Timer | None = None
+        self._requested_at = time.monotonic()
 
     def read(self, name: str) -> Blob:
         kind, size, stream = self._request(name)
@@ -309,11 +311,12 @@ class _Batch:
         return kind, content
 
     def _request(self, name: str) -> tuple[str, int, IO[bytes]]:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
         if self._process is None:
             self._process = self._starter()
-            self._watchdog = threading.Timer(bounds.GIT_SECONDS, self._process.kill)
-            self._watchdog.daemon = True
-            self._watchdog.start()
+            self._watch()
+        self._requested_at = time.monotonic()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -325,6 +328,16 @@ class _Batch:
         if len(header) != 3 or not header[2].isdigit():
             return "", 0, self._process.stdout
         return header[1].decode("ascii", "replace"), int(header[2]), self._process.stdout
+
+    def _watch(self) -> None:
+        """Kill a process that has not been asked anything new for the bound of seconds: it hangs, or nobody asks."""
+        idle = time.monotonic() - self._requested_at
+        if self._watchdog is not None and idle >= bounds.GIT_SECONDS and self._process is not None:
+            self._process.kill()
+            return
+        self._watchdog = threading.Timer(bounds.GIT_SECONDS, self._watch)
+        self._watchdog.daemon = True
+        self._watchdog.start()
 
     def close(self) -> None:
         if self._watchdog is not None:

@@ -234,8 +234,7 @@ def _assemble(
     metadata = next((item for item in files if item.role is Role.METADATA and item.data), None)
     metadata_bytes = metadata.data if metadata and metadata.data else b""
     choice = choose_script(folder, files, read_elsewhere)
-    script_path = choice.script.wrapper_path or choice.script.path if choice.script else None
-    files = [replace(item, role=Role.SCRIPT) if item.path == script_path else item for item in files]
+    files = [replace(item, role=Role.SCRIPT) if item.path == choice.stored else item for item in files]
     return Submission(
         origin=origin,
         folder=folder,

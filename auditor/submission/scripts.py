@@ -1,21 +1,38 @@
-"""Which python file produced the score, and what its text is once unpacked."""
+"""Which python file produced the score, and what its text is once opened."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from auditor.submission.decompress import Budget
 from auditor.submission.model import Problem, Role, SourceText, StoredFile
-from auditor.submission.text import decode_source
+from auditor.submission.text import decode, decode_source
+from auditor.submission.unpack import Opened, may_hide_code, open_source
+
+_RUN = re.compile(
+    r"(?:torchrun|torch\.distributed\.(?:run|launch)|accelerate\s+launch|\bpython[\d.]*|\buv\s+run)"
+    r"(?P<options>(?:\\\n|[^\n`|;&#])*?)(?<![\w/.-])(?P<path>[\w./-]{1,200}\.py)\b"
+)
+_SCORES = re.compile(r"val_bpb|val_loss|bits.per.byte", re.IGNORECASE)
+_TRAINER = re.compile(r"train|gpt|submission|main|run", re.IGNORECASE)
+_TWIN = re.compile(
+    r"human|readable|decoded|decompressed|unpacked|unminified|source|pretty|commented|orig", re.IGNORECASE
+)
+_READ_CHARACTERS = 200_000  # of a README or a log's head, searched for commands
+_OPENED_HELPERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptChoice:
-    """The script, why it was chosen, the other sources, and what could not be read."""
+    """The script, the stored file it begins in, why it was chosen, the other sources, and what could not be read."""
 
     script: SourceText | None
+    stored: str = ""
     reason: str = ""
     helpers: tuple[SourceText, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -24,16 +41,125 @@ class ScriptChoice:
 def choose_script(
     folder: str, files: Sequence[StoredFile], read_elsewhere: Callable[[str], bytes | None]
 ) -> ScriptChoice:
-    """The source that produced the score, among the python files of `folder`."""
-    sources = {item.path: item for item in files if item.role is Role.HELPER and item.data is not None}
-    path = next((p for p in sources if PurePosixPath(p).name == "train_gpt.py"), None)
-    texts = {p: _source(item) for p, item in sources.items()}
+    """The source that produced the score, among the python files of `folder`.
+
+    train_gpt.py, unless README or logs only ever run another file; without one, the file they run, or the one that
+    looks most like a trainer. `read_elsewhere` returns a file of the same tree by its path from the root.
+    """
+    sources = {
+        item.path: item for item in files if item.role is Role.HELPER and item.data is not None and not item.tail
+    }
+    path, reason, problems = _choose(folder, files, sources)
     if path is None:
-        return ScriptChoice(None, "", tuple(texts.values()), (Problem(folder, "no train_gpt.py"),))
-    return ScriptChoice(texts[path], "train_gpt.py", tuple(t for p, t in texts.items() if p != path))
+        helpers, more = _helpers(sources, {}, lambda _: None)
+        return ScriptChoice(None, "", reason, helpers, (Problem(folder, reason), *more))
+    read = _reader(files, read_elsewhere)
+    opened = open_source(path, sources[path].data or b"", read)
+    run = {path, opened.source.path.partition("!")[0]}
+    beside, more = _helpers({p: item for p, item in sources.items() if p not in run}, sources, read)
+    helpers = (*opened.helpers, *beside)
+    if opened.source.path.partition("!")[0] != path:
+        reason = f"{reason}; it runs {opened.source.path}"
+    return ScriptChoice(opened.source, path, reason, helpers, (*problems, *opened.problems, *more))
 
 
-def _source(item: StoredFile) -> SourceText:
-    data = item.data or b""
+def _choose(
+    folder: str, files: Sequence[StoredFile], sources: Mapping[str, StoredFile]
+) -> tuple[str | None, str, list[Problem]]:
+    if not sources:
+        return None, "no python source", []
+    usual = min(
+        (path for path in sources if PurePosixPath(path).name == "train_gpt.py"),
+        key=lambda path: (path.count("/"), path),
+        default=None,
+    )
+    commanded = _commanded(folder, files, sources)
+    if usual is not None and (usual in commanded or not commanded):
+        others = sorted(set(commanded) - {usual})
+        if not others:
+            return usual, "train_gpt.py", []
+        message = f"README or logs also run {', '.join(others[:5])}"
+        return usual, "train_gpt.py", [Problem(usual, message)]
+    scoring = [path for path in commanded if _SCORES.search(_text(sources[path]))]
+    if scoring:
+        best = scoring[0]
+        if usual is None:
+            return best, f"no train_gpt.py; README or logs run {best}", [Problem(folder, "no train_gpt.py")]
+        return best, f"README or logs run {best}, not {usual}", [Problem(usual, f"not run: README or logs run {best}")]
+    if usual is not None:
+        return usual, "train_gpt.py", []
+    return _most_like_a_trainer(folder, sources)
+
+
+def _most_like_a_trainer(folder: str, sources: Mapping[str, StoredFile]) -> tuple[str | None, str, list[Problem]]:
+    scored = [path for path in sources if _SCORES.search(_text(sources[path]))]
+    if not scored:
+        return None, "no train_gpt.py and no other script that prints a score", []
+
+    def likeness(path: str) -> tuple[bool, bool, bool, int, str]:
+        name = PurePosixPath(path).name
+        trainer = name.startswith("train")
+        return trainer, bool(_TRAINER.search(name)), not _TWIN.search(name), -path.count("/"), path
+
+    best = max(scored, key=likeness)
+    reason = f"no train_gpt.py; {best} looks most like the script that scored"
+    return best, reason, [Problem(folder, f"no train_gpt.py; {best} is audited")]
+
+
+def _commanded(folder: str, files: Sequence[StoredFile], sources: Mapping[str, StoredFile]) -> list[str]:
+    """Sources of the folder that commands in README, shell scripts and logs run, most often named first."""
+    named: Counter[str] = Counter()
+    for item in files:
+        if item.role in (Role.README, Role.SHELL, Role.LOG) and item.data:
+            head = decode(item.data[:_READ_CHARACTERS])
+            if item.role is Role.LOG and ("torchrun" not in head and "python" not in head):
+                continue
+            for match in _RUN.finditer(head):
+                if (path := _source_named(folder, match["path"], sources)) is not None:
+                    named[path] += 1
+    return [path for path, _ in named.most_common()]
+
+
+def _source_named(folder: str, name: str, sources: Mapping[str, StoredFile]) -> str | None:
+    """The source that a command means by a path relative to the root, to the folder, or somewhere on another disk."""
+    plain = name.removeprefix("./")
+    for candidate in (plain, f"{folder}/{plain}" if folder else plain):
+        if candidate in sources:
+            return candidate
+    base = PurePosixPath(plain).name
+    direct = f"{folder}/{base}" if folder else base
+    return direct if direct in sources else None
+
+
+def _text(item: StoredFile) -> str:
+    return decode(item.data or b"")
+
+
+def _reader(files: Sequence[StoredFile], elsewhere: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+    here = {item.path: item.data for item in files if item.data is not None and not item.tail}
+    return lambda path: here[path] if path in here else elsewhere(path)
+
+
+def _helpers(
+    chosen: Mapping[str, StoredFile], sources: Mapping[str, StoredFile], read: Callable[[str], bytes | None]
+) -> tuple[tuple[SourceText, ...], list[Problem]]:
+    helpers: list[SourceText] = []
+    problems: list[Problem] = []
+    budget = Budget()
+    for path, item in sorted(chosen.items()):
+        opened = _open_helper(path, item.data or b"", read, budget if len(helpers) < _OPENED_HELPERS else None)
+        helpers.extend((opened.source, *opened.helpers) if opened.source.layers else (opened.source,))
+        problems.extend(opened.problems if opened.source.layers else ())
+    return tuple(helpers), problems
+
+
+def _open_helper(path: str, data: bytes, read: Callable[[str], bytes | None], budget: Budget | None) -> Opened:
+    """A neighbour of the script; opened when it could hide something, else only decoded."""
     text, _ = decode_source(data)
-    return SourceText(item.path, text, hashlib.sha256(data).hexdigest())
+    plain = SourceText(path, text, hashlib.sha256(data).hexdigest())
+    if budget is None or not may_hide_code(text):
+        return Opened(plain)
+    opened = open_source(path, data, read, budget)
+    if opened.source.layers:
+        return opened
+    return Opened(replace(plain, opaque=opened.source.opaque))

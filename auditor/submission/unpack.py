@@ -1,0 +1,234 @@
+"""Opening packed scripts: the text that a self-extracting wrapper would execute, without executing anything.
+
+110 of the challenge's scripts hold their source as a compressed literal; others write their modules to disk, install
+them from string constants, or run a neighbour's file. `fold` says what such a wrapper would run; here its layers are
+followed, within one budget for all of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import posixpath
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from auditor.submission import bounds
+from auditor.submission.decompress import Budget
+from auditor.submission.fold import Execution, Folded, fold_module
+from auditor.submission.model import Problem, SourceText
+from auditor.submission.text import decode_source
+
+_LONG_LITERAL = 200  # characters; longer ones are data, not code
+_THIN_CODE = 6_000  # bytes of code beside long literals, up to which a script may be a wrapper
+_DENSE_LITERAL = 2_000  # characters without a gap: an encoded payload, not prose
+_SHOWN_UNKNOWNS = 3
+_MAY_RUN_CODE = re.compile(
+    r"(?<![.\w])(?:exec|eval|execfile|__import__)\b|\b(?:run_path|run_module|exec_module|load_module|load_source)\b"
+    r"|\b(?:builtins|__builtins__|marshal|CodeType|FunctionType)\b"
+)
+_DENSE = re.compile(r"[^\s]{%d}" % _DENSE_LITERAL)
+
+Reader = Callable[[str], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A python file as far as it can be opened: the source that runs, further sources, and what stayed closed."""
+
+    source: SourceText
+    helpers: tuple[SourceText, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class _Layers:
+    """State while going from a stored file through its layers."""
+
+    path: str  # the file or layer at hand
+    stored: str  # the stored file it came from
+    text: str
+    data: bytes
+    layers: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    environment_defaults: dict[str, str] = field(default_factory=dict)
+    helpers: dict[str, SourceText] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    opaque: list[str] = field(default_factory=list)
+
+
+def open_source(path: str, data: bytes, read: Reader, budget: Budget | None = None) -> Opened:
+    """Open the python file `path` (relative to the root) whose content is `data`.
+
+    `read` returns the content of another file of the submission by such a path, None when there is none. Never
+    raises for what the file holds: what cannot be opened stays as it is, with a problem and `SourceText.opaque`.
+    """
+    text, problem = decode_source(data)
+    state = _Layers(path, path, text, data)
+    if problem:
+        _closed(state, problem)
+    budget = budget or Budget()
+    for depth in range(bounds.UNPACK_DEPTH + 1):
+        tree = parse(state.text, state.path, state.problems)
+        if tree is None or not may_hide_code(state.text) or not _open_layer(state, tree, read, budget, depth):
+            break
+    return _finish(state, path, text, data)
+
+
+def may_hide_code(text: str) -> bool:
+    """Whether opening `text` could find anything: it is short, holds a dense literal, or executes something."""
+    return len(text) <= _THIN_CODE or _MAY_RUN_CODE.search(text) is not None or _DENSE.search(text) is not None
+
+
+def parse(text: str, path: str, problems: list[Problem]) -> ast.Module | None:
+    """The syntax tree of `text`, or None and a problem that names the line."""
+    if len(text) > bounds.SOURCE_BYTES:
+        problems.append(Problem(path, f"not parsed: {len(text):,} characters exceed {bounds.SOURCE_BYTES:,}"))
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in the audited text are not ours to report
+            return ast.parse(text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
+    except SyntaxError as error:
+        problems.append(Problem(path, f"does not parse as Python 3.12: line {error.lineno or 0}: {error.msg}"))
+    except (ValueError, RecursionError, MemoryError) as error:
+        problems.append(Problem(path, f"does not parse: {error or type(error).__name__}"))
+    return None
+
+
+def _open_layer(state: _Layers, tree: ast.Module, read: Reader, budget: Budget, depth: int) -> bool:
+    """Go one layer down; False when there is none or it cannot be opened."""
+    code_bytes = _code_bytes(state.text, tree)
+    thin = code_bytes <= _THIN_CODE
+    folded = fold_module(tree, state.path.partition("!")[0], read, budget, whole=thin)
+    payload = _payload(folded, code_bytes) if thin or folded.executions else None
+    _keep_helpers(state, folded, payload)
+    if payload is None:
+        _judge_closed(state, folded, dense=thin and _DENSE.search(state.text) is not None)
+        return False
+    if depth == bounds.UNPACK_DEPTH:
+        _closed(state, f"packed more than {bounds.UNPACK_DEPTH} times")
+        return False
+    _judge_wrapper(state, folded, payload)
+    _descend(state, folded, payload)
+    return True
+
+
+def _payload(folded: Folded, code_bytes: int) -> Execution | None:
+    """What the wrapper exists to run: the largest thing it executes as the main program, else the last it imports."""
+    larger = [item for item in folded.executions if len(item.source) > min(code_bytes, _THIN_CODE)]
+    main = [item for item in folded.executions if item.namespace in ("__main__", "<run_path>", "?")]
+    main = [item for item in main if item in larger or item.decoders or item.stored or item.name] or []
+    if main:
+        return max(main, key=lambda item: len(item.source))
+    return max(larger, key=lambda item: len(item.source), default=None) if code_bytes <= _THIN_CODE else None
+
+
+def _descend(state: _Layers, folded: Folded, payload: Execution) -> None:
+    data = payload.source if isinstance(payload.source, bytes) else payload.source.encode("utf-8", "surrogatepass")
+    for name, value in folded.environment_defaults.items():
+        if name not in state.environment:
+            state.environment_defaults.setdefault(name, value)
+    state.environment.update(folded.environment)
+    if payload.stored:
+        state.path = state.stored = payload.stored
+        state.data = data
+    else:
+        state.path += "!unpacked"
+        state.layers.append(_described(payload))
+    state.text = decode_source(data)[0] if isinstance(payload.source, bytes) else payload.source
+
+
+def _described(payload: Execution) -> str:
+    inner = "".join(f"{decoder}(" for decoder in reversed(payload.decoders))
+    return f"{payload.how}({inner.rstrip('(')}{')' * max(len(payload.decoders), 1)}"
+
+
+def _keep_helpers(state: _Layers, folded: Folded, payload: Execution | None) -> None:
+    """Sources beside the payload: modules made from strings, written python files, smaller executed pieces."""
+    for number, item in enumerate(folded.executions):
+        if item is payload or item.stored or item.name:
+            continue
+        name = f"{item.namespace.replace('.', '/')}.py" if item.namespace not in ("__main__", "?") else f"exec{number}"
+        _keep(state, name, item.source)
+    for path, content in folded.written.items():
+        if path.endswith(".py") and (payload is None or path != payload.name):
+            _keep(state, _below_common_folder(path, folded), content)
+
+
+def _keep(state: _Layers, name: str, source: str | bytes) -> None:
+    text = decode_source(source)[0] if isinstance(source, bytes) else source
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
+    path = f"{state.stored}!{name}"
+    state.helpers[path] = SourceText(
+        path,
+        text,
+        hashlib.sha256(data).hexdigest(),
+        layers=(*state.layers, "written by the wrapper"),
+        wrapper_path=state.stored,
+    )
+
+
+def _below_common_folder(path: str, folded: Folded) -> str:
+    """A written file's path below the folder into which the wrapper writes."""
+    folders = [posixpath.dirname(other) for other in folded.written]
+    common = posixpath.commonpath(folders) if len({f.startswith("/") for f in folders}) == 1 else ""
+    return path[len(common) :].lstrip("/") if common and path.startswith(common) else posixpath.basename(path)
+
+
+def _judge_closed(state: _Layers, folded: Folded, *, dense: bool) -> None:
+    """Report code that runs and was not seen."""
+    if folded.exceeded:
+        _closed(state, f"packed: {folded.exceeded}")
+    elif dense and not folded.executions:
+        line, reason = (folded.unexplained or folded.unopened or [(1, "a dense literal that nothing opens")])[0]
+        _closed(state, f"packed by something this tool does not open: line {line}: {reason}")
+    elif folded.unopened:
+        listed = ", ".join(f"{name} at line {line}" for line, name in folded.unopened[:_SHOWN_UNKNOWNS])
+        _closed(state, f"runs code that does not follow from literals: {listed}")
+
+
+def _judge_wrapper(state: _Layers, folded: Folded, payload: Execution) -> None:
+    """A wrapper that does more than unpack may change what its payload does."""
+    for line, reason in folded.unexplained[:_SHOWN_UNKNOWNS]:
+        _closed(state, f"its wrapper does something else too: line {line}: {reason}")
+    if folded.exceeded:
+        _closed(state, f"packed: {folded.exceeded}")
+
+
+def _closed(state: _Layers, message: str) -> None:
+    state.problems.append(Problem(state.path, message))
+    state.opaque.append(message)
+
+
+def _finish(state: _Layers, path: str, text: str, data: bytes) -> Opened:
+    moved = state.path != path
+    source = SourceText(
+        state.path,
+        state.text,
+        hashlib.sha256(data if state.layers else state.data).hexdigest(),
+        layers=tuple(state.layers),
+        environment=dict(state.environment),
+        environment_defaults=dict(state.environment_defaults),
+        wrapper=text if moved else "",
+        wrapper_path=path if moved else "",
+        opaque="; ".join(dict.fromkeys(state.opaque)),
+    )
+    return Opened(source, tuple(state.helpers.values()), tuple(dict.fromkeys(state.problems)))
+
+
+def _code_bytes(text: str, tree: ast.Module) -> int:
+    """Bytes of the source that are not long literals."""
+    starts = [0]
+    for line in text.encode("utf-8", "surrogatepass").split(b"\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    return starts[-1] - sum(_literal_spans(tree, starts))
+
+
+def _literal_spans(tree: ast.Module, starts: list[int]) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and len(node.value) > _LONG_LITERAL:
+            end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
+            yield starts[end_line - 1] + end_column - starts[node.lineno - 1] - node.col_offset
