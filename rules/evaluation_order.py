@@ -16,6 +16,7 @@ from auditor.ledger import Blind, Learned, Ledger, Scored
 from rules.base import Evidence
 from rules.order_story import learner_key, order_finding, violation_finding
 
+SCORE_BEFORE_UPDATE = "C3"
 MAX_PLACES = 6  # places listed for one reason
 
 
@@ -63,9 +64,11 @@ def judge_ledgers(
 
 def blind_findings(code: str, ledger: Ledger, witness: Witness) -> list[Finding]:
     """One review for each reason why the witness could not see what rule `code` asks about."""
+    saw_a_score = any(scored.metric.reported for scored in ledger.scored)
     places: dict[str, list[Blind]] = {}
     for blind in ledger.blind:
-        if code in blind.matters_for:
+        # What hides the scoring itself may hide anything: then no rule about evaluation is decided.
+        if code in blind.matters_for or (not saw_a_score and SCORE_BEFORE_UPDATE in blind.matters_for):
             places.setdefault(blind.reason, []).append(blind)
     findings = [_blind_finding(reason, blinds, witness) for reason, blinds in places.items()]
     if not ledger.finished:

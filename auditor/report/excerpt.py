@@ -18,6 +18,7 @@ from auditor.submission.text import decode
 MAX_ENCLOSING = 6  # block headers shown above a line
 MAX_HEADER_SEARCH = 3_000  # lines looked at upwards
 MAX_CONTINUED = 8  # lines shown of a statement that goes on after its first
+MAX_STATEMENT_LINE = 200  # characters; in longer lines (packed data, minified code) brackets tell nothing
 MAX_SETTINGS = 3  # told beside one header
 _SETTING = re.compile(r"(?<=\.)[A-Za-z]\w{2,60}\b|\b[A-Z][A-Z0-9_]{3,60}\b")
 _CODE_SUFFIXES = (".py", "!unpacked")
@@ -121,7 +122,7 @@ def _enclosing(lines: list[str], number: int) -> list[Line]:
 def _continued(lines: list[str], first: Line) -> list[Line]:
     """The lines after `first` up to the one that closes its brackets: the arguments of a call, say."""
     after: list[Line] = []
-    unclosed = _opened(first.text)
+    unclosed = _opened(first.text) if len(first.text) <= MAX_STATEMENT_LINE else 0
     number = first.number
     while unclosed > 0 and len(after) < MAX_CONTINUED and number < len(lines):
         number += 1

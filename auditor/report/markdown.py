@@ -14,6 +14,7 @@ from auditor.report.outline import (
     lesser_findings,
     notes,
     place,
+    problems,
     rule_titles,
     sections,
     short,
@@ -149,8 +150,7 @@ class _MarkdownReport:
             f"- Internal error while {self._text(item.during)}: {self._text(item.error)}"
             for item in self.report.incidents
         ]
-        remarks += [f"- {self._text(f'{item.path}: {item.message}')}" for item in self.report.submission.problems]
-        remarks += [f"- {self._text(message)}" for message in self.report.record.problems]
+        remarks += [f"- {self._text(problem)}" for problem in problems(self.report)]
         body = "\n".join(rows) + ("\n\n" + "\n".join(remarks) if remarks else "")
         return f"<details><summary>All rules and notes</summary>\n\n{body}\n\n</details>"
 

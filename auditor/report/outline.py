@@ -119,6 +119,12 @@ def notes(report: AuditReport) -> list[tuple[str, Finding]]:
     ]
 
 
+def problems(report: AuditReport) -> list[str]:
+    """What could not be loaded or parsed, a line each."""
+    loaded = [f"{item.path}: {item.message}" if item.path else item.message for item in report.submission.problems]
+    return [*loaded, *report.record.problems]
+
+
 def unheard(report: AuditReport) -> list[str]:
     """Witnesses that were asked, or should have testified, and did not, each with the reason.
 

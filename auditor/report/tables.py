@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from auditor.audit import AuditReport, describe
 from auditor.findings import Status
+from auditor.record.budget_sheet import DIAGNOSTIC
 from auditor.record.size_accounts import size_accounts
 
 MAX_COLUMNS = 5  # runs
@@ -57,8 +58,30 @@ def size_table(report: AuditReport) -> TableView:
     return TableView(f"Size accounts, in bytes (cap {CAP_BYTES:,})", ("account", *shown), tuple(rows[:MAX_ROWS]))
 
 
+def budget_table(report: AuditReport) -> TableView:
+    """Every timed phase of the run with most time on the clock, and the budget it is put in."""
+    from rules.time import EVALUATION_SECONDS, TRAINING_SECONDS, budget_sheets
+
+    title = f"Budget sheet, in seconds (training {TRAINING_SECONDS:.0f}, evaluation {EVALUATION_SECONDS:.0f})"
+    sheets = [sheet for sheet in budget_sheets(report.record) if sheet.entries]
+    if not sheets:
+        return TableView(title, (), ())
+    sheet = max(sheets, key=lambda item: sum(entry.seconds for entry in item.entries))
+    run = f"seed {sheet.seed}" if sheet.seed is not None else report.submission.relative(sheet.log)
+    entries = sorted(sheet.entries, key=lambda entry: (entry.budget == DIAGNOSTIC, -entry.seconds))[:MAX_ROWS]
+    entries.sort(key=lambda entry: entry.place.line)
+    rows = tuple(
+        (entry.phase, f"{entry.budget}{' or the other' if entry.movable else ''}", f"{entry.seconds:,.1f}")
+        for entry in entries
+    )
+    return TableView(f"{title}: {run}", ("phase", "budget", "seconds"), rows)
+
+
 def _noticed(report: AuditReport, code: str) -> bool:
     return any(rule.rule == code and rule.status in (Status.FAIL, Status.REVIEW) for rule in report.verdict.rules)
 
 
-_TABLES: tuple[tuple[str, Callable[[AuditReport], TableView]], ...] = (("SIZE", size_table),)
+_TABLES: tuple[tuple[str, Callable[[AuditReport], TableView]], ...] = (
+    ("SIZE", size_table),
+    ("TIME", budget_table),
+)

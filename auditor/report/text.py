@@ -22,6 +22,7 @@ from auditor.report.outline import (
     lesser_findings,
     notes,
     place,
+    problems,
     rule_titles,
     sections,
     short,
@@ -154,8 +155,7 @@ class _TextReport:
         lines = [f"{code}: {self._noted(finding)}" for code, finding in notes(self.report)]
         lines += [f"not heard: {why}" for why in unheard(self.report)]
         lines += [f"internal error while {item.during}: {item.error}" for item in self.report.incidents]
-        lines += [f"{problem.path}: {problem.message}" for problem in self.report.submission.problems]
-        lines += list(self.report.record.problems)
+        lines += problems(self.report)
         if lines:
             self.console.print()
             self.console.print(Text("Notes", style="bold"))

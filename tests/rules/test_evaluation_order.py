@@ -158,6 +158,13 @@ def test_a_blind_spot_is_a_question_for_the_rules_it_matters_for() -> None:
     assert judge("C3", ledger)[0] is Status.PASS
 
 
+@pytest.mark.parametrize("code", ["TRAINDATA", "PAIDPREFIX", "EXTERNAL"])
+def test_what_hides_the_scoring_hides_everything(code: str) -> None:
+    blind = Blind("runs code that it decodes", site(11, "evaluate"), matters_for=("C1", "C2", "C3", "C4"))
+    assert judge(code, Ledger(blind=(blind,)))[0] is Status.REVIEW
+    assert judge(code, Ledger(metrics=(REPORTED,), scored=(SCORED,), blind=(blind,)))[0] is Status.PASS
+
+
 @pytest.mark.parametrize("code", ["C1", "C2", "C3", "C4", "TRAINDATA", "PAIDPREFIX", "EXTERNAL"])
 def test_an_unfinished_ledger_passes_nothing(code: str) -> None:
     ledger = Ledger(metrics=(REPORTED,), scored=(SCORED,), finished=False, why_unfinished="the bound of 10 s")

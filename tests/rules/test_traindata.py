@@ -1,0 +1,71 @@
+"""TRAINDATA from logs: calibration on training data once the training clock has run out."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditor.configuration import RunConfiguration
+from auditor.findings import Status, Witness
+from auditor.ledger import Ledger
+from auditor.record import read_record
+from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
+from rules import RULES
+from rules.base import Evidence
+from rules.example import HONEST_SCRIPT, example_folder
+
+ON_TRAINING_DATA = ("gptq:calibrating with training data...", "gptq:calibrated 68 layers in 3.6s")
+ON_UNNAMED_DATA = ("gptq:loop-aware calibrated 41 layers in 11.5s",)
+GENERATED = ("gptq:generating autoregressive calibration data...", "gptq:calibrated 68 layers in 3.6s")
+
+
+def judged(log_lines: tuple[str, ...], *, stop_ms: int, track: Track = Track.RECORD) -> tuple[Status, Evidence]:
+    roles = {"README.md": Role.README, "submission.json": Role.METADATA, "train_gpt.py": Role.SCRIPT}
+    files = []
+    for name, text in example_folder(log_lines=log_lines).items():
+        for seed in (42, 314, 999):
+            text = text.replace(f"train_time:{599_900 + seed % 90}ms step:", f"train_time:{stop_ms}ms step:")
+        files.append(StoredFile(name, len(text.encode()), roles.get(name, Role.LOG), text.encode()))
+    script = SourceText("train_gpt.py", HONEST_SCRIPT, sha256="0" * 64)
+    submission = Submission("folder", "", track, tuple(files), script)
+    evidence = Evidence(submission, RunConfiguration(), read_record(submission), source=Ledger())
+    return RULES["TRAINDATA"].judge(evidence).status, evidence
+
+
+@pytest.mark.parametrize(
+    ("log_lines", "stop_ms", "status"),
+    [
+        (ON_TRAINING_DATA, 600_042, Status.FAIL),
+        (ON_TRAINING_DATA, 588_042, Status.PASS),  # room was made within the budget
+        (ON_UNNAMED_DATA, 600_042, Status.REVIEW),
+        (GENERATED, 600_042, Status.PASS),
+        ((), 600_042, Status.PASS),
+    ],
+)
+def test_calibration_after_the_budget(log_lines: tuple[str, ...], stop_ms: int, status: Status) -> None:
+    assert judged(log_lines, stop_ms=stop_ms)[0] is status
+
+
+def test_the_clock_does_not_bind_non_record_submissions() -> None:
+    assert judged(ON_TRAINING_DATA, stop_ms=600_042, track=Track.NON_RECORD)[0] is Status.PASS
+
+
+def test_the_finding_points_at_the_log_line_of_every_run() -> None:
+    _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
+    (finding,) = RULES["TRAINDATA"].judge(evidence).findings
+    assert finding.witness is Witness.RECORD
+    assert "calibration on training data follows for 3.6 s (3 runs)" in finding.message
+    assert {step.path for step in finding.steps} == {"train_seed42.log", "train_seed314.log", "train_seed999.log"}
+    log = next(item for item in evidence.submission.files if item.path == finding.path)
+    assert log.data is not None
+    assert log.data.decode().split("\n")[finding.line - 1] == ON_TRAINING_DATA[0]
+
+
+def test_a_log_is_heard_even_when_no_script_could_be_read() -> None:
+    _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
+    without_source = Evidence(evidence.submission, evidence.configuration, evidence.record)
+    assert RULES["TRAINDATA"].judge(without_source).status is Status.FAIL
+    _, honest = judged((), stop_ms=588_042)
+    assert (
+        RULES["TRAINDATA"].judge(Evidence(honest.submission, honest.configuration, honest.record)).status
+        is Status.NOT_CHECKED
+    )
