@@ -98,6 +98,9 @@ class Interpreter:
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
+        self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
+        self.entered: set[ast.AST] = set()  # functions that ran
+        self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         self.blind: list[Blind] = []
@@ -241,12 +244,15 @@ class Interpreter:
 
     def either(self, first: Callable[[], int], second: Callable[[], int]) -> int:
         """Run two alternatives from the same state and join what they leave behind."""
+        later = bool(self.abstract) and self.rounds.get(self.abstract[-1], 0) > 0
+        self.undecided += later
         outer = self.state.begin()
         flow_one = first()
         one = self.state.undo(outer)
         outer = self.state.begin()
         flow_two = second()
         two = self.state.undo(outer)
+        self.undecided -= later
         if flow_one == flow_two:
             if flow_one != RAISE:
                 self._join(one, two)
@@ -320,8 +326,15 @@ class Interpreter:
             else:
                 assert item is not None
                 value = self.iteration_value(iterable, item, k)
+            repeats = iterable.kind == OBJECT and iterable.payload.cells.get("repeats")
+            if repeats:
+                self.assign(node.target, value, frame)
+                return
+            if pace and value.kind in (CONST, RANGE, DATA):
+                value = with_atoms(value, frozenset((("index", act, pace),)))
             self.assign(node.target, self.tagged(value, act, k), frame)
 
+        pace = self.pace(iterable)
         return self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind)
 
     def _while(self, node: ast.While, frame: Frame) -> int:
@@ -659,6 +672,14 @@ class Interpreter:
                     return 1
         return 2
 
+    def pace(self, iterable: Value) -> int:
+        """By how much a range's variable moves from one iteration to the next; 0 where that is not known."""
+        if iterable.kind == OBJECT and iterable.payload.kind == "range":
+            step = bounds(iterable.payload.cells["bounds"][2])
+            if step is not None and step[0] == step[1]:
+                return step[0]
+        return 0
+
     def iteration_value(self, iterable: Value, item: Value, k: int) -> Value:
         """The loop variable in iteration k: the first value of a range is known, a later one is larger."""
         if iterable.kind == OBJECT and iterable.payload.kind == "range":
@@ -713,7 +734,7 @@ class Interpreter:
                 if atom[1] in live:
                     yield atom
             elif atom[0] == "val":
-                yield ("val", frozenset(tag for tag in atom[1] if tag[0] in live))
+                yield ("val", frozenset(tag for tag in atom[1] if tag[0] in live or tag[0] < 0))
             else:
                 yield atom
 
@@ -738,6 +759,8 @@ class Interpreter:
         if value.kind == FORMAT:
             return union((atoms, *(self.atoms_of(part, 1) for part in value.payload if isinstance(part, Value))))
         if value.kind == METHOD:
+            if value.payload[1] in library.METADATA:
+                return NOTHING
             return atoms | self.atoms_of(value.payload[0], depth)
         if value.kind == PARTIAL:
             return union((atoms, *(self.atoms_of(part, depth) for part in value.payload[1])))
@@ -835,6 +858,44 @@ class Interpreter:
         return self.binary(node.op, left, right)
 
     def binary(self, op: ast.operator, left: Value, right: Value) -> Value:
+        """``left op right``. A loop variable moved by whole steps belongs to another iteration."""
+        for value in (left, right):
+            if value.atoms and any(atom[0] == "index" for atom in value.atoms):
+                left, right = self._shifted(op, left, right)
+                break
+        result = self._binary(op, left, right)
+        if isinstance(op, ast.Mod) and any(atom[0] == "loop" for atom in result.atoms):
+            kept = frozenset(atom for atom in result.atoms if atom[0] != "loop")  # different iterations may meet
+            return Value(result.kind, result.payload, kept, result.base, result.attr)
+        if isinstance(op, ast.Sub) and result.atoms:
+            shared = {atom[1] for atom in left.atoms if atom[0] == "loop"}
+            shared &= {atom[1] for atom in right.atoms if atom[0] == "loop"}
+            if shared:  # a distance between two places of one iteration is a length
+                kept = frozenset(atom for atom in result.atoms if atom[0] != "loop" or atom[1] not in shared)
+                return Value(result.kind, result.payload, kept, result.base, result.attr)
+        return result
+
+    def _shifted(self, op: ast.operator, left: Value, right: Value) -> tuple[Value, Value]:
+        """The operands of an operation on a loop variable, with the iteration that the result belongs to."""
+        moved = []
+        for value, other in ((left, right), (right, left)):
+            marks = [atom for atom in value.atoms if atom[0] == "index"]
+            if not marks:
+                moved.append(value)
+                continue
+            atoms = value.atoms.difference(marks)
+            by = other.payload if other.kind == CONST and type(other.payload) is int else None
+            additive = isinstance(op, ast.Add) or (isinstance(op, ast.Sub) and value is left)
+            if additive and by is not None and len(marks) == 1 and by % marks[0][2] == 0:
+                _, act, pace = marks[0]
+                steps = by // pace if isinstance(op, ast.Add) else -(by // pace)
+                atoms = frozenset(
+                    ("loop", act, atom[2] + steps) if atom[0] == "loop" and atom[1] == act else atom for atom in atoms
+                ) | {marks[0]}
+            moved.append(Value(value.kind, value.payload, atoms, value.base, value.attr))
+        return moved[0], moved[1]
+
+    def _binary(self, op: ast.operator, left: Value, right: Value) -> Value:
         if left.kind == CONST and right.kind == CONST:
             folded = _fold(op, left.payload, right.payload)
             if folded is not None:
@@ -1184,6 +1245,7 @@ class Interpreter:
 
     def enter(self, function: Function, args: list[Value], kwargs: dict[str, Value]) -> Value:
         """Run a function's body with its arguments bound; the value it returns."""
+        self.entered.add(function.node)
         frame = Frame(function.frame, function.name, function.frame.globals_)
         self._bind_arguments(function, args, kwargs, frame)
         line, path = self.line, self.path

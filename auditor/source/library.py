@@ -192,6 +192,7 @@ def repeated(run: Interpreter, value: Value) -> Value:
     """``[item] * count``."""
     result = new_list(run, [any_element(run, value)], run.line)
     loosen(run, result.payload)
+    result.payload.cells["repeats"] = True
     return result
 
 
@@ -327,7 +328,7 @@ def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
 
 def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
     """``container[index]``."""
-    index_atoms = run.atoms_of(index)
+    index_atoms = _selecting(run, index)
     if container.kind == EXTERNAL:
         if container.payload == "os.environ" and index.kind == CONST:
             return _environment(run, [index])
@@ -344,6 +345,33 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
     return _slice_data(run, container, index_atoms, index)
 
 
+def _selecting(run: Interpreter, index: Value) -> Atoms:
+    """What decides which part an index selects. Of a slice with a start: where it starts; its length is that of others."""
+    if index.kind == TUPLE:
+        parts = index.payload
+        if len(parts) == 4 and parts[0].kind == EXTERNAL and parts[0].payload == "slice":
+            if parts[1].kind != CONST or parts[1].payload is not None:
+                loops = frozenset(atom for atom in run.atoms_of(parts[2]) if atom[0] not in ("loop", "index"))
+                return run.atoms_of(parts[1]) | loops
+            return run.atoms_of(index)
+        return union((index.atoms, *(_selecting(run, part) for part in parts)))
+    return run.atoms_of(index)
+
+
+def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
+    """A tag for a constant slice of a part of the stream; none for the shift by one between inputs and targets."""
+    slices = index.payload if index.kind == TUPLE else (index,)
+    texts = []
+    for item in slices:
+        if item.kind == CONST and isinstance(item.payload, slice):
+            bounds = (item.payload.start, item.payload.stop)
+            if bounds not in ((None, None), (None, -1), (1, None)):
+                texts.append(str(bounds))
+    if not texts:
+        return frozenset()
+    return frozenset(((-1, run.parts.setdefault("|".join(texts), len(run.parts))),))
+
+
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value) -> Value:
     """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
     atoms = run.atoms_of(container)
@@ -354,20 +382,22 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop"))
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
-        tags = run.index_tags(index_atoms)
+        tags = run.index_tags(index_atoms) | _part(run, index)
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
         if ("model",) in atoms:
             kept = run.predictors.compared(kept)
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
             kept |= {("hashed",)}
-        return data(run.predictors.applied(run.refine(atoms, tags) | kept))
+        return data(run.predictors.looked_up(run.refine(atoms, tags) | kept))
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
         if by_token or any(atom[0] == "state" for atom in atoms):
-            return data(run.predictors.applied(atoms | index_atoms))
+            found = run.predictors.looked_up(atoms | index_atoms)
+            keeps = run.predictors.is_predictor(container.base)
+            return data(found, container.base if keeps else None, attr)
         return data(container.atoms | index_atoms, container.base, attr)
-    return data(run.predictors.applied(atoms | index_atoms))
+    return data(run.predictors.looked_up(atoms | index_atoms))
 
 
 def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms) -> Value:
@@ -386,7 +416,7 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     marks = frozenset(atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed")))
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and any(atom[0] == "state" for atom in atoms):
-        atoms = run.predictors.applied(atoms)
+        atoms = run.predictors.looked_up(atoms)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
         result = new_list(run, [found_one], run.line)
@@ -406,9 +436,10 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
             tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
-            atoms = run.predictors.applied(run.refine(rest.atoms, tags) | tokens)
+            atoms = run.predictors.looked_up(run.refine(rest.atoms, tags) | tokens)
             return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
-        return rest  # type: ignore[no-any-return]
+        atoms = run.predictors.looked_up(rest.atoms)
+        return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
     if obj.class_ is not None and obj.class_.find("__getitem__"):
         return run.call_method(container, "__getitem__", [index], {}, node)
     if obj.kind == "module":
@@ -416,7 +447,7 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
     return _slice_data(run, container, index_atoms, index)
 
 
-_METADATA = frozenset(
+METADATA = frozenset(
     "shape size numel dtype device ndim dim nbytes element_size itemsize is_cuda requires_grad is_contiguous stride "
     "is_floating_point __len__ st_size stat layout names".split()
 )
@@ -523,6 +554,11 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     handler = _CALLS.get(name)
     if handler is not None:
         return handler(run, args, kwargs, node, frame)
+    if name.startswith("namedtuple:"):
+        fields = name.partition(":")[2].split(",")
+        return _namespace(run, [], {**dict(zip(fields, args, strict=False)), **kwargs}, node, frame)
+    if name.startswith(("torch.Tensor.", "torch.nn.Module.")) and args:
+        return run.call_method(args[0], name.rsplit(".", 1)[-1], args[1:], kwargs, node, frame)
     short = name.rsplit(".", 1)[-1]
     handler = _SHORT.get(short)
     if handler is not None and "." in name:
@@ -858,6 +894,7 @@ def _as_list(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     if not args:
         return new_list(run, [], run.line)
     source = args[0]
+    _run_key(run, source, kwargs, node, frame)
     if source.kind == OBJECT and source.payload.kind == "generator":
         return collected(run, source.payload)
     parts = run.elements(source, limit=256)
@@ -866,6 +903,13 @@ def _as_list(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     result = new_list(run, [run.element(source)], run.line)
     loosen(run, result.payload)
     return result
+
+
+def _run_key(run: Interpreter, source: Value, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> None:
+    """``key=`` of a sort is called on the elements."""
+    key = kwargs.get("key")
+    if key is not None and key.kind in (FUNCTION, PARTIAL, METHOD):
+        run.call(key, [run.element(source)], {}, node, frame)
 
 
 def _as_tuple(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -992,6 +1036,24 @@ def _isinstance(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fra
     return UNKNOWN
 
 
+def _namespace(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    obj = run.predictors.allocate("instance", run.line, "namespace")
+    obj.cells.update(kwargs)
+    return Value(OBJECT, obj)
+
+
+def _named_tuple(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``namedtuple(name, fields)``: a constructor of instances with these fields."""
+    fields: list[str] = []
+    if len(args) > 1:
+        if args[1].kind == CONST and isinstance(args[1].payload, str):
+            fields = args[1].payload.replace(",", " ").split()
+        else:
+            known = run.elements(args[1], limit=64) or []
+            fields = [str(item.payload) for item in known if item.kind == CONST]
+    return Value(PARTIAL, (external("namedtuple:" + ",".join(fields)), (), {}))
+
+
 def _gather_objects(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """``dist.all_gather_object(out, obj)`` and its like: every slot of `out` may hold what any rank sent."""
     target = args[0] if args else kwargs.get("object_list", UNKNOWN)
@@ -1077,6 +1139,9 @@ _CALLS: dict[str, Model] = {
     "torch.autograd.grad": _autograd,
     "torch.func.grad": _hidden_code,
     "torch.autograd.backward": _backward_call,
+    "types.SimpleNamespace": _namespace,
+    "argparse.Namespace": _namespace,
+    "collections.namedtuple": _named_tuple,
     "copy.deepcopy": _deepcopy,
     "copy.copy": _deepcopy,
     "functools.partial": _partial,
@@ -1179,6 +1244,7 @@ def _list_method(
             loosen(run, obj)
         return _next(run, [owner], {}, node, frame)
     if name in ("sort", "reverse"):
+        _run_key(run, owner, kwargs, node, frame)
         return NONE
     if name == "copy":
         return _deepcopy(run, [owner], {}, node, frame)
@@ -1249,7 +1315,8 @@ def _module_method(
                 "children", "named_children"):  # fmt: skip
         return data(NOTHING, obj)
     if name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
-        run_callbacks(run, args, kwargs, node)
+        hooks = tuple(arg for arg in args if arg.kind in (FUNCTION, PARTIAL, METHOD))
+        run.state.write(obj.cells, "hooks", obj.cells.get("hooks", ()) + hooks)
         return UNKNOWN
     if name in ("register_buffer", "register_parameter", "add_module") and len(args) >= 2:
         run.state.write(obj.cells, args[0].payload if args[0].kind == CONST else "?", args[1])
@@ -1332,7 +1399,7 @@ _READS_PATH = frozenset(("read_bytes", "read_text", "open"))
 def _data_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value:
-    if name in _METADATA:
+    if name in METADATA:
         return UNKNOWN
     own = run.atoms_of(owner)
     rest = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 Tags = frozenset[tuple[int, int]]
+PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
 _PICKED, _MODEL, _HASHED = ("picked",), ("model",), ("hashed",)
 
 
@@ -58,6 +59,7 @@ class Printed:
     site: Site
     calls: tuple[Site, ...]
     order: int
+    sure: bool  # False: printed on a condition that only some iterations of a loop may meet
 
 
 class Predictors:
@@ -161,11 +163,12 @@ class Predictors:
         for _, number in states:
             new.append(("under", number))
             event = self.events[number]
-            if any(self.overlaps(region, event.tags) for region in regions):
+            meeting = [region for region in regions if self.overlaps(region, event.tags)]
+            if meeting:
                 if site is None:
                     site = self.site_number()
                 new.append(("clash", number, site))
-                if event.tags and not any(act in self.run.live for act, _ in event.tags):
+                if any(self._surely(region, event) for region in meeting):
                     self.certain.add((number, site))
         return atoms.difference(states).union(new)
 
@@ -186,6 +189,19 @@ class Predictors:
         """True for a value read from counts or statistics of validation tokens."""
         return any(
             atom[0] in ("state", "under") and self.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+            for atom in atoms
+        )
+
+    def looked_up(self, atoms: Atoms) -> Atoms:
+        """Atoms of an entry read from a table under some key: counts are applied when they are looked up, and what is
+        kept of them for later positions was known then."""
+        atoms = self.applied(atoms)
+        if not self.counted(atoms):
+            return atoms
+        return frozenset(
+            ("under", atom[1])
+            if atom[0] == "state" and self.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+            else atom
             for atom in atoms
         )
 
@@ -229,11 +245,28 @@ class Predictors:
                 return False
         return True
 
+    def _surely(self, region: Tags, event: Learning) -> bool:
+        """True when the region's tokens are certainly among those of an event that may overlap it."""
+        live = self.run.live
+        here = [tag for tag in event.tags if tag[0] in live]
+        loops = [tag for tag in event.tags if tag[0] != PART]
+        if not here:
+            return bool(loops)  # a whole pass of learning has ended
+        if event.manner in (Manner.CACHE, Manner.STATISTICS):
+            return False
+        parts = {tag for tag in event.tags if tag[0] == PART}
+        if not parts <= region:
+            return False
+        return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
+
     def predict(self, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
         """Call a model whose forward pass only computes."""
         run = self.run
         given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
         atoms = self.applied(union((self.content(owner.payload), *given)))
+        for hook in owner.payload.cells.get("hooks", ()):
+            result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
+            atoms = self.applied(atoms | run.atoms_of(result))
         tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
         return data(self.picked(atoms) if tokens >= 2 else atoms)
 
@@ -241,7 +274,7 @@ class Predictors:
 
     def event(self, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
         """The number of a learning event at the present place."""
-        kept = frozenset(tag for tag in tags if tag[0] in self.run.live)
+        kept = frozenset(tag for tag in tags if tag[0] in self.run.live or tag[0] == PART)
         site = self.run.site()
         key = (subject.number, kept, site, manner, tuple(self.run.calls))
         number = self._event_numbers.get(key)
@@ -254,7 +287,12 @@ class Predictors:
 
     def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:
         """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
-        numbers = {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash")}
+        numbers = {
+            atom[1]
+            for atom in atoms
+            if atom[0] in ("state", "clash")
+            or (atom[0] == "under" and self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS))
+        }
         for atom in atoms:
             if atom[0] == "val":
                 numbers.add(self.event(subject, attr, atom[1], manner))
@@ -385,7 +423,8 @@ class Predictors:
         if any(atom[0] == "val" for atom in atoms):
             self.order += 1
             run = self.run
-            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order))
+            sure = not run.undecided
+            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order, sure))
 
     def site_number(self) -> int:
         """The number of the present place, for atoms that name one."""

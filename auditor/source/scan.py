@@ -20,6 +20,7 @@ def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
             target = node.targets[0].id
             if any(isinstance(inner, ast.Name) and inner.id == target for inner in ast.walk(node.value)):
                 names.add(target)
+    names -= _set_otherwise(loop, names)
     if isinstance(loop, ast.While):
         tested = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
         for node in ast.walk(ast.Module(loop.body, [])):
@@ -28,6 +29,20 @@ def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
                     target.id for target in node.targets if isinstance(target, ast.Name) and target.id in tested
                 )
     return frozenset(names)
+
+
+def _set_otherwise(loop: ast.For | ast.While, names: set[str]) -> set[str]:
+    """Those of `names` that the loop also sets back to something else: they need not differ between iterations."""
+    found: set[str] = set()
+    for node in ast.walk(ast.Module(loop.body, [])):
+        if not isinstance(node, ast.Assign):
+            continue
+        mentioned = {inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
+        for target in node.targets:
+            for inner in ast.walk(target):
+                if isinstance(inner, ast.Name) and inner.id in names and inner.id not in mentioned:
+                    found.add(inner.id)
+    return found
 
 
 @lru_cache(maxsize=65536)

@@ -26,6 +26,7 @@ class _Pass:
     site: Site
     calls: tuple[Site, ...]
     order: int
+    sure: bool = True
     atoms: set[tuple[object, ...]] = field(default_factory=set)
 
     @property
@@ -74,8 +75,9 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
         key = (item.template, item.calls[:-1], where)
         entry = found.get(key)
         if entry is None:
-            entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order)
+            entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order, item.sure)
         entry.order = max(entry.order, item.order)
+        entry.sure = entry.sure or item.sure
         entry.atoms.update(item.atoms)
     return sorted(found.values(), key=lambda entry: entry.order)
 
@@ -131,7 +133,7 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     for number, events in sorted(by_site.items()):
         site, calls = run.predictors.sites[number]
         learnings = [run.predictors.events[event] for event in sorted(events)]
-        doubt = _doubt(run, number, sorted(events))
+        doubt = _doubt(run, item, number, sorted(events))
         entries.append(
             Scored(
                 Region("validation tokens"),
@@ -148,15 +150,13 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     return entries
 
 
-def _doubt(run: Interpreter, site: int, events: list[int]) -> str:
+def _doubt(run: Interpreter, item: _Pass, site: int, events: list[int]) -> str:
     """Why the overlap is only possible; empty when one of the events is certain."""
-    for number in events:
-        event = run.predictors.events[number]
-        if (number, site) in run.predictors.certain:
-            return ""
-        if event.tags and event.manner not in (Manner.CACHE, Manner.STATISTICS):
-            return ""
-    return "which part of the validation tokens it learns from could not be told"
+    if not item.sure:
+        return "the score is printed on a condition that only some iterations of its loop may meet"
+    if any((number, site) in run.predictors.certain for number in events):
+        return ""
+    return "that the tokens it learned from are those scored afterwards could not be settled"
 
 
 def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
@@ -204,7 +204,7 @@ def _learned(run: Interpreter, event: Learning) -> Learned:
 
 def region_text(run: Interpreter, tags: Tags) -> str:
     """A region for a reader."""
-    loops = sorted({run.loops[act] for act, _ in tags}, key=lambda loop: loop[1])
+    loops = sorted({run.loops[act] for act, _ in tags if act in run.loops}, key=lambda loop: loop[1])
     if not loops:
         return "validation tokens"
     named = " and ".join(f"{name or 'while'} (line {line})" for name, line in loops[:3])
