@@ -54,10 +54,10 @@ def time_witnesses(git_dir: Path, pull_request: int, limit_seconds: float) -> Ti
 
 
 def _time_witnesses(git_dir: Path, pull_request: int) -> Timing:
+    from auditor.configuration import derive_configuration
     from auditor.record import read_record
-    from auditor.record.configuration import derive_configuration
     from auditor.source import witness
-    from auditor.submission.load import load_pull_request
+    from auditor.submission import load_pull_request
 
     load_seconds, submission = _timed(lambda: load_pull_request(git_dir, pull_request))
     script = submission.script
