@@ -35,7 +35,11 @@ Nothing of the submission is executed. Exit codes: 0 every checked rule passes; 
 
 pgolf-audit rules          lists the rules
 pgolf-audit rules C3       explains one: text, sources, rulings, examples, blind spots
+pgolf-audit unpack ...     writes the script as it was read, unpacked if it was packed: findings give its lines
 """
+UNPACK_DESCRIPTION = (
+    "Write the submission's script as the audit reads it, unpacked if it is packed; nothing is executed."
+)
 
 
 class CannotAuditError(Exception):
@@ -56,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tolerate_any_text(sys.stdout, sys.stderr)
         if arguments[:1] == ["rules"]:
             return _show_rules(arguments[1:])
+        if arguments[:1] == ["unpack"]:
+            return _show_script(arguments[1:])
         return _audit(_parser().parse_args(arguments))
     except CannotAuditError as error:
         return _complain(str(error))
@@ -78,22 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "folder",
-        metavar="PR-FOLDER",
-        nargs="?",
-        help="a record folder, or a checkout in which a pull request added one",
-    )
-    parser.add_argument("--repo", metavar="GIT-DIR", help="read from the objects of this git repository instead")
-    parser.add_argument("--pr", metavar="N", type=int, help="with --repo: pull request N (refs/pull/N/head)")
-    parser.add_argument("--ref", metavar="REF", help="with --repo: the commit to audit")
-    parser.add_argument(
-        "--base", metavar="REF", help="with --ref: the commit it is compared with (default: main branch)"
-    )
+    _add_submission(parser)
     parser.add_argument(
         "--format", choices=(*AVAILABLE_FORMATS, *PLANNED_FORMATS), default="text", help="default: text"
     )
-    parser.add_argument("--output", metavar="FILE", help="write the report to FILE instead of standard output")
     parser.add_argument("--run", action="store_true", help="also run the script at toy size in a sandbox")
     parser.add_argument("--rescore", action="store_true", help="also evaluate the artifact again")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
@@ -106,13 +100,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_submission(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which submission is read and where the result goes."""
+    parser.add_argument(
+        "folder",
+        metavar="PR-FOLDER",
+        nargs="?",
+        help="a record folder, or a checkout in which a pull request added one",
+    )
+    parser.add_argument("--repo", metavar="GIT-DIR", help="read from the objects of this git repository instead")
+    parser.add_argument("--pr", metavar="N", type=int, help="with --repo: pull request N (refs/pull/N/head)")
+    parser.add_argument("--ref", metavar="REF", help="with --repo: the commit to audit")
+    parser.add_argument(
+        "--base", metavar="REF", help="with --ref: the commit it is compared with (default: main branch)"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to FILE instead of standard output")
+
+
 def _audit(options: argparse.Namespace) -> int:
     if options.version:
         from auditor import __version__
 
         _write(f"pgolf-audit {__version__}\n", None)
         return EXIT_PASS
-    _check_options(options)
+    if options.format in PLANNED_FORMATS:
+        raise CannotAuditError(f"--format {options.format} is not available yet; use {', '.join(AVAILABLE_FORMATS)}")
+    _check_submission(options)
     as_of = _day(options.as_of)
     text = _validation_text(options.validation_text)
 
@@ -123,10 +136,8 @@ def _audit(options: argparse.Namespace) -> int:
     return _exit_code(report)
 
 
-def _check_options(options: argparse.Namespace) -> None:
+def _check_submission(options: argparse.Namespace) -> None:
     """Refuse combinations that mean nothing, before any work is done."""
-    if options.format in PLANNED_FORMATS:
-        raise CannotAuditError(f"--format {options.format} is not available yet; use {', '.join(AVAILABLE_FORMATS)}")
     if (options.folder is None) == (options.repo is None):
         raise CannotAuditError(
             "give either PR-FOLDER or --repo GIT-DIR with --pr N or --ref REF (see pgolf-audit --help)"
@@ -249,6 +260,23 @@ def _show_rules(arguments: Sequence[str]) -> int:
         _write(page(RULES[code.upper()]), None)
     else:
         raise CannotAuditError(f"there is no rule {code}; the rules are {', '.join(RULES)}")
+    return EXIT_PASS
+
+
+def _show_script(arguments: Sequence[str]) -> int:
+    parser = _Parser(prog="pgolf-audit unpack", description=UNPACK_DESCRIPTION, allow_abbrev=False)
+    _add_submission(parser)
+    options = parser.parse_args(arguments)
+    _check_submission(options)
+    submission = _load(options)
+    if submission.script is None:
+        raise CannotAuditError(f"{submission.origin}: there is no script to read")
+    text = submission.script.text
+    if options.output is None and sys.stdout is not None and sys.stdout.isatty():
+        from auditor.report.escape import visible
+
+        text = "\n".join(map(visible, text.split("\n")))
+    _write(text if text.endswith("\n") else text + "\n", options.output)
     return EXIT_PASS
 
 

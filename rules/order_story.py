@@ -173,7 +173,8 @@ def _learn_step(learned: Learned) -> str:
 
 def _score_step(scored: Scored, more: int) -> str:
     others = f" (and {more} more scoring {'place' if more == 1 else 'places'} after it)" if more else ""
-    return f"scores {scored.region.text}, which the predictor has learned from{others}"
+    has = "has" if scored.definite else "may have"
+    return f"scores {scored.region.text}, which the predictor {has} learned from{others}"
 
 
 def _print_step(scored: Scored) -> str:

@@ -20,6 +20,7 @@ from auditor.report.outline import (
     short,
     subject,
     unheard,
+    unpacking,
 )
 from auditor.report.tables import TableView, tables
 
@@ -144,7 +145,7 @@ class _MarkdownReport:
         rows = ["| rule | status | reason |", "|---|---|---|"]
         for rule in self.report.verdict.rules:
             rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {self._text(rule.reason, REASON_LENGTH)} |")
-        remarks = [f"- {code}: {self._text(finding.message)}" for code, finding in notes(self.report)]
+        remarks = [f"- {self._text(note)}" for note in (unpacking(self.report), *notes(self.report)) if note]
         remarks += [f"- Not heard: {self._text(why)}" for why in unheard(self.report)]
         remarks += [
             f"- Internal error while {self._text(item.during)}: {self._text(item.error)}"
@@ -162,10 +163,8 @@ class _MarkdownReport:
         return shown if shown.endswith((".", "!", "?")) else shown + "."
 
     def _footer(self) -> str:
-        script = self.report.submission.script
-        lines = "Line numbers of a packed script refer to its unpacked text. " if script and script.packed else ""
         return (
-            f"<sub>{lines}Made by pgolf-audit {__version__} from the submission's files; nothing was executed. "
+            f"<sub>Made by pgolf-audit {__version__} from the submission's files; nothing was executed. "
             "A fail states its proof; everything else is for a person to decide.</sub>"
         )
 

@@ -109,14 +109,32 @@ def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status)
     return [finding for finding in rule.findings if finding.status is Status.REVIEW][:MAX_LESSER]
 
 
-def notes(report: AuditReport) -> list[tuple[str, Finding]]:
-    """What was looked at and found in order or worth knowing, with the rule's code."""
-    return [
-        (rule.rule, finding)
-        for rule in report.verdict.rules
-        for finding in rule.findings
-        if finding.status is Status.PASS
-    ]
+def notes(report: AuditReport) -> list[str]:
+    """What was looked at and found in order or worth knowing, a line each; repeats with other figures are counted."""
+    first: dict[tuple[str, str], Finding] = {}
+    count: dict[tuple[str, str], int] = {}
+    for rule in report.verdict.rules:
+        for finding in rule.findings:
+            if finding.status is Status.PASS:
+                key = (rule.rule, _FIGURES.sub("0", finding.message))
+                first.setdefault(key, finding)
+                count[key] = count.get(key, 0) + 1
+    return [_note(report, key[0], finding, count[key] - 1) for key, finding in first.items()]
+
+
+def _note(report: AuditReport, code: str, finding: Finding, repeats: int) -> str:
+    where = f" ({place(report, finding.path, finding.line)})" if finding.path else ""
+    more = f"; {_counted(repeats, 'more', 'more')} like this" if repeats else ""
+    return f"{code}: {finding.message}{where}{more}"
+
+
+def unpacking(report: AuditReport) -> str:
+    """How to see the text that line numbers of a packed script refer to; "" for a plain one."""
+    script = report.submission.script
+    if script is None or not script.packed:
+        return ""
+    path = report.submission.relative(script.path)
+    return f"lines of {path} are those of its unpacked text; pgolf-audit unpack writes it"
 
 
 def problems(report: AuditReport) -> list[str]:

@@ -28,6 +28,7 @@ from auditor.report.outline import (
     short,
     subject,
     unheard,
+    unpacking,
 )
 from auditor.report.tables import tables
 
@@ -152,7 +153,7 @@ class _TextReport:
             self.console.print(Padding(table, (0, 0, 0, 2)))
 
     def _remarks(self) -> None:
-        lines = [f"{code}: {self._noted(finding)}" for code, finding in notes(self.report)]
+        lines = [line for line in (unpacking(self.report), *notes(self.report)) if line]
         lines += [f"not heard: {why}" for why in unheard(self.report)]
         lines += [f"internal error while {item.during}: {item.error}" for item in self.report.incidents]
         lines += problems(self.report)
@@ -161,10 +162,6 @@ class _TextReport:
             self.console.print(Text("Notes", style="bold"))
         for line in lines:
             self._line(line, indent=2)
-
-    def _noted(self, finding: Finding) -> str:
-        where = f" ({place(self.report, finding.path, finding.line)})" if finding.path else ""
-        return f"{finding.message}{where}"
 
     def _rules(self) -> None:
         self.console.print()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 import os
 import pty
 import re
@@ -313,6 +315,27 @@ def test_hostile_folders_get_a_report_that_does_not_act(hostile_folder: Path, fo
     assert not [line for line in text.split("\n") if line.strip().startswith(("::", "##["))]
     if form == "markdown":
         assert "<img" not in re.sub(r"(?s)(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+
+
+# The script as it is read
+
+
+def test_unpack_writes_the_script_that_findings_point_into(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payload = base64.b85encode(lzma.compress(HONEST_SCRIPT.encode())).decode()
+    packed = f"import base64, lzma\nexec(lzma.decompress(base64.b85decode({payload!r})))\n"
+    (folder / "train_gpt.py").write_text(packed)
+    assert cli.main(["unpack", str(folder)]) == cli.EXIT_PASS
+    assert capsys.readouterr().out == HONEST_SCRIPT
+    assert cli.main(["unpack", str(folder), "--output", str(tmp_path / "script.py")]) == cli.EXIT_PASS
+    assert (tmp_path / "script.py").read_text() == HONEST_SCRIPT
+
+
+def test_unpack_without_a_script_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "submission", {"README.md": "nothing here\n"})
+    assert cli.main(["unpack", str(folder)]) == cli.EXIT_NOT_DONE
+    complaint(capsys)
 
 
 # The rulebook
