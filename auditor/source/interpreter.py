@@ -848,7 +848,8 @@ class Interpreter:
     def _slice(self, node: ast.Slice, frame: Frame) -> Value:
         parts = [NONE if part is None else self.value(part, frame) for part in (node.lower, node.upper, node.step)]
         if all(part.kind == CONST and isinstance(part.payload, int | None) for part in parts):
-            return const(slice(*(part.payload for part in parts)), union(part.atoms for part in parts))
+            deciding = parts[:1] if parts[0] is not NONE and node.lower is not None else parts
+            return const(slice(*(part.payload for part in parts)), union(part.atoms for part in deciding))
         return Value(TUPLE, (external("slice"), *parts), union(self.atoms_of(part) for part in parts))
 
     def _binop(self, node: ast.BinOp, frame: Frame) -> Value:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Manner
+from auditor.source.predictor import without_index
 from auditor.source.scan import kept_arguments
 from auditor.source.values import (
     CHOICE,
@@ -328,7 +329,7 @@ def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
 
 def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
     """``container[index]``."""
-    index_atoms = _selecting(run, index)
+    index_atoms = without_index(_selecting(run, index))
     if container.kind == EXTERNAL:
         if container.payload == "os.environ" and index.kind == CONST:
             return _environment(run, [index])
@@ -363,7 +364,7 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
     slices = index.payload if index.kind == TUPLE else (index,)
     texts = []
     for item in slices:
-        if item.kind == CONST and isinstance(item.payload, slice):
+        if item.kind == CONST and isinstance(item.payload, slice) and not any(a[0] == "loop" for a in item.atoms):
             bounds = (item.payload.start, item.payload.stop)
             if bounds not in ((None, None), (None, -1), (1, None)):
                 texts.append(str(bounds))

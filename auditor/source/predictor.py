@@ -174,7 +174,7 @@ class Predictors:
 
     def combined(self, parts: list[Atoms]) -> Atoms:
         """Atoms of a result computed from several operands, blends and choices between them noted."""
-        atoms = self.applied(union(parts))
+        atoms = without_index(self.applied(union(parts)))
         picked = [part for part in parts if _PICKED in part]
         if not picked or len(parts) < 2:
             return atoms
@@ -433,6 +433,13 @@ class Predictors:
         if number == len(self.sites):
             self.sites.append(key)
         return number
+
+
+def without_index(atoms: Atoms) -> Atoms:
+    """What was computed from a loop variable is no longer the variable itself."""
+    if any(atom[0] == "index" for atom in atoms):
+        return frozenset(atom for atom in atoms if atom[0] != "index")
+    return atoms
 
 
 def _collect_storage(value: Value, found: list[Obj], depth: int) -> None:
