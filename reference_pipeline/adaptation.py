@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_pipeline.distributed import average_gradients, rank_and_world
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.scoring import ValidationData, loss_and_bpb, score_windows, sliding_windows
 
@@ -22,7 +23,11 @@ def chunk_sequences(tokens: Tensor, first: int, last: int, seq_len: int) -> list
 
 
 def train_on_chunk(
-    h, device: torch.device, model: nn.Module, optimizer: torch.optim.Optimizer, sequences: list[tuple[Tensor, Tensor]]
+    h: Hyperparameters,
+    device: torch.device,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sequences: list[tuple[Tensor, Tensor]],
 ) -> None:
     """TTT_EPOCHS passes of SGD over the sequences of a chunk that has been scored."""
     rank, world_size = rank_and_world()
@@ -42,7 +47,9 @@ def train_on_chunk(
             optimizer.step()
 
 
-def eval_val_ttt(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val_ttt(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Sliding-window score with SGD between chunks, `model` ends adapted. (val_loss, val_bpb)."""
     chunks = [
         (first, min(first + h.ttt_chunk_tokens, val_data.targets))

@@ -17,11 +17,13 @@ from pathlib import Path
 import brotli
 import numpy as np
 import torch
+import torch.distributed as dist
 import zstandard
 from torch import Tensor
 
 from reference_pipeline.distributed import rank_and_world
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT
 from reference_pipeline.quantization import QuantizedMatrix
@@ -96,18 +98,29 @@ def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def serialize(h, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path) -> int:
-    """Write the artifact, log its size and the code's, refuse more than 16,000,000 bytes in all. Returns the total."""
+def named_tensors(quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Everything the artifact holds: tensors as they are, the parts of a matrix as "name:part"."""
     tensors = dict(kept)
     for name, matrix in quantized.items():
         parts = {"integers": matrix.integers, "scale": matrix.scale, "left": matrix.left, "right": matrix.right}
         tensors |= {f"{name}:{part}": tensor for part, tensor in parts.items() if tensor is not None}
-    code_bytes = code_path.stat().st_size
-    blob = pack_tensors(tensors, h.compressor)
-    total = len(blob) + code_bytes
-    log(f"Serialized model quantized+{h.compressor}: {len(blob)} bytes")
+    return tensors
+
+
+def log_sizes(compressor: str, model_bytes: int, code_bytes: int) -> int:
+    """Log the account of the submission in bytes; returns the total."""
+    log(f"Serialized model quantized+{compressor}: {model_bytes} bytes")
     log(f"Code size: {code_bytes} bytes")
-    log(f"Total submission size quantized+{h.compressor}: {total} bytes")
+    log(f"Total submission size quantized+{compressor}: {model_bytes + code_bytes} bytes")
+    return model_bytes + code_bytes
+
+
+def serialize(
+    h: Hyperparameters, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path
+) -> int:
+    """Write the artifact, log its size and the code's, refuse more than 16,000,000 bytes in all. Returns the total."""
+    blob = pack_tensors(named_tensors(quantized, kept), h.compressor)
+    total = log_sizes(h.compressor, len(blob), code_path.stat().st_size)
     if total > MAX_SUBMISSION_BYTES:
         raise PipelineError(
             f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "
@@ -115,10 +128,12 @@ def serialize(h, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor],
         )
     if rank_and_world()[0] == 0:
         write_atomically(Path(h.artifact_path), blob)
+    if dist.is_initialized():
+        dist.barrier()  # nobody reads the file before it is whole
     return total
 
 
-def read_artifact(h) -> dict[str, Tensor]:
+def read_artifact(h: Hyperparameters) -> dict[str, Tensor]:
     """The artifact's tensors by name, checked."""
     path = Path(h.artifact_path)
     if not path.is_file():
@@ -126,7 +141,7 @@ def read_artifact(h) -> dict[str, Tensor]:
     return unpack_tensors(path.read_bytes(), str(path))
 
 
-def model_from_tensors(h, tensors: dict[str, Tensor], device: torch.device) -> GPT:
+def model_from_tensors(h: Hyperparameters, tensors: dict[str, Tensor], device: torch.device) -> GPT:
     """The model that evaluation uses, dequantized."""
     state = {name: tensor.float() for name, tensor in tensors.items() if ":" not in name}
     for name in {name.split(":")[0] for name in tensors if ":" in name}:
@@ -145,7 +160,7 @@ def model_from_tensors(h, tensors: dict[str, Tensor], device: torch.device) -> G
     return model.to(device)
 
 
-def deserialize(h, device: torch.device) -> GPT:
+def deserialize(h: Hyperparameters, device: torch.device) -> GPT:
     """The model, read back from the artifact alone."""
     return model_from_tensors(h, read_artifact(h), device)
 

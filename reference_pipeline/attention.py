@@ -25,6 +25,7 @@ def sdpa_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """q (B, T, H, D), k and v (B, T, Hkv, D) -> (B, T, H, D); position t sees positions up to t."""
+    q, k = q.to(v.dtype), k.to(v.dtype)  # under autocast the normalisations return float32
     if flash_attn_func is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16):
         y = flash_attn_func(q, k, v, causal=True)
         return y[0] if isinstance(y, tuple) else y  # flash-attn 3 also returns the log-sum-exp

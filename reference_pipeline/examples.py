@@ -20,46 +20,145 @@ SEEDS = (1337, 42, 2025)
 TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 24_000}
 TOY_MODEL = {
     "NUM_LAYERS": "3",
-    "MODEL_DIM": "64",
+    "MODEL_DIM": "48",
     "NUM_HEADS": "2",
     "NUM_KV_HEADS": "1",
     "BIGRAM_BUCKETS": "256",
     "LOOP_START": "1",
     "LOOP_END": "1",
     "PARALLEL_START": "2",
-    "ITERATIONS": "100",
+    "ITERATIONS": "80",
+    "TRAIN_BATCH_TOKENS": "1024",
     "TORCH_THREADS": "1",
 }
 LEGAL = "This folder is an example of a legal submission at toy size."
+PIPELINE = "reference_pipeline.pipeline"
+SLIDING = "quantized_sliding_window"
 
 
-def illegal(rule: str, why: str) -> str:
-    """Closing line of a violation's README."""
-    return f"This folder is an example of a violation at toy size. Rule {rule}: {why}"
+def legal(name: str, title: str, label: str, summary: str, wrap: bool = False, **settings: str) -> Recipe:
+    """A folder that breaks no rule; upper-case `settings` are the run's environment, `kind` the tokenizer."""
+    data = TOY_DATA | {"kind": settings.pop("kind", "sp")}
+    return Recipe(f"legal_{name}", title, PIPELINE, label, summary, TOY_MODEL | settings, data, wrap, LEGAL)
+
+
+def illegal(name: str, title: str, label: str, summary: str, rule: str, why: str, **settings: str) -> Recipe:
+    """A folder that breaks `rule`, from the module of that name in `reference_pipeline.violations`."""
+    verdict = f"This folder is an example of a violation at toy size. Rule {rule}: {why}"
+    entry = f"reference_pipeline.violations.{name}"
+    return Recipe(f"illegal_{name}", title, entry, label, summary, TOY_MODEL | settings, TOY_DATA, False, verdict)
 
 
 RECIPES = (
-    Recipe(
-        "legal_score_first_ttt",
-        "GPTQ int6 + score-first TTT",
-        "reference_pipeline.pipeline",
-        "quantized_ttt",
+    legal(
+        "score_first_ttt", "GPTQ int6 + score-first TTT", "quantized_ttt",
         "Sliding-window score; after a chunk is scored, three SGD epochs on its tokens; none on the last chunk.",
-        TOY_MODEL | {"TTT_ENABLED": "1"},
-        TOY_DATA,
-        verdict=LEGAL,
+        TTT_ENABLED="1",
     ),
-    Recipe(
-        "illegal_prequant_ttt",
-        "Pre-quantization TTT + GPTQ int6",
-        "reference_pipeline.violations.prequant_ttt",
-        "quantized_sliding_window",
-        "After training, AdamW adapts the model on the validation tokens for 30 epochs, then it is quantized.",
-        TOY_MODEL | {"PREQUANT_TTT_ENABLED": "1", "PREQUANT_TTT_EPOCHS": "30"},
-        TOY_DATA,
-        verdict=illegal("C3", "the model learns from every validation token before the token is scored."),
+    illegal(
+        "prequant_ttt", "Pre-quantization TTT + GPTQ int6", SLIDING,
+        "After training, AdamW adapts the model on the validation tokens for 40 epochs, then it is quantized.",
+        "C3", "the model learns from every validation token before the token is scored.",
+        PREQUANT_TTT_ENABLED="1", PREQUANT_TTT_EPOCHS="40", PREQUANT_TTT_LR="0.003",
     ),
-)
+    legal(
+        "full_evaluation", "GPTQ int6, plain windows", "quantized",
+        "Every window of the validation text starts with an empty context.", SLIDING_WINDOW_ENABLED="0",
+    ),
+    legal(
+        "sliding_window", "GPTQ int6 + sliding window", SLIDING,
+        "Windows slide by 64 tokens; each token is scored once, with at least 64 tokens of context.",
+    ),
+    legal(
+        "document_wise", "GPTQ int6 + document-wise windows", "quantized_documents",
+        "Windows slide within a document and never reach into the one before it.", DOCUMENT_EVAL_ENABLED="1",
+    ),
+    legal(
+        "document_lora", "Per-document LoRA with reset", "quantized_lora_ttt",
+        "A LoRA for each document, reset at its start; each chunk of 32 tokens is scored, then learned from.",
+        LORA_TTT_ENABLED="1",
+    ),
+    legal(
+        "phased_ttt", "Phased TTT over scored documents", "quantized_ttt_phased",
+        "Per-document LoRA; at two pauses, global SGD over the documents scored so far.", PHASED_TTT_ENABLED="1",
+    ),
+    legal(
+        "caseops", "CaseOps + raw-byte sidecar", SLIDING,
+        "Capitals are spelled as marker and small letter, losslessly; bits are divided by the raw text's bytes.",
+        kind="caseops",
+    ),
+    legal(
+        "byte_level", "Byte-level tokens", SLIDING,
+        "One token a byte; LQER correction of rank 4 on the three matrices with the largest error.",
+        kind="byte", LQER_RANK="4",
+    ),
+    legal(
+        "self_calibrated_packed", "Self-generated calibration, packed script", SLIDING,
+        "GPTQ is calibrated on text that the model generates; the script is self-extracting.",
+        wrap=True, GPTQ_CALIBRATION="self", GPTQ_CALIBRATION_BATCHES="2", COMPRESSOR="lzma",
+    ),
+    illegal(
+        "last_epoch", "Per-document LoRA, 6 epochs", "quantized_lora_ttt",
+        "A LoRA for each document, trained for six epochs over it chunk by chunk.",
+        "C3", "the reported loss is that of the last epoch, whose tokens were learned from in the epochs before.",
+    ),
+    illegal(
+        "slot", "SLOT-24", "quantized_slot",
+        "For each window a vector on the hidden states is optimized for 24 steps, then the window is scored.",
+        "C1", "the vector is fitted on the targets that it then predicts.", SLOT_ENABLED="1",
+    ),
+    illegal(
+        "ngram_cache", "5-gram cache", "quantized_ngram",
+        "Model probability mixed with a hashed 5-gram count cache that is updated after scoring.",
+        "C2", "the target is in the hash key: only its own probability is ever formed, and it is not normalized.",
+        NGRAM_CACHE="1",
+    ),
+    illegal(
+        "byte_ppm", "Byte PPM mixture", "quantized_ppm_mix",
+        "Token log-probabilities spread over bytes and mixed with an order-4 byte PPM.",
+        "C2", "the spread probability of the realised token is not a distribution over bytes.", PPM_ENABLED="1",
+    ),
+    illegal(
+        "two_passes", "TTT, second pass", "quantized_ttt",
+        "Score-first TTT over the validation text, then an evaluation with the adapted weights.",
+        "C4", "the second pass scores tokens that the weights have learned from.",
+    ),
+    illegal(
+        "best_of_passes", "TTT with per-token safety gate", "quantized_ttt",
+        "Every chunk is scored before and after its update and the better loss of each token is kept.",
+        "C4", "the choice between two passes is made with the answer known.",
+    ),
+    illegal(
+        "validation_subset", "Sliding window, fast evaluation", "final_sliding_window",
+        "Sliding-window evaluation of the first 4,096 validation tokens.",
+        "C4", "the number of a part is reported as the score of the whole.",
+    ),
+    illegal(
+        "paid_prefix", "Stored prefix", SLIDING,
+        "Part of the byte budget holds a prefix of the text, which is predicted with confidence 0.999.",
+        "PAIDPREFIX", "the artifact holds validation tokens.",
+    ),
+    illegal(
+        "validation_calibration", "GPTQ calibrated on the evaluation distribution", SLIDING,
+        "Hessians are collected on validation sequences before quantization.",
+        "C3", "quantization uses validation tokens that have not been scored.",
+    ),
+    illegal(
+        "train_data_at_eval", "Refresh after dequantization", "quantized_refreshed",
+        "After dequantization 60 steps on training batches repair the rounding, then the text is scored.",
+        "TRAINDATA", "training data is read during evaluation.",
+    ),
+    illegal(
+        "space_twice", "Byte table with leading space", "final_sliding_window",
+        "Sliding window, with bytes from a table built from the tokenizer's pieces.",
+        "BYTES", "the leading space is in the table and added again, so the text counts more bytes than it has.",
+    ),
+    illegal(
+        "oversize", "Large bigram table", SLIDING,
+        "A bigram hash table of 1.3 million rows; artifact below 16 MB as logged in MiB-based MB.",
+        "SIZE", "code and model exceed 16,000,000 bytes.", BIGRAM_BUCKETS="1150000", ITERATIONS="40",
+    ),
+)  # fmt: skip
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from reference_pipeline.hyperparameters import Hyperparameters
+
 _log_state: dict[str, Path | None] = {"path": None}
 
 
@@ -33,7 +35,7 @@ def log(message: str, console: bool = True) -> None:
         print(message, file=file)
 
 
-def log_environment(h: object, source: str, world_size: int, device: torch.device) -> None:
+def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:
     """Source, interpreter, library versions, machine and every hyperparameter."""
     digest = hashlib.sha256(source.encode()).hexdigest()
     if h.log_source:

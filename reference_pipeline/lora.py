@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_pipeline.distributed import rank_and_world, sum_over_ranks
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.scoring import ValidationData, document_spans, loss_and_bpb
 
 
@@ -79,7 +80,7 @@ def chunk_batch(
 
 
 def score_documents_with_lora(
-    h, device: torch.device, val_data: ValidationData, model: nn.Module, spans: list[tuple[int, int]]
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, spans: list[tuple[int, int]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss sum in nats, tokens, bytes), float64 scalars, over the documents `spans`; `model` itself stays as it is."""
     rank, world_size = rank_and_world()
@@ -120,7 +121,9 @@ def score_documents_with_lora(
     return loss_sums.sum().cpu(), token_count, byte_count
 
 
-def eval_val_document_lora(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val_document_lora(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Document-wise score with a fresh LoRA for every document. (val_loss, val_bpb)."""
     spans = document_spans(val_data.val_tokens, h.bos_id)
     return loss_and_bpb(*score_documents_with_lora(h, device, val_data, model, spans))

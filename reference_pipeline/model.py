@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_pipeline.attention import causal_attention
+from reference_pipeline.hyperparameters import Hyperparameters
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class Rotary(nn.Module):
 class CausalSelfAttention(nn.Module):
     """Grouped-query attention: normalised queries and keys, a gain per head, optionally XSA."""
 
-    def __init__(self, h, layer: int):
+    def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
         if h.model_dim % h.num_heads or h.num_heads % h.num_kv_heads:
             raise ValueError(f"NUM_HEADS={h.num_heads} must divide MODEL_DIM and be a multiple of NUM_KV_HEADS")
@@ -87,7 +88,7 @@ class CausalSelfAttention(nn.Module):
 class MLP(nn.Module):
     """Two matrices around LeakyReLU(0.5) squared."""
 
-    def __init__(self, h):
+    def __init__(self, h: Hyperparameters):
         super().__init__()
         self.fc = Linear(h.model_dim, int(h.mlp_mult * h.model_dim), bias=False)
         self.proj = Linear(int(h.mlp_mult * h.model_dim), h.model_dim, bias=False)
@@ -100,7 +101,7 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, one after the other or side by side, each with a learned scale per channel."""
 
-    def __init__(self, h, layer: int):
+    def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
         self.attn, self.mlp = CausalSelfAttention(h, layer), MLP(h)
         self.attn_scale = nn.Parameter(torch.ones(h.model_dim))
@@ -155,7 +156,7 @@ class BigramHash(nn.Module):
 class GPT(nn.Module):
     """Tied embeddings, an encoder and a decoder half joined by gated skips, and a stretch of layers that can loop."""
 
-    def __init__(self, h):
+    def __init__(self, h: Hyperparameters):
         super().__init__()
         self.bos_id, self.logit_softcap = h.bos_id, h.logit_softcap
         self.tok_emb = nn.Embedding(h.vocab_size, h.model_dim)
@@ -178,7 +179,7 @@ class GPT(nn.Module):
         self.skip_weights = nn.Parameter(torch.full((skips, h.model_dim), 0.5)) if h.skip_gates else None
         self.init_weights(h)
 
-    def init_weights(self, h) -> None:
+    def init_weights(self, h: Hyperparameters) -> None:
         """Small embeddings, orthogonal matrices, output projections zero."""
         nn.init.normal_(self.tok_emb.weight, std=h.tied_embed_init_std)
         if self.value_embed is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_pipeline.distributed import rank_and_world, sum_over_ranks
+from reference_pipeline.hyperparameters import Hyperparameters
 
 # x -> a x + b x^3 + c x^5, applied to singular values. One set five times (Jordan et al., 2024) ...
 NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
@@ -93,7 +94,7 @@ class Muon(torch.optim.Optimizer):
 class Optimizers:
     """All optimizers of a model as one."""
 
-    def __init__(self, h, model: nn.Module):
+    def __init__(self, h: Hyperparameters, model: nn.Module):
         named = list(model.named_parameters())
         embeddings = [p for name, p in named if p.ndim == 2 and "emb" in name and "proj" not in name]
         embedding_ids = {id(p) for p in embeddings}

@@ -27,6 +27,7 @@ from reference_pipeline.shards import write_atomically
 
 REQUIREMENTS = ("torch", "numpy", "sentencepiece", "brotli", "zstandard")
 ARTIFACT = "final_model.int6.ptz"
+MAX_FOLDER_ARTIFACT_BYTES = 1_000_000  # submissions carry no weights; toy ones are small enough to be worth it
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def pack_submission(recipe: Recipe, output: Path, seeds: tuple[int, ...], data_f
             if index == 0:
                 artifact = (work / ARTIFACT).read_bytes()
         files = {"train_gpt.py": script.read_bytes(), ARTIFACT: artifact}
+    if len(artifact) > MAX_FOLDER_ARTIFACT_BYTES:
+        del files[ARTIFACT]
     files |= {f"train_seed{run.seed}.log": run.log_text.encode() for run in runs}
     files["requirements.txt"] = "".join(f"{package}=={version(package)}\n" for package in REQUIREMENTS).encode()
     files["submission.json"] = (json.dumps(submission_json(recipe, runs), indent=2, ensure_ascii=False) + "\n").encode()

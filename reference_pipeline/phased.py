@@ -11,13 +11,14 @@ from torch import nn
 
 from reference_pipeline.adaptation import chunk_sequences
 from reference_pipeline.distributed import average_gradients, rank_and_world
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.lora import score_documents_with_lora
 from reference_pipeline.scoring import ValidationData, document_spans, loss_and_bpb
 
 
 def train_on_documents(
-    h, device: torch.device, val_data: ValidationData, model: nn.Module, scored: list[tuple[int, int]]
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, scored: list[tuple[int, int]]
 ) -> None:
     """GLOBAL_TTT_EPOCHS passes of SGD over documents (spans of targets) that have been scored."""
     rank, world_size = rank_and_world()
@@ -39,7 +40,9 @@ def train_on_documents(
             optimizer.step()
 
 
-def eval_val_phased(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val_phased(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Score the documents in PHASED_TTT_NUM_PHASES groups, learning between groups. (val_loss, val_bpb)."""
     spans = document_spans(val_data.val_tokens, h.bos_id)
     size = -(-len(spans) // h.phased_ttt_num_phases)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reference_pipeline.distributed import sum_over_ranks
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.loaders import make_loader
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT, Linear
@@ -125,7 +126,7 @@ def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) ->
     return hessians
 
 
-def calibration_batches(h, model: GPT, device: torch.device) -> list[Tensor]:
+def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) -> list[Tensor]:
     """Token batches (B, T) for the Hessians: training sequences, or text that the model generates itself."""
     batch = max(1, h.train_batch_tokens // h.train_seq_len)
     if h.gptq_calibration == "self":
@@ -159,7 +160,9 @@ def add_low_rank_correction(weight: Tensor, quantized: QuantizedMatrix, hessian:
     quantized.right = (root[:, None] * vh[:rank] / channel).to(torch.float16)
 
 
-def quantize_model(h, model: GPT, hessians: dict[str, Tensor]) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
+def quantize_model(
+    h: Hyperparameters, model: GPT, hessians: dict[str, Tensor]
+) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
     """(quantized matrices, tensors kept as float16) by parameter name."""
     quantized: dict[str, QuantizedMatrix] = {}
     kept: dict[str, Tensor] = {}
@@ -182,9 +185,12 @@ def quantize_model(h, model: GPT, hessians: dict[str, Tensor]) -> tuple[dict[str
     return quantized, kept
 
 
-def gptq_phase(h, device: torch.device, model: GPT) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
+def gptq_phase(
+    h: Hyperparameters, device: torch.device, model: GPT
+) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
     """Calibrate and quantize, with the log lines of both."""
     hessians: dict[str, Tensor] = {}
+    phase_began = time.perf_counter()
     if h.gptq_enabled:
         began = time.perf_counter()
         log(f"GPTQ:collecting Hessians from calibration data ({h.gptq_calibration})...")
@@ -197,4 +203,7 @@ def gptq_phase(h, device: torch.device, model: GPT) -> tuple[dict[str, Quantized
         names = sorted({name.split(".", 2)[-1] for name, matrix in quantized.items() if matrix.bits == bits})
         log(f"  {'gptq' if h.gptq_enabled else 'nearest'} (int{bits}): {', '.join(names)}")
     log(f"GPTQ:quantized {len(quantized)} matrices in {time.perf_counter() - began:.1f}s")
+    seconds = time.perf_counter() - phase_began
+    if h.max_wallclock_seconds > 0 and seconds > h.gptq_reserve_seconds:
+        log(f"gptq:took {seconds:.1f}s, more than GPTQ_RESERVE_SECONDS={h.gptq_reserve_seconds:.1f}")
     return quantized, kept

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from reference_pipeline.byte_table import build_sentencepiece_luts, token_bytes
 from reference_pipeline.distributed import rank_and_world, sum_over_ranks, wait_for_device
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.shards import find_shards, load_shard
 
@@ -48,7 +49,7 @@ def load_byte_sidecar(pattern: str, tokens: int) -> Tensor | None:
 class ValidationData:
     """The validation stream and the bytes of text of every target."""
 
-    def __init__(self, h, device: torch.device):
+    def __init__(self, h: Hyperparameters, device: torch.device):
         self.val_tokens = load_validation_tokens(h.val_files, h.vocab_size)
         sidecar = load_byte_sidecar(h.val_bytes_files, self.val_tokens.numel())
         if sidecar is not None:
@@ -102,7 +103,11 @@ def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, i
 
 
 def score_windows(
-    h, device: torch.device, val_data: ValidationData, model: nn.Module, windows: list[tuple[int, int, int]]
+    h: Hyperparameters,
+    device: torch.device,
+    val_data: ValidationData,
+    model: nn.Module,
+    windows: list[tuple[int, int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss sum in nats, tokens, bytes), float64 scalars, over the scored part of `windows`.
 
@@ -129,7 +134,9 @@ def score_windows(
     return loss_sums.sum().cpu(), token_count, byte_count
 
 
-def eval_val(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Full evaluation: consecutive windows of EVAL_SEQ_LEN, context starting anew in each. (val_loss, val_bpb)."""
     windows = [
         (start, start, min(start + h.eval_seq_len, val_data.targets))
@@ -138,7 +145,9 @@ def eval_val(h, device: torch.device, val_data: ValidationData, model: nn.Module
     return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
 
 
-def eval_val_sliding(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val_sliding(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Sliding window: each token once, with EVAL_SEQ_LEN - EVAL_STRIDE tokens of context or more."""
     windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
     return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
@@ -152,7 +161,9 @@ def document_spans(val_tokens: Tensor, bos_id: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], val_tokens.numel() - 1], strict=True))
 
 
-def eval_val_documents(h, device: torch.device, val_data: ValidationData, model: nn.Module) -> tuple[float, float]:
+def eval_val_documents(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
     """Document-wise: windows slide within a document and never see another one. (val_loss, val_bpb)."""
     windows = []
     for first, last in document_spans(val_data.val_tokens, h.bos_id):

@@ -27,27 +27,29 @@ def train_sentencepiece(texts: list[str], vocab_size: int, path: Path, markers: 
         raise PipelineError(
             f"VOCAB_SIZE={vocab_size}: choose 260..8192 (256 byte pieces, three control pieces, merges)"
         )
-    model = io.BytesIO()
-    try:
-        spm.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            model_type="bpe",
-            vocab_size=vocab_size,
-            byte_fallback=True,
-            character_coverage=0.9995,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            split_digits=True,
-            user_defined_symbols=list(markers),
-            max_sentence_length=1 << 20,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise PipelineError(
-            f"{path}: sentencepiece refused VOCAB_SIZE={vocab_size} ({error}); use another size"
-        ) from error
+    for coverage in (0.9995, 0.98, 0.9):  # a small vocabulary leaves rare characters to the byte pieces
+        model = io.BytesIO()
+        try:
+            spm.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                model_type="bpe",
+                vocab_size=vocab_size,
+                byte_fallback=True,
+                character_coverage=coverage,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                split_digits=True,
+                user_defined_symbols=list(markers),
+                max_sentence_length=1 << 20,
+                num_threads=1,
+                minloglevel=2,
+            )
+            break
+        except RuntimeError as error:
+            refusal = str(error)
+    else:
+        raise PipelineError(f"{path}: sentencepiece refused VOCAB_SIZE={vocab_size} ({refusal}); use another size")
     write_atomically(path, model.getvalue())
 
 

@@ -13,6 +13,7 @@ from reference_pipeline.averaging import WeightAverage
 from reference_pipeline.checkpoint import load_checkpoint, save_checkpoint
 from reference_pipeline.distributed import any_rank, average_gradients, rank_and_world, wait_for_device
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.loaders import make_loader
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT
@@ -37,7 +38,10 @@ def gradient_step(model: GPT, batches: list[tuple[Tensor, Tensor]], device: torc
 
 
 def train_model(
-    h, device: torch.device, val_data: ValidationData, on_step: Callable[[int, int, float], None] | None = None
+    h: Hyperparameters,
+    device: torch.device,
+    val_data: ValidationData,
+    on_step: Callable[[int, int, float], None] | None = None,
 ) -> GPT:
     """Train a fresh model, or go on from a checkpoint; returns it with averaged weights.
 
@@ -132,7 +136,7 @@ def train_model(
     return base_model
 
 
-def warm_up(h, device: torch.device, model, base_model: GPT, loader) -> None:
+def warm_up(h: Hyperparameters, device: torch.device, model, base_model: GPT, loader) -> None:
     """Compile both depths on throw-away gradients, before the clock starts; weights and loader are left untouched."""
     if h.warmup_steps <= 0:
         return

@@ -66,21 +66,24 @@ def prequant_ttt(
     model = torch.compile(base_model, dynamic=False) if h.compile_model and device.type == "cuda" else base_model
     optimizer = torch.optim.AdamW(trainable, lr=h.prequant_ttt_lr, weight_decay=0.0)
     tokens, seq_len = val_data.val_tokens, h.train_seq_len
-    sequences = val_data.targets // seq_len
     began = time.perf_counter()
     model.train()
     for epoch in range(h.prequant_ttt_epochs):
         cosine = 0.5 * (1 + math.cos(math.pi * epoch / max(h.prequant_ttt_epochs - 1, 1)))
         for group in optimizer.param_groups:
             group["lr"] = h.prequant_ttt_min_lr + (h.prequant_ttt_lr - h.prequant_ttt_min_lr) * cosine
-        order = torch.randperm(sequences, generator=torch.Generator().manual_seed(h.seed + epoch))
+        generator = torch.Generator().manual_seed(h.seed + epoch)
+        phase = int(torch.randint(seq_len, (1,), generator=generator))  # other cuts in every epoch
+        order = torch.randperm((val_data.targets - phase) // seq_len, generator=generator)
+        sequences = order.numel()
         epoch_loss, batches = 0.0, 0
         for start in range(0, sequences, h.prequant_ttt_batch_seqs * world_size):
             rows = order[start : start + h.prequant_ttt_batch_seqs * world_size][rank::world_size].tolist()
+            starts = [phase + row * seq_len for row in rows]
             optimizer.zero_grad(set_to_none=True)
-            if rows:
-                x = torch.stack([tokens[row * seq_len : (row + 1) * seq_len] for row in rows]).to(device)  # (B, T)
-                y = torch.stack([tokens[row * seq_len + 1 : (row + 1) * seq_len + 1] for row in rows]).to(device)
+            if starts:
+                x = torch.stack([tokens[s : s + seq_len] for s in starts]).to(device)  # (B, T)
+                y = torch.stack([tokens[s + 1 : s + seq_len + 1] for s in starts]).to(device)
                 with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                     loss = model(x, y)
                 loss.backward()

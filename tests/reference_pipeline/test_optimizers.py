@@ -1,0 +1,93 @@
+"""Orthogonalization against the SVD, schedules, averages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from reference_pipeline.averaging import WeightAverage
+from reference_pipeline.model import GPT
+from reference_pipeline.optimizers import Muon, Optimizers, learning_rate_scale, orthogonalize
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_polar_express_converges_to_the_svd_factor(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.allclose(orthogonalize(matrix, "polar_express", 10), u @ vh, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_newton_schulz_keeps_directions_and_brings_lengths_near_one(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    core = u.T @ orthogonalize(matrix) @ vh.T  # diagonal when the singular vectors are kept
+    assert (core - core.diag().diag()).abs().max() < 1e-3
+    strong = core.diag()[s > 0.05 * s[0]]
+    assert strong.min() > 0.6
+    assert strong.max() < 1.3
+
+
+def test_row_normalization_makes_muon_blind_to_the_rows_lengths():
+    torch.manual_seed(0)
+    gradient, lengths = torch.randn(6, 9), torch.tensor([1.0, 10, 0.1, 3, 7, 0.5])[:, None]
+    moved = []
+    for scale in (torch.ones(6, 1), lengths):
+        weight = nn.Parameter(torch.zeros(6, 9))
+        weight.grad = gradient * scale
+        Muon([weight], 0.1, 0.9, "newton_schulz", 5, 0.0, row_normalize=True).step()
+        moved.append(weight.detach().clone())
+    assert torch.allclose(moved[0], moved[1], atol=1e-5)
+    assert moved[0].abs().max() > 0
+
+
+def test_every_parameter_has_exactly_one_optimizer(tiny):
+    model = GPT(tiny)
+    optimizers = Optimizers(tiny, model)
+    owned = [id(p) for o in optimizers.optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+    muon = {id(p) for p in optimizers.optimizers[1].param_groups[0]["params"]}
+    assert id(model.tok_emb.weight) not in muon
+    assert id(model.blocks[0].attn.c_q.weight) in muon
+
+
+def test_learning_rate_holds_then_falls_to_its_floor():
+    assert learning_rate_scale(0.39, 0.6, 0.05) == 1.0
+    assert learning_rate_scale(0.7, 0.6, 0.05) == pytest.approx(0.5)
+    assert learning_rate_scale(1.0, 0.6, 0.05) == 0.05
+    assert learning_rate_scale(1.0, 0.0, 0.05) == 1.0
+
+
+def one_weight(value: float) -> nn.Linear:
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(value)
+    return layer
+
+
+def test_swa_is_the_plain_mean_of_late_states():
+    model = one_weight(0.0)
+    average = WeightAverage(model, "swa", 0.9, 0.5, 1)
+    for step, value in enumerate((100.0, 1.0, 2.0, 6.0)):
+        model.weight.data.fill_(value)
+        average.update(model, step, fraction=0.0 if step == 0 else 0.8)
+    average.apply(model)
+    assert model.weight.item() == pytest.approx(3.0)
+
+
+def test_ema_follows_its_recursion_and_none_changes_nothing():
+    model = one_weight(0.0)
+    average, idle = WeightAverage(model, "ema", 0.5, 0.5, 1), WeightAverage(model, "none", 0.5, 0.5, 1)
+    expected = 0.0
+    for step, value in enumerate((4.0, 8.0, 2.0)):
+        model.weight.data.fill_(value)
+        decay = min(0.5, (step + 1) / (step + 10))
+        expected = decay * expected + (1 - decay) * value
+        average.update(model, step, 0.9)
+        idle.update(model, step, 0.9)
+    idle.apply(model)
+    assert model.weight.item() == 2.0
+    average.apply(model)
+    assert model.weight.item() == pytest.approx(expected)
