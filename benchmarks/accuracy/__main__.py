@@ -31,6 +31,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_numbers, default=None, metavar="PR,PR", help="only these pull requests")
     parser.add_argument("--accepted", type=Path, metavar="CSV", help="leaderboard table: audit these records too")
     parser.add_argument("--limit-seconds", type=float, default=120.0, help="kill an audit after this (default: 120)")
+    parser.add_argument("--committed", action="store_true", help="measure the last commit, not the working tree")
     parser.add_argument("--cache", type=Path, default=Cache.default_folder(), help="folder of remembered outcomes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the Markdown table")
@@ -64,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
     expected = expectations(labels)
     heads = auditing.pull_request_heads(arguments.git_dir)
     began = time.monotonic()
-    with auditing.snapshot() as root:
+    with auditing.snapshot(committed=arguments.committed) as root:
         digest = auditing.auditor_digest(root)
         outcomes = _audit_with_progress(arguments, {*expected.pull_requests, *accepted}, heads, digest, root)
     wall_seconds = time.monotonic() - began
@@ -74,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         outcomes={number: outcomes[number] for number in expected.pull_requests},
         accepted={number: outcomes[number] for number in accepted},
     )
-    print(table.markdown(measurement))
+    print(table.markdown(measurement).partition(table.EVERY_PULL_REQUEST)[0])
     _print_attention(measurement)
     _print_times(outcomes, wall_seconds)
     for label in labels:

@@ -8,12 +8,14 @@ the rules' sources: an interrupted run goes on where it stopped, a changed audit
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -73,11 +75,20 @@ def pull_request_heads(git_dir: Path) -> dict[int, str]:
 
 
 @contextmanager
-def snapshot(root: Path = ROOT) -> Iterator[Path]:
-    """A copy of the auditor and the rules that stays the same while somebody goes on editing."""
+def snapshot(root: Path = ROOT, *, committed: bool = False) -> Iterator[Path]:
+    """A copy of the auditor and the rules that stays the same while somebody goes on editing.
+
+    Of the working tree, or with `committed` of the last commit.
+    """
     with tempfile.TemporaryDirectory(prefix="pgolf-benchmark-") as scratch:
-        for package in PACKAGES:
-            shutil.copytree(root / package, Path(scratch) / package, ignore=shutil.ignore_patterns("__pycache__"))
+        if committed:
+            command = ["git", "-C", str(root), "archive", "--format=tar", "HEAD", *PACKAGES]
+            archive = subprocess.run(command, capture_output=True, check=True).stdout
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                tar.extractall(scratch, filter="data")
+        else:
+            for package in PACKAGES:
+                shutil.copytree(root / package, Path(scratch) / package, ignore=shutil.ignore_patterns("__pycache__"))
         yield Path(scratch)
 
 
@@ -169,7 +180,7 @@ def audit(git_dir: Path, pull_request: int, head: str, *, limit_seconds: float, 
         wall_seconds=time.monotonic() - began,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        error=error,
+        error=error.replace(str(git_dir.resolve()), "the repository").replace(str(root), "."),
     )
 
 

@@ -16,6 +16,8 @@ from benchmarks.accuracy.scoring import CATCH_COLUMNS, Remark, RuleScore, Score
 BEGIN = "<!-- accuracy: begin (written by python -m benchmarks.accuracy, not by hand) -->"
 END = "<!-- accuracy: end -->"
 
+EVERY_PULL_REQUEST = "## Every labelled pull request"
+
 COLUMN_TITLES = {
     "caught": "fail",
     "review": "review",
@@ -63,7 +65,7 @@ def markdown(measurement: Measurement) -> str:
     ]
     if measurement.accepted:
         parts += ["## Accepted records", accepted_table(measurement.accepted)]
-    parts += ["## Every labelled pull request", _pull_requests(measurement)]
+    parts += [EVERY_PULL_REQUEST, _pull_requests(measurement)]
     return "\n\n".join(parts) + "\n"
 
 

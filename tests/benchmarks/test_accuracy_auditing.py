@@ -157,6 +157,22 @@ def test_a_snapshot_does_not_see_later_edits(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_committed_snapshot_leaves_uncommitted_edits_out(tmp_path: Path) -> None:
+    root = stand_in(tmp_path, "return 0")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "x")
+    (root / "auditor" / "cli.py").write_text("broken(")
+    with auditing.snapshot(root, committed=True) as copy:
+        assert "broken" not in (copy / "auditor" / "cli.py").read_text()
+        assert (copy / "rules" / "__init__.py").is_file()
+
+
+def test_paths_of_this_machine_stay_out_of_errors(tmp_path: Path) -> None:
+    outcome = run(stand_in(tmp_path, "print(sys.argv[2] + ' and ' + os.getcwd(), file=sys.stderr)\nreturn 2"))
+    assert outcome.error == "the repository and ."
+
+
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
     command = ["git", "-C", str(folder), *identity, *arguments]
