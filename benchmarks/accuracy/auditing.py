@@ -167,6 +167,8 @@ def audit(git_dir: Path, pull_request: int, head: str, *, limit_seconds: float, 
             error = f"killed after {limit_seconds:g} s"
         elif process.returncode in VERDICT_OF_EXIT_CODE:
             fields, error = _read_report(report_path)
+            if error and (words := _last_line(error_path)):
+                error = f"{error}: {words}"
             if not error and fields["verdict"] != VERDICT_OF_EXIT_CODE[process.returncode]:
                 error = f"exit code {process.returncode} contradicts the report's verdict {fields['verdict']}"
         else:
@@ -197,7 +199,7 @@ def _read_report(path: Path) -> tuple[dict[str, Any], str]:
             return {}, f"unknown report schema {report['schema']!r}"
         return {"verdict": report["verdict"], "rules": report["rules"]}, ""
     except (OSError, ValueError, KeyError) as error:
-        return {}, f"no usable JSON report: {error!r}"
+        return {}, f"no usable JSON report ({type(error).__name__})"
 
 
 def _last_line(path: Path) -> str:
