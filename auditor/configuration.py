@@ -2,25 +2,38 @@
 
 Defaults decide: test-time training, SLOT and caches are often in the script but off. The run configuration answers
 "what did `os.environ.get(NAME, default)` return in the reported run?" from, in falling order of trust, what the log
-printed, the command in the README, and what a wrapper sets. What none of them says is left to the script's default.
+printed, what a wrapper forces, the command in the README, what submission.json lists, and the defaults a wrapper sets.
+What none of them says is left to the script's default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from auditor.record.model import Place
+from auditor.record.claimed_line import claim_logs, claimed_lines
+from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
+from auditor.record.model import Place, ReadmeCommand, Record, RunLog
+from auditor.record.shell import commands_in
+from auditor.submission.model import Role, Submission
+from auditor.submission.text import decode
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One environment variable of the reported run. source: "log", "readme", "wrapper", "submission.json"."""
+    """One environment variable of the reported run. source: "log", "readme", "shell script", "wrapper",
+    "submission.json", or "default" (the script's own; only in contradictions).
+
+    `value` is the variable's text, so that the script's own conversion works on it: "1" where a log prints True.
+    `printed` keeps what the source says.
+    """
 
     name: str
     value: str
     source: str
     place: Place
+    printed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +51,247 @@ class RunConfiguration:
 
     `environment` maps variable names to settings; `logged` maps the lower-case attribute names of a logged
     hyperparameter block (``ttt_enabled``) to settings, for scripts whose attribute and variable names differ.
+    `defaults` are the default texts of the variables the script reads, `command` is the README's command for the run,
+    `log` the path of the log that was taken for it.
     """
 
     environment: Mapping[str, Setting] = field(default_factory=dict)
     logged: Mapping[str, Setting] = field(default_factory=dict)
     contradictions: tuple[Contradiction, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    command: ReadmeCommand | None = None
+    log: str = ""
 
     def lookup(self, name: str) -> Setting | None:
         """The reported run's value of environment variable `name`, or None when only the script's default says."""
         return self.environment.get(name) or self.logged.get(name.lower())
+
+
+# What differs between machines and between the seeds of one claim, and says nothing about the procedure.
+_LOCAL = re.compile(
+    r"seed$|^run_?id$|path|dir$|_dir_|datasets_dir|files$|^rank$|local_rank|logfile|^world_size$|^master|^omp_|^nccl|^cuda|^hf_|token$|"
+    r"_repo_|log_every|loss_every|^wandb|^torch|^pytorch|^triton|grad_accum|^pythonunbuffered|^is_main|distributed|^data$|^device",
+    re.IGNORECASE,
+)
+_OTHER_PURPOSE = re.compile(
+    r"ablat|baseline|smoke|debug|sweep|control|without|local|mlx|1x|single.?gpu|quick|test|optional|variant",
+    re.IGNORECASE,
+)
+_MAIN_PURPOSE = re.compile(r"reproduc|run|command|usage|train|how to|launch|submission|eval", re.IGNORECASE)
+_LIST_CONTAINER = re.compile(
+    r"^(?:hyper_?parameters|config|configuration|training_config|env|environment|settings|ttt|args)\.([^.]+)$", re.I
+)
+
+
+def derive_configuration(submission: Submission, record: Record) -> RunConfiguration:
+    """The environment of the run that produced the claim. Never raises for what the submission contains."""
+    source = submission.script.text if submission.script else ""
+    reads = _all_reads(submission, source)
+    carriers = {line.place.path for line in claimed_lines(record)}
+    log = _reported_log(record, carriers)
+    logged = _logged(log, reads, source) if log else {}
+    command = _command(submission, record, log, logged)
+    environment: dict[str, Setting] = {}
+    contradictions: list[Contradiction] = []
+    sources = (
+        _named_by_log(log, logged, reads),
+        _forced(submission),
+        _from_command(command, submission),
+        _from_metadata(record, reads),
+        _wrapper_defaults(submission),
+    )
+    for settings in sources:
+        for setting in settings:
+            known = environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
+            if known.source != setting.source and setting.source != "wrapper" and _disagree(known, setting):
+                contradictions.append(Contradiction(setting.name, known, setting))
+    defaults = {read.name: read.default for read in reversed(reads) if read.default is not None}
+    contradictions.extend(_between_logs([item for item in record.logs if item.path in carriers], log, reads, source))
+    contradictions.extend(_not_in_the_command(command, environment, reads, submission))
+    return RunConfiguration(environment, logged, tuple(contradictions), defaults, command, log.path if log else "")
+
+
+def _all_reads(submission: Submission, source: str) -> tuple[EnvironmentRead, ...]:
+    reads = environment_reads(source) if source else ()
+    if len(reads) < 5:  # a shim: the settings are read by what it calls
+        for helper in submission.helpers[:6]:
+            reads += environment_reads(helper.text)
+    return reads
+
+
+def _reported_log(record: Record, carriers: Collection[str]) -> RunLog | None:
+    """The log that carries the claim and says most about its settings."""
+    candidates = [log for log in record.logs if log.path in carriers] or claim_logs(record) or list(record.logs)
+    return max(candidates, key=lambda log: len(log.hyperparameters), default=None)
+
+
+def _logged(log: RunLog, reads: Iterable[EnvironmentRead], source: str) -> dict[str, Setting]:
+    """The log's settings; a printed name that the script gives another value ("embed_lr:{token_lr}") is none."""
+    by_attribute = {read.attribute.lower(): read for read in reads if read.attribute}
+    return {
+        name: Setting(name, as_set(printed, by_attribute.get(name)), "log", log.hyperparameter_places[name], printed)
+        for name, printed in log.hyperparameters.items()
+        if printed not in ("None", "")
+        and (name not in log.inline_hyperparameters or not source or prints_attribute(source, name))
+    }
+
+
+def _named_by_log(
+    log: RunLog | None, logged: Mapping[str, Setting], reads: Iterable[EnvironmentRead]
+) -> Iterable[Setting]:
+    """Logged attributes under the names of the variables they were read from; then commands printed in the log."""
+    for read in reads:
+        setting = logged.get(read.attribute.lower()) if read.attribute else None
+        setting = setting or logged.get(read.name.lower())
+        if setting is not None:
+            yield Setting(read.name, as_set(setting.printed, read), "log", setting.place, setting.printed)
+    if log is None:
+        return
+    head = [(index, text) for index, text in enumerate(log.raw_lines[:300], 1) if ".py" in text and "=" in text]
+    for command in commands_in(head, log.path):
+        for name, value in command.environment.items():
+            yield Setting(name, value, "log", Place(log.path, 0), value)
+
+
+def _forced(submission: Submission) -> Iterable[Setting]:
+    script = submission.script
+    for name, value in (script.environment if script else {}).items():
+        yield Setting(name, value, "wrapper", Place(script.path.partition("!")[0] if script else ""), value)
+
+
+def _wrapper_defaults(submission: Submission) -> Iterable[Setting]:
+    script = submission.script
+    for name, value in (script.environment_defaults if script else {}).items():
+        yield Setting(name, value, "wrapper", Place(script.path.partition("!")[0] if script else ""), value)
+
+
+def _from_command(command: ReadmeCommand | None, submission: Submission) -> Iterable[Setting]:
+    if command is None:
+        return
+    readme = {item.path for item in submission.by_role(Role.README)}
+    source = "readme" if command.place.path in readme else "shell script"
+    for name, value in command.environment.items():
+        yield Setting(name, value, source, command.place, value)
+
+
+def _from_metadata(record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:
+    """Variables that submission.json lists under a container such as "hyperparameters"."""
+    by_attribute = {read.attribute.lower(): read for read in reads if read.attribute}
+    by_name = {read.name: read for read in reads}
+    for key, value in record.statement.fields.items():
+        match = _LIST_CONTAINER.match(key)
+        if not match or not isinstance(value, (str, int, float)):
+            continue
+        read = by_name.get(match[1]) or by_attribute.get(match[1].lower()) or by_name.get(match[1].upper())
+        if read is not None:
+            place = record.statement.places.get(key, Place(""))
+            yield Setting(read.name, as_set(str(value), read), "submission.json", place, str(value))
+
+
+def _command(
+    submission: Submission, record: Record, log: RunLog | None, logged: Mapping[str, Setting]
+) -> ReadmeCommand | None:
+    """The command that fits the run: it runs the script, contradicts the log least, agrees with it most, and stands
+    under a heading that speaks of running rather than of ablations. A folder's shell scripts serve where the README
+    has no command."""
+    script = submission.script.path.partition("!")[0].rpartition("/")[2] if submission.script else "train_gpt.py"
+    commands = [item for item in record.commands if item.script == script or item.script is None]
+    if not any(item.environment for item in commands):
+        commands += [item for item in _shell_commands(submission) if item.script == script]
+    if not commands:
+        commands = [item for item in record.commands if item.environment]
+    words = _words_of(log)
+
+    def rank(item: ReadmeCommand) -> tuple[float, ...]:
+        clashes = agreements = 0
+        for name, value in item.environment.items():
+            known = logged.get(name.lower())
+            if known is not None and not _LOCAL.search(name):
+                same = same_value(known.value, value)
+                clashes, agreements = clashes + (not same), agreements + same
+            elif known is None and name.endswith("_ENABLED") and value == "1":
+                agreements += name.removesuffix("_ENABLED").lower() in words
+        purpose = bool(_OTHER_PURPOSE.search(item.heading)) - bool(_MAIN_PURPOSE.search(item.heading))
+        return (
+            float(item.script != script),
+            float(clashes),
+            float(-agreements),
+            float(purpose),
+            float(item.place.line),
+        )
+
+    return min(commands, key=rank, default=None)
+
+
+def _words_of(log: RunLog | None) -> str:
+    return " ".join(line.lower() for line in log.raw_lines[-400:])[:100_000] if log else ""
+
+
+def _shell_commands(submission: Submission) -> list[ReadmeCommand]:
+    found: list[ReadmeCommand] = []
+    for item in submission.by_role(Role.SHELL)[:20]:
+        if item.data is not None and len(item.data) < 200_000:
+            lines = list(enumerate(decode(item.data).split("\n")[:2000], 1))
+            found.extend(commands_in(lines, item.path, heading=item.path.rpartition("/")[2]))
+    return found
+
+
+def _disagree(first: Setting, second: Setting) -> bool:
+    return not _LOCAL.search(first.name) and not same_value(first.value, second.value)
+
+
+def same_value(first: str, second: str) -> bool:
+    """Whether two texts mean the same value: 5e-4 and 0.0005, True and 1, [3, 4] and 3,4."""
+    left, right = (_normal(text) for text in (first, second))
+    if left == right:
+        return True
+    try:
+        return abs(float(left) - float(right)) <= 1e-9 * max(abs(float(left)), abs(float(right)))
+    except ValueError:
+        return False
+
+
+def _normal(text: str) -> str:
+    words = {"true": "1", "false": "0", "on": "1", "off": "0", "yes": "1", "no": "0"}
+    plain = text.strip().strip("\"'[]()").replace(" ", "").lower()
+    return words.get(plain, plain)
+
+
+def _between_logs(
+    logs: Iterable[RunLog], chosen: RunLog | None, reads: Iterable[EnvironmentRead], source: str
+) -> Iterable[Contradiction]:
+    """Settings in which the logs that carry the claim differ."""
+    if chosen is None:
+        return
+    known_names = _attributes(reads)
+    first = _logged(chosen, reads, source)
+    for log in logs:
+        if log.path == chosen.path:
+            continue
+        for name, setting in _logged(log, reads, source).items():
+            known = first.get(name)
+            if known is not None and name in known_names and _disagree(known, setting):
+                yield Contradiction(name, known, setting)
+
+
+def _attributes(reads: Iterable[EnvironmentRead]) -> set[str]:
+    return {read.attribute.lower() for read in reads} | {read.name.lower() for read in reads}
+
+
+def _not_in_the_command(
+    command: ReadmeCommand | None,
+    environment: Mapping[str, Setting],
+    reads: Iterable[EnvironmentRead],
+    submission: Submission,
+) -> Iterable[Contradiction]:
+    """Logged values that neither the script's default nor the README's command gives."""
+    if command is None or command.script is None or submission.script is None:
+        return
+    for read in reads:
+        setting = environment.get(read.name)
+        if setting is None or setting.source != "log" or read.default is None or read.name in command.environment:
+            continue
+        given = submission.script.environment_defaults.get(read.name, read.default)
+        default = Setting(read.name, given, "default", Place(submission.script.path, read.line), given)
+        if _disagree(setting, default):
+            yield Contradiction(read.name, setting, default)

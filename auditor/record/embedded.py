@@ -45,7 +45,7 @@ def _unprefixed(raw: str) -> str:
 
 
 def _begin(lines: Sequence[tuple[int, str]], start: int, ruler: int) -> int | None:
-    """Index of the source's first line: behind a ``Source code:`` ruler, else the first line that can begin a script."""
+    """Index of the source's first line: behind a ``Source code:`` ruler, else the first that can begin a script."""
     for index in range(ruler - 1, start - 1, -1):
         if _is_ruler(lines[index][1]):
             if index > start and lines[index - 1][1].strip() == "Source code:":

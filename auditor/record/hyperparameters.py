@@ -14,9 +14,13 @@ _BLOCK_HEAD = re.compile(
 _BLOCK_LINE = re.compile(r"\s{0,8}\"?([A-Za-z_]\w{0,60})\"?\s{0,40}[:=]\s{0,40}(.{0,300})$")
 _TOKEN = re.compile(r"(?:[a-z_]{1,20}:)?([A-Za-z_]\w{0,60})[:=](\S{1,200})$")
 _NOT_SETTINGS = frozenset(
-    "val_loss val_bpb train_loss train_time step step_avg eval_time time elapsed bpb loss tok warmup_step stopping_early t "
-    "running_bpb avg_loss chunk epoch batch phase frac scale lr".split()
+    (
+        *("val_loss", "val_bpb", "train_loss", "train_time", "step", "step_avg", "eval_time", "time", "elapsed", "bpb"),
+        *("loss", "tok", "warmup_step", "stopping_early", "t", "running_bpb", "avg_loss", "chunk", "epoch", "batch"),
+        *("phase", "frac", "scale", "lr"),
+    )
 )
+_EVENTS = frozenset({"start", "done", "enabled", "disabled", "end", "begin", "applying"})  # "ttt:start", not a setting
 
 
 def is_block_head(text: str) -> bool:
@@ -31,7 +35,7 @@ def block_setting(text: str) -> tuple[str, str] | None:
 
 
 def inline_settings(line: Line) -> Iterator[tuple[str, str]]:
-    """Settings of a line that consists of ``key:value`` or ``key=value`` words only (at least two, or one known sort)."""
+    """Settings of a line that consists of ``key:value`` or ``key=value`` words (one other word is let pass)."""
     text = line.text
     if len(text) > 3_000 or (":" not in text and "=" not in text):
         return
@@ -44,4 +48,6 @@ def inline_settings(line: Line) -> Iterator[tuple[str, str]]:
     if any(name in _NOT_SETTINGS for name in names[:1]) or "val_bpb" in names or "train_loss" in names:
         return
     for match in hits:
-        yield match[1], match[2].rstrip(",").strip("\"'")
+        value = match[2].rstrip(",").strip("\"'")
+        if value not in _EVENTS:
+            yield match[1], value

@@ -61,7 +61,7 @@ class Keyed:
 
 
 def bounded_lines(text: str) -> tuple[list[tuple[int, str]], int, bool]:
-    """``(line number, raw line)`` of what is read, the number of lines of the file, and whether something was left out."""
+    """``(line number, raw line)`` of what is read, the file's number of lines, and whether something was left out."""
     cut = False
     if len(text) > MAX_TEXT_CHARACTERS:
         head = int(MAX_TEXT_CHARACTERS * _HEAD_SHARE)

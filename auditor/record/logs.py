@@ -31,9 +31,14 @@ MAX_RAW_LINES = 20_000
 MAX_RAW_CHARACTERS = 600
 _SEED_IN_NAME = re.compile(r"(?:seed|(?<![a-z])s)[_\-=]?(\d{1,6})(?!\d)", re.IGNORECASE)
 _BARE_SEED_IN_NAME = re.compile(r"(?:^|[_\-./])(1337|42|2025|2024|314|999|1234|7|0|1338|1339)(?=[_\-.]|$)")
-_STOP = re.compile(
-    r"stopping_early|^stop tt:|stopping early|Training complete|training_seconds\s?:|Wallclock limit reached|^phase:train\b",
-    re.IGNORECASE,
+_STOP_WORDS = (
+    "stopping_early",
+    "stop tt:",
+    "stopping early",
+    "Training complete",
+    "training_seconds",
+    "Wallclock limit reached",
+    "phase:train ",
 )
 _COMPLETE = re.compile(
     r"Training complete in (\d{1,7}(?:\.\d{1,3})?)\s?s\b|training_seconds\s?:\s{0,8}(\d{1,7}(?:\.\d{1,3})?)",
@@ -45,6 +50,9 @@ _VAL_TOKENS = re.compile(
 )
 _TRAIN_SHARDS = re.compile(r"\btrain_shards\s?[:=]\s{0,4}(\d{1,7})(?:/\d{1,7})?\b")
 _WORLD = re.compile(r"\b(?:world_size|ws)\s?[:=]\s{0,4}(\d{1,5})\b")
+
+
+_TELLING = re.compile(r"[:=]|\d\s?(?:s|ms|sec|seconds|bytes)\b")  # a fact needs a key or a unit
 
 
 def read_logs(files: Iterable[StoredFile]) -> list[RunLog]:
@@ -60,16 +68,16 @@ def read_log(path: str, data: bytes) -> list[RunLog]:
     runs = [_read_run(path, part) for part in _split_runs(visible)]
     runs = _without_copies(runs)
     return [
-        replace(run, lines=total, truncated=cut, **_embedded(path, sources, position, len(runs)))
+        replace(_with_source(run, sources, position, len(runs)), lines=total, truncated=cut)
         for position, run in enumerate(runs)
     ]
 
 
-def _embedded(path: str, sources: Sequence[EmbeddedSource], position: int, runs: int) -> dict[str, object]:
+def _with_source(run: RunLog, sources: Sequence[EmbeddedSource], position: int, runs: int) -> RunLog:
     if not sources:
-        return {}
-    source = sources[min(position, len(sources) - 1)] if len(sources) == runs else sources[-1]
-    return {"embedded_source": source.text, "embedded_source_place": Place(path, source.first)}
+        return run
+    source = sources[position] if len(sources) == runs else sources[-1]
+    return replace(run, embedded_source=source.text, embedded_source_place=Place(run.path, source.first))
 
 
 def _visible(numbered: Sequence[tuple[int, str]], sources: Sequence[EmbeddedSource]) -> Iterator[Line]:
@@ -144,6 +152,7 @@ class _Reader:
     phases: list[Phase] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
+    inline: set[str] = field(default_factory=set)
     raw: list[str] = field(default_factory=list)
     running: dict[str, int] = field(default_factory=dict)
     printed: set[tuple[str, str, str, int | None]] = field(default_factory=set)
@@ -169,9 +178,9 @@ class _Reader:
         if self.in_block and self._block(line):
             return
         scored = may_hold_metric(text) and self._metrics(line)
-        if "loss" in text or " tl:" in text:
-            self._step(line)
-        if not scored:
+        if ("loss" in text or " tl:" in text) and self._step(line):
+            return
+        if not scored and _TELLING.search(text):
             self._plain(line)
 
     def _block(self, line: Line) -> bool:
@@ -211,9 +220,11 @@ class _Reader:
             self.running[kind] = len(self.metrics)
             self.metrics.append(metric)
 
-    def _step(self, line: Line) -> None:
-        if len(self.steps) < MAX_STEPS and (step := train_step(line, self.path)) is not None:
+    def _step(self, line: Line) -> bool:
+        step = train_step(line, self.path)
+        if step is not None and len(self.steps) < MAX_STEPS:
             self.steps.append(step)
+        return step is not None
 
     def _plain(self, line: Line) -> None:
         self._facts(line)
@@ -224,10 +235,12 @@ class _Reader:
             self.gptq_reserved_seconds = reserved
         if "total_eval_time" in line.text and (total := total_evaluation(line)) is not None:
             self.total_eval_seconds = total
-        if _STOP.search(line.text[:300]):
+        if any(word in line.text for word in _STOP_WORDS):
             self._stop(line)
         for name, value in inline_settings(line):
-            self._set(name, value, line)
+            if name.lower() not in self.settings:
+                self.inline.add(name.lower())
+                self._set(name, value, line)
 
     def _stop(self, line: Line) -> None:
         values = {item.key.lower(): item for item in reversed(list(keyed_numbers(line.text)))}
@@ -272,6 +285,7 @@ def _read_run(path: str, lines: Sequence[Line]) -> RunLog:
         phases=tuple(merged(reader.phases) + evaluation_phases(reader.metrics)),
         hyperparameters=reader.settings,
         hyperparameter_places=reader.places,
+        inline_hyperparameters=frozenset(reader.inline),
         world_size=reader.world_size,
         val_tokens=reader.val_tokens,
         train_shards=reader.train_shards,

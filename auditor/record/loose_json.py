@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MAX_CHARACTERS = 2 * 1024 * 1024
@@ -23,7 +24,7 @@ _WORD = re.compile(r"[A-Za-z]{1,10}")
 
 @dataclass(slots=True)
 class LooseDocument:
-    """`fields` maps dotted paths to scalars, `lines` maps every dotted path to its line, `problems` says what was wrong."""
+    """`fields` maps dotted paths to scalars, `lines` every dotted path to its line; `problems` is what was wrong."""
 
     value: object = None
     fields: dict[str, object] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class LooseDocument:
     problems: list[str] = field(default_factory=list)
 
 
-class _Stop(Exception):
+class _EndOfReadingError(Exception):
     """Nothing more can be read; what has been read stays."""
 
 
@@ -64,7 +65,7 @@ class _Reader:
         root: object = {} if self.text[self.position] == "{" else []
         try:
             self._container(root, "", 0)
-        except _Stop:
+        except _EndOfReadingError:
             return root
         if self.text[self.position :].strip():
             self.complain("text after the closing brace", self.position)
@@ -90,7 +91,7 @@ class _Reader:
     def _container(self, target: object, path: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             self.complain("nested too deeply", self.position)
-            raise _Stop
+            raise _EndOfReadingError
         closing = "}" if isinstance(target, dict) else "]"
         self.position += 1
         comma = True
@@ -103,7 +104,7 @@ class _Reader:
                 return
             if character == "":
                 self.complain("ends before the closing brace", len(self.text))
-                raise _Stop
+                raise _EndOfReadingError
             if character == ",":
                 if comma:
                     self.complain("superfluous comma", self.position)
@@ -138,25 +139,25 @@ class _Reader:
             bare = re.compile(r"[\w.-]{1,100}").match(self.text, self.position)
             if not bare:
                 self.complain("unexpected text", self.position)
-                raise _Stop
+                raise _EndOfReadingError
             self.complain("a key without quotes", self.position)
             key, self.position = bare[0], bare.end()
         if self._space() != ":":
             self.complain("a key without a colon", self.position)
-            raise _Stop
+            raise _EndOfReadingError
         self.position += 1
         return key
 
-    def _value(self, path: str, depth: int, keep: object) -> object:
+    def _value(self, path: str, depth: int, keep: Callable[[object], None]) -> object:
         self.values += 1
         if self.values > MAX_VALUES:
             self.complain("too many values", self.position)
-            raise _Stop
+            raise _EndOfReadingError
         character = self._space()
         self.out.lines.setdefault(path, self.line(self.position))
         if character in ("{", "["):
             value: object = {} if character == "{" else []
-            keep(value)  # type: ignore[operator]  # so that a cut document keeps what was read
+            keep(value)  # so that a cut document keeps what was read
             self._container(value, path, depth + 1)
             return value
         scalar = self._scalar()
@@ -174,7 +175,7 @@ class _Reader:
             self.position = match.end()
             return _WORDS[match[0]]
         self.complain("unexpected text", self.position)
-        raise _Stop
+        raise _EndOfReadingError
 
 
 def _unquote(literal: str) -> str:

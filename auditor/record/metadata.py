@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.record.loose_json import LooseDocument, read_loose_json
@@ -92,7 +92,7 @@ MAX_SEEDS = 200
 
 
 def read_statement(files: Iterable[StoredFile], readme: Readme) -> tuple[Statement, tuple[str, ...]]:
-    """The claim of the first submission.json (the one highest in the folder), else of the README, and what was wrong."""
+    """The claim of the submission.json that stands highest, else of the README, and what was wrong with it."""
     ordered = sorted(files, key=lambda item: (item.path.count("/"), item.path))
     for item in ordered:
         if item.data is None:
@@ -136,7 +136,7 @@ def _statement(document: LooseDocument, path: str, readme: Readme) -> Statement:
         name=_first_text(fields, ("name", "submission_name", "title", "run_name", "model_name")),
         seeds=tuple(seeds),
         artifact_bytes=_first_bytes(fields, _TOTAL_KEYS),
-        model_bytes=next((int(v) for k, v in fields.items() if _MODEL_KEY.fullmatch(_leaf(k)) and _is_number(v)), None),
+        model_bytes=_model_bytes(fields),
         code_bytes=_first_bytes(fields, _CODE_KEYS),
         train_seconds=_duration(fields, _TRAIN_KEY),
         eval_seconds=_duration(fields, _EVAL_KEY),
@@ -195,7 +195,7 @@ def _mean_below(fields: Mapping[str, object], name: str) -> float | None:
 
 
 def as_bpb(value: object) -> float | None:
-    """A bpb from a number or from text that begins with one ("1.0272 (3-seed mean)"); None for "TBD", null, booleans."""
+    """A bpb from a number or a text that begins with one ("1.0272 (3-seed mean)"); None for "TBD", null, booleans."""
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
@@ -210,10 +210,6 @@ def as_bpb(value: object) -> float | None:
 
 def _leaf(key: str) -> str:
     return key.rpartition(".")[2]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def as_number(value: object) -> float | None:
@@ -244,6 +240,13 @@ def _first_bytes(fields: Mapping[str, object], keys: Sequence[str]) -> int | Non
             value = as_number(fields.get(container + key))
             if value is not None and value >= 100:
                 return int(value)
+    return None
+
+
+def _model_bytes(fields: Mapping[str, object]) -> int | None:
+    for key, raw in fields.items():
+        if _MODEL_KEY.fullmatch(_leaf(key)) and (value := as_number(raw)) is not None:
+            return int(value)
     return None
 
 
@@ -294,7 +297,10 @@ def _seeds(document: LooseDocument, path: str, claimed: float | None) -> list[Se
     ]
 
 
-def _collect(value: object, path: str, add: object) -> None:
+_Add = Callable[[int, Mapping[str, object], str], None]
+
+
+def _collect(value: object, path: str, add: _Add) -> None:
     """Walk the document for ``{"42": ..}``, ``{"seed_42": ..}``, ``[{"seed": 42, ..}]`` and ``val_bpb_seed_42``."""
     pending: list[tuple[object, str]] = [(value, path)]
     while pending:
@@ -317,15 +323,15 @@ def _collect(value: object, path: str, add: object) -> None:
                 ):
                     seed = int(stated)
                 if seed is not None:
-                    add(seed, child, inner)  # type: ignore[operator]
+                    add(seed, child, inner)
                 else:
                     pending.append((child, inner))
             elif isinstance(child, list):
                 pending.append((child, inner))
             elif seed is not None and as_bpb(child) is not None and _is_score_parent(here):
-                add(seed, {"val_bpb": child}, inner)  # type: ignore[operator]
+                add(seed, {"val_bpb": child}, inner)
             elif not in_list and (match := _SEED_SUFFIX.fullmatch(key)) and as_bpb(child) is not None:
-                add(int(match[1] or match[2]), {"val_bpb": child}, inner)  # type: ignore[operator]
+                add(int(match[1] or match[2]), {"val_bpb": child}, inner)
 
 
 def _seed_of_key(key: str, parent: str) -> int | None:
@@ -348,7 +354,7 @@ def _is_score_parent(path: str) -> bool:
     )
 
 
-def _parallel(root: Mapping[str, object], add: object) -> None:
+def _parallel(root: Mapping[str, object], add: _Add) -> None:
     """``"seeds": [42, 314]`` beside ``"val_bpb_per_seed": [1.02, 1.03]``."""
     seeds = root.get("seeds", root.get("seed"))
     listed = seeds if isinstance(seeds, list) else [seeds]
@@ -367,7 +373,7 @@ def _parallel(root: Mapping[str, object], add: object) -> None:
             values = list(candidate)
             break
     for seed, value in zip(numbers, values, strict=True):
-        add(seed, {"val_bpb": value} if as_bpb(value) is not None else {}, key)  # type: ignore[operator]
+        add(seed, {"val_bpb": value} if as_bpb(value) is not None else {}, key)
 
 
 def _seed_score_key(rows: Mapping[int, Mapping[str, object]], claimed: float | None) -> str:

@@ -40,6 +40,9 @@ _LABEL_NOISE = re.compile(
     r"\b(?:train_time|elapsed|time|t|eval_time|step_avg|tt|sa)\s?[:=]\s?[\d.]{1,20}\s?[a-z]{0,3}(?=\s|$)|\[\s{0,4}\d{1,9}/\d{1,9}\s?\]"
 )
 _SPACED = re.compile(r"(?<![\w./-])(val[_ ]bpb|val[_ ]loss|bpb)\b[\s|*`]{1,12}(?=\d{1,2}\.\d)", re.IGNORECASE)
+_COMMENTED = re.compile(
+    r"\b(bpb|loss)\s{0,4}\([^)]{0,30}\)(?=\s{0,12}[:=])", re.IGNORECASE
+)  # "Quantized BPB (no XSA): 1.0"
 _QUICK = ("bpb", "BPB", "Bpb", "vl:", "val_loss", "val loss", "Val loss", "bits per byte")
 
 
@@ -50,13 +53,12 @@ def may_hold_metric(text: str) -> bool:
 
 def metric_lines(line: Line, path: str) -> Iterator[MetricLine]:
     """The scores that one line prints: usually one pair, more where a line carries several ``*_bpb``."""
-    text = line.text
-    keyed = list(keyed_numbers(_SPACED.sub(r"\1:", text)))
+    text = _COMMENTED.sub(r"\1", _SPACED.sub(r"\1:", line.text))
+    keyed = list(keyed_numbers(text))
     bpbs = [item for item in keyed if _is_bpb(item)]
     losses = [item for item in keyed if _is_loss(item)]
     if not bpbs and not losses:
         return
-    text = _SPACED.sub(r"\1:", text)
     first = min(item.start for item in bpbs + losses)
     prefix = text[:first]
     step, _ = step_of(prefix if prefix.strip() else text)
@@ -80,7 +82,7 @@ def _is_bpb(item: Keyed) -> bool:
 
 def _is_loss(item: Keyed) -> bool:
     key = item.key.lower()
-    return (key in _LOSS_KEYS or key.endswith("val_loss") or key.endswith("sliding_loss")) and not _CHANGE.search(key)
+    return (key in _LOSS_KEYS or key.endswith(("val_loss", "sliding_loss"))) and not _CHANGE.search(key)
 
 
 def _partner(bpb: Keyed, losses: list[Keyed], taken: set[int]) -> Keyed | None:

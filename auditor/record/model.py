@@ -23,7 +23,8 @@ class MetricLine:
     """A line that prints a validation loss and/or bpb, e.g. ``final_int8_zlib_roundtrip_exact val_loss:.. val_bpb:..``.
 
     `label` is the text before the first number pair with step counters removed ("" for a bare pair). `loss_text` and
-    `bpb_text` keep the digits as printed. `during_training` marks the periodic validation lines (``step:N/M val_loss``).
+    `bpb_text` keep the digits as printed. `during_training` marks the periodic validation lines
+    (``step:N/M val_loss``).
     """
 
     label: str
@@ -91,6 +92,7 @@ class RunLog:
     phases: tuple[Phase, ...] = ()
     hyperparameters: Mapping[str, str] = field(default_factory=dict)  # lower-case name -> text as printed
     hyperparameter_places: Mapping[str, Place] = field(default_factory=dict)
+    inline_hyperparameters: frozenset[str] = frozenset()  # those from ``key:value`` lines instead of a block
     world_size: int | None = None
     val_tokens: int | None = None
     train_shards: int | None = None

@@ -30,7 +30,7 @@ _TOTAL_EVAL = re.compile(
     r"\btotal_eval_time(?P<compile>_with_compile)?\s?[:=]\s{0,4}(\d{1,7}(?:\.\d{1,6})?)\s?(ms|s)\b"
 )
 _RESERVED = re.compile(r"^gptq:reserving (\d{1,7}(?:\.\d{1,4})?)\s?(ms|s)\b")
-_QUICK = ("done", "time", "elapsed", " in ", "took", "complete", "wall_ms")
+_DURATION = re.compile(r"\d\s?(?:ms|s|sec|secs|seconds|min)\b|wall_ms")
 _KINDS = (
     ("hessians", re.compile(r"hessian|calibrat(?!ion data)", re.IGNORECASE)),
     ("quantize", re.compile(r"gptq|quantiz|compress|serializ|prun|selective|awq|lqer|brotli|lzma|zstd", re.IGNORECASE)),
@@ -43,7 +43,7 @@ _KINDS = (
 def phase_line(line: Line, path: str) -> Phase | None:
     """The finished phase, with its duration, that a line without a score reports; None for all others."""
     text = line.text
-    if len(text) > 400 or not any(word in text for word in _QUICK):
+    if len(text) > 400 or not _DURATION.search(text):
         return None
     if _PROGRESS.search(text) or not _FINISHED.search(text):
         return None

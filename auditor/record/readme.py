@@ -30,7 +30,12 @@ _BPB = (
     re.compile(r"\b(?:bpb|bits per byte|score)\W{0,12}(?:of|is|mean|:)?\W{0,6}([012]\.\d{3,12})", re.IGNORECASE),
 )
 _NOT_OURS = re.compile(
-    r"baseline|sota|previous|prior|merged|beats?\b|improv|delta|Δ|vs\.?\b|compared|pre-?quant|before|without|ablation|std|leaderboard|was\b|from\b|roundtrip|expected|target",
+    r"baseline|sota|previous|prior|merged|beats?\b|improv|delta|Δ|vs\.?\b|compared|pre-?quant|before|without|ablation|std|leaderboard|was\b|from\b|roundtrip|expected|target|"
+    r"step:|\bnaive|stop\b|Q?gap",
+    re.IGNORECASE,
+)
+_A_CHANGE = re.compile(
+    r"[-+~±<>≤≥]\s?$|^\W{0,4}(?:val_)?(?:bpb)?\W{0,3}(?:improve|better|gain|gap|worse|reduc|drop|lower|higher|over\b|of\b)",
     re.IGNORECASE,
 )
 _SEED_CELL = re.compile(r"(?:seed\s{0,4}[=:#]?\s{0,4})?(\d{1,6})(?:\s{0,4}\([^)]{0,40}\))?$", re.IGNORECASE)
@@ -96,7 +101,8 @@ def _blocks(lines: Sequence[Numbered]) -> tuple[list[Numbered], list[_Block]]:
     """Prose lines and fenced code blocks; an unclosed fence runs to the end."""
     prose: list[Numbered] = []
     blocks: list[_Block] = []
-    heading, fence, inside = "", "", []
+    heading, fence = "", ""
+    inside: list[Numbered] = []
     for number, line in lines:
         match = _FENCE.match(line)
         if fence:
@@ -118,7 +124,7 @@ def _blocks(lines: Sequence[Numbered]) -> tuple[list[Numbered], list[_Block]]:
 
 
 def _commands(prose: Sequence[Numbered], blocks: Sequence[_Block], path: str) -> Iterator[ReadmeCommand]:
-    found = []
+    found: list[ReadmeCommand] = []
     for block in blocks:
         found.extend(commands_in(block.lines, path, heading=block.heading))
     heading = ""
@@ -134,7 +140,7 @@ def _commands(prose: Sequence[Numbered], blocks: Sequence[_Block], path: str) ->
 
 def plain(cell: str) -> str:
     """A table cell without Markdown."""
-    text = _LINK.sub(r"\1", cell)
+    text = _LINK.sub(r"\1", re.sub(r"\\([_*~`|\[\]])", r"\1", cell))
     return " ".join(_MARKUP.sub("", text).split())
 
 
@@ -175,12 +181,16 @@ def _claimed(prose: Sequence[Numbered]) -> tuple[float | None, str, int]:
                 for match in pattern.finditer(clean[:1500]):
                     if group is not titles and _NOT_OURS.search(clean[max(0, match.start() - 60) : match.start()]):
                         continue
+                    around = clean[max(0, match.start(1) - 3) : match.start(1)], clean[match.end(1) : match.end(1) + 30]
+                    if any(_A_CHANGE.search(part) for part in around) and group is not titles:
+                        continue
                     value = float(match[1])
                     if 0.001 < value < 5:
                         return value, match[1], number
     title = plain(titles[0][1]) if titles else ""
-    if match := re.search(r"(?<![\d.])([01]\.\d{4,8})(?![\d.])", title):
-        return float(match[1]), match[1], titles[0][0]
+    bare = re.search(r"(?<![\d.])([01]\.\d{4,8})(?![\d.])", title)
+    if bare:
+        return float(bare[1]), bare[1], titles[0][0]
     return None, "", 0
 
 

@@ -66,7 +66,7 @@ def _joined(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
             start = number
             if text.lstrip().startswith("#"):
                 continue
-        goes_on = text.endswith(("\\", "^", "`")) and not text.endswith("``") and len(text) > 1 or text == "\\"
+        goes_on = text.endswith(("\\", "^", "`")) and not text.endswith("``")
         parts.append(re.sub(r"\s#\s.*$", "", text.rstrip("\\^`")) if not goes_on else text[:-1])
         if goes_on and sum(map(len, parts)) < MAX_COMMAND_CHARACTERS:
             continue

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from auditor.record.lines import Line, keyed_numbers, place
-from auditor.record.model import SizeLine
+from auditor.record.model import Place, SizeLine
 
 _COUNT = r"(\d{1,3}(?:,\d{3}){1,4}|\d{1,13})"
 _UNIT = r"\s{0,4}(?:bytes\b|B\b)"
 _RAW_LABELS = ("raw", "fp32", "bf16", "fp32/bf16", "uncompressed", "fp16")
 _TOTAL = re.compile(
-    r"(?:Total (?:submission|artifact)(?: size)?|Submission size|Total size|Artifact(?: size)?(?: total)?|total_submission_size)"
+    r"(?:Total (?:submission|artifact)(?: size)?|Submission size|Total size|Artifact(?: size)?(?: total)?|"
+    r"total_submission_size)"
     rf"[ \t]{{0,4}}([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
     re.IGNORECASE,
 )
 _MODEL = re.compile(
-    rf"(?:Serialized|Compressed|Quantized) (?:model|artifact|weights)?[ \t]{{0,4}}([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
+    r"(?:Serialized|Compressed|Quantized)(?: model| artifact| weights)?[ \t]{0,4}"
+    rf"([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
     re.IGNORECASE,
 )
 _CODE = re.compile(
@@ -46,8 +48,9 @@ _KEYS = {
     "code_size": "code",
 }
 _BUDGET = re.compile(r"^budget:(\d{4,10})/\d{4,10}\b")
-_TRIPLE = re.compile(r"\bmodel:(\d{4,10})\s{1,4}code:(\d{2,10})\s{1,4}total:(\d{4,10})\b")
-_QUICK = ("bytes", "Bytes", "BYTES", "Code", "code:", "budget:", "total:")
+_SUM = re.compile(r"\b(\d{4,10})B model \+ (\d{2,10})B code = (\d{4,10})B\b")
+_PARTS = {"model": "model", "code": "code", "total": "total"}
+_QUICK = ("bytes", "Bytes", "BYTES", "Code", "code:", "budget:", "total:", "B model")
 
 
 def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
@@ -57,7 +60,7 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
         return
     where = place(path, line)
     found = False
-    if match := _TRIPLE.search(text):
+    if match := _SUM.search(text):
         for kind, digits in zip(("model", "code", "total"), match.groups(), strict=True):
             yield SizeLine(kind, "", int(digits), where)
         return
@@ -86,12 +89,20 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
         for match in _INLINE_TOTAL.finditer(text):
             yield SizeLine("total", "", _integer(match[1]), where)
         return
-    for item in keyed_numbers(text):
-        kind = _KEYS.get(item.key.lower(), "")
-        if kind and item.text.isdigit() and item.unit in ("", "b", "bytes"):
-            yield SizeLine(kind, item.key, int(item.text), where)
-        elif item.key == "total" and item.text.isdigit() and "code_bytes" in text:
-            yield SizeLine("total", "", int(item.text), where)
+    yield from _keyed_sizes(text, where)
+
+
+def _keyed_sizes(text: str, where: Place) -> Iterator[SizeLine]:
+    """``code_bytes:59488``, and ``model:15812744 code:51972 total:15864716`` where at least two of the three stand."""
+    items = [item for item in keyed_numbers(text) if item.text.replace(",", "").isdigit()]
+    parts = [item for item in items if item.key.lower() in _PARTS and item.unit in ("", "b")]
+    if len({item.key.lower() for item in parts}) >= 2 or (parts and "code_bytes" in text):
+        label = text[: parts[0].start].strip(" :")[:40]
+        for item in parts:
+            yield SizeLine(_PARTS[item.key.lower()], label, int(item.value), where)
+    for item in items:
+        if (kind := _KEYS.get(item.key.lower())) and item.unit in ("", "b", "bytes"):
+            yield SizeLine(kind, item.key, int(item.value), where)
 
 
 def _is_raw(label: str) -> bool:

@@ -1,0 +1,172 @@
+"""Which logged lines carry the claimed score: the mean of one label over the seeds, the best seed, or something else.
+
+A label proves nothing (``final_int8_zlib_roundtrip_exact`` often prints a sliding-window or adapted score), so the
+claim is compared with every labelled line, and what it equals is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from auditor.record.model import MetricLine, Record, RunLog
+
+MAX_SUBSET_LOGS = 8  # means of subsets are tried for at most so many logs
+MAX_LABELS = 400
+_KINDS = ("mean of all seeds", "the only log", "best seed", "mean of a subset", "median seed", "worst seed", "one seed")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """What the claimed bpb equals. `difference` is claim minus `value`; `exact` means equal to the digits written.
+
+    `kind` is one of "mean of all seeds", "the only log", "best seed", "worst seed", "median seed", "one seed", "mean of
+    a subset"; `lines` are the logged lines it is made of, one a seed.
+    """
+
+    kind: str
+    label: str
+    lines: tuple[MetricLine, ...]
+    value: float
+    difference: float
+    exact: bool
+    logs: int  # logs that print this label
+
+
+def claimed_lines(record: Record) -> list[MetricLine]:
+    """The logged lines, one a seed, that carry the claim; of all seeds where the claim is one seed's or a subset's.
+
+    Empty when there is no claim, no log, or nothing within 1e-3.
+    """
+    match = match_claim(record)
+    if match is None or abs(match.difference) > 1e-3:
+        return []
+    label = match.label
+    lines = [line for log in claim_logs(record) if (line := _by_label(log).get(label)) is not None]
+    return lines if all(line in lines for line in match.lines) else list(match.lines)
+
+
+def match_claim(record: Record) -> ClaimMatch | None:
+    """What the claimed bpb equals best; None when there is no claim or no log prints a bpb."""
+    claim = record.statement.val_bpb
+    if claim is None:
+        return None
+    tolerance = written_tolerance(record.statement.val_bpb_text or repr(claim))
+    best: tuple[tuple[float, ...], ClaimMatch] | None = None
+    for logs in (claim_logs(record), scored_logs(record)):
+        for match in _matches(logs, claim, tolerance):
+            rank = _rank(match)
+            if best is None or rank < best[0]:
+                best = rank, match
+        if best is not None and best[1].exact:
+            break
+    return best[1] if best else None
+
+
+def written_tolerance(text: str) -> float:
+    """How far a number may be off what it stands for, from the digits it is written with: one unit of the last.
+
+    One unit, not half of one, because authors truncate as often as they round.
+    """
+    digits = text.strip().lower().partition("e")[0].partition(".")[2]
+    decimals = len(digits) if digits.isdigit() else 0
+    return float(1.001 * 10.0 ** -min(max(decimals, 2), 9))
+
+
+def scored_logs(record: Record) -> list[RunLog]:
+    """Logs that print a bpb at all, in path order."""
+    return [log for log in record.logs if any(line.val_bpb is not None for line in log.metrics)]
+
+
+def claim_logs(record: Record) -> list[RunLog]:
+    """The logs of the claimed seeds, one a seed where possible; all scored logs when the claim names no seed."""
+    logs = scored_logs(record)
+    wanted = {seed.seed: seed.val_bpb for seed in record.statement.seeds}
+    if not wanted:
+        return logs
+    chosen = []
+    for seed, value in wanted.items():
+        own = [log for log in logs if seed_of(log) == seed]
+        if own:
+            chosen.append(min(own, key=lambda log: _distance(log, value)))
+    return chosen or logs
+
+
+def seed_of(log: RunLog) -> int | None:
+    """The seed that a log prints, else the one in its name."""
+    return log.seed if log.seed is not None else log.seed_in_name
+
+
+def _distance(log: RunLog, value: float | None) -> float:
+    values = [line.val_bpb for line in log.metrics if line.val_bpb is not None]
+    if value is None or not values:
+        return 0.0
+    return min(abs(found - value) for found in values)
+
+
+def _by_label(log: RunLog) -> dict[str, MetricLine]:
+    """The last line of each label; final lines before running and periodic ones, more digits before fewer."""
+    found: dict[str, MetricLine] = {}
+    for line in log.metrics:
+        if line.val_bpb is None:
+            continue
+        key = label_key(line)
+        if key in found or len(found) < MAX_LABELS:
+            found[key] = line
+    return found
+
+
+def label_key(line: MetricLine) -> str:
+    """The label under which lines of different seeds are compared."""
+    if line.during_training:
+        return f"{line.label} (validation during training)".strip()
+    return f"{line.label} (running value)" if line.running else line.label
+
+
+def _matches(logs: Sequence[RunLog], claim: float, tolerance: float) -> Iterator[ClaimMatch]:
+    tables = [_by_label(log) for log in logs]
+    labels = dict.fromkeys(label for table in tables for label in table)
+    for label in list(labels)[:MAX_LABELS]:
+        lines = [table[label] for table in tables if label in table]
+        values = [line.val_bpb for line in lines if line.val_bpb is not None]
+        for kind, members in _candidates(values):
+            value = math.fsum(values[member] for member in members) / len(members)
+            chosen = tuple(lines[member] for member in members)
+            difference = claim - value
+            yield ClaimMatch(kind, label, chosen, value, difference, abs(difference) <= tolerance, len(lines))
+
+
+def _candidates(values: Sequence[float]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    count = len(values)
+    if count == 1:
+        yield "the only log", (0,)
+        return
+    yield "mean of all seeds", tuple(range(count))
+    order = sorted(range(count), key=values.__getitem__)
+    for rank, member in enumerate(order):
+        middle = count % 2 == 1 and rank == count // 2
+        kind = (
+            "best seed" if rank == 0 else "worst seed" if rank == count - 1 else "median seed" if middle else "one seed"
+        )
+        yield kind, (member,)
+    if count <= MAX_SUBSET_LOGS:
+        for size in range(2, count):
+            for members in combinations(range(count), size):
+                yield "mean of a subset", members
+
+
+def _rank(match: ClaimMatch) -> tuple[float, ...]:
+    """Exact before near; final lines before others; the mean before single seeds; more digits before fewer."""
+    line = match.lines[0]
+    standing = 2.0 if line.during_training else 1.0 if line.running else 0.0
+    closeness = abs(match.difference)
+    if match.exact:
+        return (0.0, standing, _KINDS.index(match.kind), -float(len(line.bpb_text)), closeness)
+    return (1.0, float(closeness > 1e-3), closeness, standing, _KINDS.index(match.kind))
+
+
+def printed_values(logs: Iterable[RunLog]) -> set[str]:
+    """Every bpb text that the logs print."""
+    return {line.bpb_text for log in logs for line in log.metrics if line.bpb_text}
