@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from auditor.configuration import RunConfiguration
 from auditor.ledger import Blind, Ledger, Site
 from auditor.record.model import Record
 from auditor.source.interpreter import Interpreter
+from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
 from auditor.submission.model import SourceText, Submission
 
@@ -26,14 +28,39 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     tree = _parse(submission.script.text)
     if tree is None:
         return None
-    run = interpret(submission.script, submission.helpers, configuration)
     from auditor.record.claimed_line import claimed_lines
 
-    logged = [line for log in record.logs for line in log.final_metrics]
-    return testify(run, claimed_lines(record), logged)
+    lines = LoggedLines([line for log in record.logs for line in log.raw_lines])
+    run = interpret(submission.script, submission.helpers, configuration, lines)
+    claimed = claimed_lines(record)
+    metrics = [line for log in record.logs for line in log.final_metrics]
+    ledger = testify(run, claimed, metrics)
+    if not lines and not configuration.environment and not ledger.violations and not _learned_first(ledger):
+        opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
+        return _with_open_switches(ledger, testify(opened, claimed, metrics))
+    return ledger
 
 
-def interpret(script: SourceText, helpers: tuple[SourceText, ...], configuration: RunConfiguration) -> Interpreter:
+def _learned_first(ledger: Ledger) -> bool:
+    return any(entry.after for entry in ledger.scored)
+
+
+def _with_open_switches(ledger: Ledger, opened: Ledger) -> Ledger:
+    """Neither a log nor a command says how the script was run: what its switches would do is only possible."""
+    doubt = "only with a switch that is off by default; neither a log nor a command shows how the script was run"
+    scored = tuple(replace(entry, definite=False, doubt=doubt) for entry in opened.scored if entry.after)
+    violations = tuple(replace(item, definite=False, doubt=doubt) for item in opened.violations)
+    return replace(ledger, scored=ledger.scored + scored, violations=violations)
+
+
+def interpret(
+    script: SourceText,
+    helpers: tuple[SourceText, ...],
+    configuration: RunConfiguration,
+    logged: LoggedLines | None = None,
+    *,
+    open_switches: bool = False,
+) -> Interpreter:
     """Run the abstract interpreter over a script that parses."""
     tree = _parse(script.text)
     if tree is None:
@@ -46,7 +73,7 @@ def interpret(script: SourceText, helpers: tuple[SourceText, ...], configuration
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
-        run = Interpreter(script.path, tree, environment_of(script, configuration), modules)
+        run = Interpreter(script.path, tree, environment_of(script, configuration), modules, logged, open_switches)
         run.run()
     finally:
         sys.setrecursionlimit(limit)

@@ -18,6 +18,7 @@ from typing import Any
 from auditor.ledger import Blind, Site
 from auditor.source import library
 from auditor.source.predictor import Predictors
+from auditor.source.switches import LoggedLines
 from auditor.source.scan import assigned_by_update, changes_state, has_yield, node_count
 from auditor.source.values import (
     CHOICE,
@@ -70,7 +71,11 @@ class BudgetSpent(Exception):
 
 
 class Interpreter:
-    """One abstract run. `sources` maps module names to (path, text) of the folder's other Python files."""
+    """One abstract run of `tree`, the script at `path`.
+
+    `environment` says what an environment variable was set to, `helpers` maps module names to (path, tree) of the
+    folder's other Python files, `logged` are the lines that the reported runs printed.
+    """
 
     def __init__(
         self,
@@ -78,12 +83,16 @@ class Interpreter:
         tree: ast.Module,
         environment: Callable[[str], str | None],
         helpers: dict[str, tuple[str, ast.Module]] | None = None,
+        logged: LoggedLines | None = None,
+        open_switches: bool = False,
         budget: int = DEFAULT_BUDGET,
     ) -> None:
         self.path = path
         self.tree = tree
         self.environment = environment
         self.helpers = helpers or {}
+        self.logged = logged or LoggedLines(())
+        self.open_switches = open_switches  # treat switches that are off by default as undecided
         self.modules: dict[str, Value] = {}
         self.budget = budget
         self.state = State()
@@ -221,11 +230,18 @@ class Interpreter:
         test = self.value(node.test, frame)
         decided = self.truth(test)
         if decided is not None:
+            if self.logged and not test.atoms and self._logged_otherwise(node, decided):
+                decided = not decided
             return self.block(node.body if decided else node.orelse, frame)
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:
-            return self._choose(node, ("choice", ranked[1]), frame)
+            return self._choose(node, ("choice", ranked[1], True, ranked[2]), frame)
         return self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
+
+    def _logged_otherwise(self, node: ast.If, decided: bool) -> bool:
+        """True when the log has a line of the branch that the settings rule out, and none of the other."""
+        taken, other = (node.body, node.orelse) if decided else (node.orelse, node.body)
+        return self.logged.shows(other) and not self.logged.shows(taken)
 
     def _choose(self, node: ast.If, mark: tuple[Any, ...], frame: Frame) -> int:
         """A branch on which of two losses is smaller: losses that it assigns were chosen after seeing them."""
@@ -964,7 +980,8 @@ class Interpreter:
             one, two = self.atoms_of(left), self.atoms_of(right)
             atoms |= one | two
             if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and ("picked",) in one and ("picked",) in two:
-                atoms |= {("ranked", self.predictors.site_number())}
+                piecewise = any(atom[0] == "val" and any(tag[0] in self.live for tag in atom[1]) for atom in one | two)
+                atoms |= {("ranked", self.predictors.site_number(), piecewise)}
             left = right
         if outcome is True:
             return const(True, atoms)

@@ -373,6 +373,17 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
     return frozenset(((-1, run.parts.setdefault("|".join(texts), len(run.parts))),))
 
 
+MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
+
+
+def _is_subset(index: Value) -> bool:
+    """True for ``tokens[:N]`` with an N that is known and smaller than any full validation text."""
+    if index.kind != CONST or not isinstance(index.payload, slice):
+        return False
+    stop = index.payload.stop
+    return isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET and not any(a[0] == "loop" for a in index.atoms)
+
+
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value) -> Value:
     """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
     atoms = run.atoms_of(container)
@@ -384,6 +395,8 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms) | _part(run, index)
+        if _is_subset(index) and ("val", frozenset()) in atoms:
+            atoms = atoms | {("subset", run.predictors.site_number())}
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
         if ("model",) in atoms:
             kept = run.predictors.compared(kept)
@@ -555,6 +568,9 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     handler = _CALLS.get(name)
     if handler is not None:
         return handler(run, args, kwargs, node, frame)
+    outside = outside_access(run, name, args)
+    if outside:
+        run.predictors.outside.append((run.predictors.site_number(), outside))
     if name.startswith("namedtuple:"):
         fields = name.partition(":")[2].split(",")
         return _namespace(run, [], {**dict(zip(fields, args, strict=False)), **kwargs}, node, frame)
@@ -572,6 +588,26 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     if name.startswith("torch.nn.init."):
         return _initialise(run, args, kwargs, node, frame)
     return default(run, name, args, kwargs, node)
+
+
+_NETWORK = ("urllib.request.", "requests.", "httpx.", "socket.", "http.client.", "ftplib.", "huggingface_hub.", "wget.",
+            "gdown.", "boto3.", "torch.hub.", "datasets.load_dataset", "paramiko.", "smtplib.")  # fmt: skip
+_COMMANDS = ("os.system", "os.popen", "subprocess.", "asyncio.create_subprocess")
+_FETCHING = ("pip install", "pip3 install", "curl ", "wget ", "git clone", "apt-get ", "apt install", "conda install",
+             "uv pip")  # fmt: skip
+
+
+def outside_access(run: Interpreter, name: str, args: Args) -> str:
+    """What a call reaches outside the submission and its data, in words; empty for harmless calls."""
+    if name.startswith(_NETWORK) and name != "socket.gethostname":
+        return f"{name} reaches the network"
+    if name.startswith(_COMMANDS) and args:
+        words = run.elements(args[0], limit=64) if args[0].kind != CONST else [args[0]]
+        command = " ".join(str(word.payload) for word in words or [] if word.kind == CONST)
+        found = next((item for item in _FETCHING if item in command + " "), "")
+        if found:
+            return f"{name} runs {found.strip()!r}"
+    return ""
 
 
 def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST) -> Value:
@@ -650,7 +686,13 @@ def _environment(run: Interpreter, args: Args) -> Value:
         found = run.environment(name)
         if found is not None:
             return constant(found)
-    return args[1] if len(args) > 1 else NONE
+    default_value = args[1] if len(args) > 1 else NONE
+    if run.open_switches and default_value.kind == CONST and str(default_value.payload).lower() in _OFF:
+        return UNKNOWN
+    return default_value
+
+
+_OFF = frozenset(("0", "false", "no", "off", "none", ""))
 
 
 def _env_get(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -747,6 +789,8 @@ def _file_key(path: Value) -> str:
 def write_file(run: Interpreter, path: Value, atoms: Atoms) -> None:
     """A file now holds what `atoms` say; a file whose name is not known is one place for all of them."""
     key = _file_key(path)
+    if any(atom[0] == "val" for atom in atoms) and ("model",) not in atoms:
+        atoms = atoms | {("stored", run.predictors.site_number())}
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, "atoms", atoms)
         return
@@ -762,8 +806,10 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
         return _through_path(run, "read", path_atoms)
     key = _file_key(path)
     if key in run.files.cells:
-        return run.files.cells[key] | run.files.cells.get("?", NOTHING)  # type: ignore[no-any-return]
-    return union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
+        found = run.files.cells[key] | run.files.cells.get("?", NOTHING)
+    else:
+        found = union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
+    return frozenset(atom for atom in found if atom[0] != "train")  # what passed through a file is in the artifact
 
 
 def _save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:

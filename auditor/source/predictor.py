@@ -76,6 +76,8 @@ class Predictors:
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
         self.order = 0
         self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
+        self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
+        self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
 
     # ---- allocation ----------------------------------------------------------------------------------------------
@@ -221,7 +223,9 @@ class Predictors:
         atoms = self.applied(union(parts))
         losses = [part for part in parts if _PICKED in part]
         if len(losses) >= 2 and len(losses) == len(parts):
-            return atoms | {("choice", self.site_number())}
+            site = self.site_number()
+            again = any(atom[0] == "choice" and atom[1] == site for part in parts for atom in part)
+            return atoms | {("choice", site, again, True)}
         return atoms
 
     def picked(self, atoms: Atoms) -> Atoms:
@@ -410,6 +414,8 @@ class Predictors:
             events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
             if events:
                 self._add_events(obj, "*", events)
+                if ("train",) in gradient and any(atom[0] == "val" for atom in gradient):
+                    self.mixed_training.append(self.site_number())
 
     def clear_gradient(self, objects: list[Obj]) -> None:
         for obj in objects:

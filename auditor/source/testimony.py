@@ -53,7 +53,9 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
         metrics=metrics,
         scored=scored,
         learned=tuple(dict.fromkeys(_learned(run, event) for event in run.predictors.events)),
-        violations=tuple(dict.fromkeys(found for item in reported for found in _violations(run, item))),
+        violations=tuple(
+            dict.fromkeys([*(found for item in reported for found in _violations(run, item)), *_elsewhere(run)])
+        ),
         blind=tuple(dict.fromkeys(blind)),
         finished=run.finished,
         why_unfinished=run.why_unfinished,
@@ -179,11 +181,20 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
                 )
                 found.append(Violation("C1", why, sites, True))
         elif atom[0] == "choice":
+            found.extend(_choice(run, item, atom))
+        elif atom[0] == "subset":
             site, _ = run.predictors.sites[int(str(atom[1]))]
-            sites = ((site, "the smaller of several losses of the same tokens is kept here"), printed)
-            found.append(
-                Violation("C4", "the reported score keeps the better of several scores of the same tokens", sites, True)
-            )
+            sites = ((site, "only a part of the validation tokens is taken here"), printed)
+            what = "the reported score is computed on a part of the validation tokens"
+            found.append(Violation("C4", what, sites, False, "how many tokens the full set has is not in the script"))
+        elif atom[0] == "stored":
+            site, _ = run.predictors.sites[int(str(atom[1]))]
+            sites = ((site, "validation tokens are written to a file here"), printed)
+            what = "validation tokens are stored in a file that is read again for the reported score"
+            found.append(Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open"))
+        elif atom[0] == "train":
+            what = "the reported score is computed with training tokens that did not pass through the artifact"
+            found.append(Violation("TRAINDATA", what, (printed,), False, "when they were read is not established"))
     for atom in sorted(item.atoms, key=str):
         if atom[0] == "clash" and (atom[1], atom[2]) in run.predictors.certain:
             event = run.predictors.events[int(str(atom[1]))]
@@ -194,6 +205,34 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
                 what = "the tokens are scored again after a cache was filled from all of them: a second pass"
                 found.append(Violation("C4", what, sites, True))
                 break
+    return found
+
+
+def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """Keeping the smaller of several losses: C1 since the answer decides, C4 where passes over the same tokens compete."""
+    site, _ = run.predictors.sites[int(str(atom[1]))]
+    sure = bool(atom[3])
+    doubt = "" if sure else "it may be a choice between whole runs"
+    sites = ((site, "the smaller of several losses is kept here"), (item.site, "the reported score is printed"))
+    if atom[2]:
+        what = "the reported score keeps the better of several scores of the same tokens"
+        return [Violation("C4", what, sites, sure, doubt)]
+    what = "which prediction counts is chosen by its loss on the realised token"
+    return [Violation("C1", what, sites, sure, doubt)]
+
+
+def _elsewhere(run: Interpreter) -> list[Violation]:
+    """What the run does apart from the reported metric: mixed training, network access."""
+    found = []
+    for number in dict.fromkeys(run.predictors.mixed_training):
+        site, _ = run.predictors.sites[number]
+        what = "the model is trained on validation tokens together with training tokens"
+        found.append(Violation("PAIDPREFIX", what, ((site, "a step on both"),), True))
+    for number, text in dict.fromkeys(run.predictors.outside):
+        site, _ = run.predictors.sites[number]
+        what = f"{text} while the script runs"
+        doubt = "whether it happens within training or evaluation is for a person to see"
+        found.append(Violation("EXTERNAL", what, ((site, text),), False, doubt))
     return found
 
 

@@ -17,7 +17,11 @@ tuples whose first item is their kind:
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
 ``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
-``("choice", site)``      at `site` the smaller of several losses of the same tokens was taken
+``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes over the same tokens
+``("ranked", site, sure)``  a comparison of two losses
+``("subset", site)``      a constant part of the whole stream was taken at `site`
+``("stored", site)``      validation tokens that were written to a file at `site`
+``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target",)``           the tokens being predicted, shifted by one against the input
 ``("path", which)``       a file path of the "val" or "train" shards
