@@ -499,9 +499,9 @@ RULE = Rule(
         "A score is the total code length of the validation text in bits, divided by the number of UTF-8 bytes of that "
         "text as it was before any tokenizer or transformation touched it: 151,080,891 bytes for the 50,000 documents, "
         "less a truncated tail. The tokenizer is free; the denominator is not.\n\n"
-        "A count that is too large makes any model look better. Counting is easy to get wrong: the word marker U+2581 is "
-        "one space, not three bytes; the space is added once; byte pieces count one; control pieces count nothing; a "
-        "transformed text (CaseOps) is charged by its raw original.\n\n"
+        "A count that is too large makes any model look better. Counting is easy to get wrong: the word marker U+2581 "
+        "is one space, not three bytes; the space is added once; byte pieces count one; control pieces count nothing; "
+        "a transformed text (CaseOps) is charged by its raw original.\n\n"
         "A printed loss and bpb betray the count: bytes = tokens * val_loss / (val_bpb * ln 2)."
     ),
     sources=(

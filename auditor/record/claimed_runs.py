@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from auditor.record.claimed_line import match_claim, seed_of, written_tolerance
 from auditor.record.model import MetricLine, Record, RunLog
 
+MIN_DIGITS_OF_A_COPY = 7  # characters of a loss; shorter ones can be equal by chance
 NEAR_BPB = 1e-3  # a claim further from every logged line is carried by none
 
 
@@ -31,7 +32,16 @@ def claimed_runs(record: Record) -> tuple[ClaimedRun, ...]:
     match = match_claim(record)
     lines = match.lines if match is not None and abs(match.difference) <= NEAR_BPB else ()
     by_line = [run for line in lines if (run := run_of(line, record)) is not None]
-    return tuple(by_seed if len(by_seed) >= len(by_line) else by_line)
+    return _without_copies(by_seed if len(by_seed) >= len(by_line) else by_line)
+
+
+def _without_copies(runs: Sequence[ClaimedRun]) -> tuple[ClaimedRun, ...]:
+    """Of runs that print one loss and score to the last digit (train.log beside train_seed1337.log) the first stays."""
+    kept: dict[tuple[str, str, str], ClaimedRun] = {}
+    for run in runs:
+        name = "" if len(run.line.loss_text) > MIN_DIGITS_OF_A_COPY else run.log.path
+        kept.setdefault((run.line.loss_text, run.line.bpb_text, name), run)
+    return tuple(kept.values())
 
 
 def _by_seed(record: Record, logs: Sequence[RunLog]) -> list[ClaimedRun]:

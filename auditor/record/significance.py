@@ -77,21 +77,22 @@ def accepted_rows() -> tuple[AcceptedRow, ...]:
 def record_to_beat(
     rows: Sequence[AcceptedRow], created: datetime | None, as_of: date | None, pull_request: int | None
 ) -> AcceptedRow | None:
-    """The best accepted row that was there first: created before the submission, or by the end of the day `as_of`.
+    """The best accepted row that was there first.
 
-    A row of the submission's own pull request never counts. Without any date all rows count.
+    Numbers of pull requests rise with their creation, so a known number decides; otherwise `created` does, which can be
+    late for a branch that was rebased. Rows created after the end of the day `as_of` never count.
     """
-    before = created
-    if as_of is not None:
-        before = datetime.combine(as_of, time.max, tzinfo=UTC)
-    elif before is not None and before.tzinfo is None:
-        before = before.replace(tzinfo=UTC)
-    older = [
-        row
-        for row in rows
-        if (before is None or row.created < before) and (pull_request is None or row.pull_request != pull_request)
-    ]
+    end = datetime.combine(as_of, time.max, tzinfo=UTC) if as_of is not None else None
+    if created is not None and created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    older = [row for row in rows if _is_earlier(row, created, pull_request) and (end is None or row.created <= end)]
     return min(older, key=lambda row: row.score, default=None)
+
+
+def _is_earlier(row: AcceptedRow, created: datetime | None, pull_request: int | None) -> bool:
+    if pull_request is not None:
+        return row.pull_request is None or row.pull_request < pull_request
+    return created is None or row.created < created
 
 
 def compare(scores: Sequence[SeedScore], record: AcceptedRow, margin_nats_per_token: float) -> Comparison:
