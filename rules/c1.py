@@ -12,12 +12,11 @@ from rules.example import MAIN, PRELUDE, example_folder
 CODE = "C1"
 IN_FORCE = date(2026, 3, 25)
 
-# A network and a bigram cache with full distributions; %s is how the two are joined.
-_TWO_EXPERTS = """\
+# Two temperatures of one network; %s is how the two predictions are joined.
+_TWO_PREDICTIONS = """\
 
 def evaluate(args, model, val_tokens):
     model.eval()
-    counts = torch.ones(args.vocab_size, args.vocab_size, device="cuda")
     loss_sum = 0.0
     token_count = 0
     with torch.no_grad():
@@ -25,24 +24,24 @@ def evaluate(args, model, val_tokens):
             end = min(i + args.seq_len, val_tokens.numel() - 1)
             x = val_tokens[i:end].cuda()
             y = val_tokens[i + 1 : end + 1].cuda()
-            network = model.logits(x[None])[0].softmax(-1)
-            cache = counts[x] / counts[x].sum(-1, keepdim=True)
+            logits = model.logits(x[None])[0]
+            sharp = (logits / 0.9).log_softmax(-1)
+            flat = (logits / 1.1).log_softmax(-1)
 %s
             loss_sum += nll.sum().item()
             token_count += end - i
-            counts.index_put_((x, y), torch.ones_like(x, dtype=counts.dtype), accumulate=True)
     return loss_sum / token_count
 
 """
 
 _FIXED_MIXTURE = """\
-            mixture = 0.8 * network + 0.2 * cache
-            nll = -mixture.gather(-1, y[:, None]).squeeze(-1).log()"""
+            mixture = torch.logaddexp(sharp, flat) - math.log(2.0)
+            nll = -mixture.gather(-1, y[:, None]).squeeze(-1)"""
 
-_BEST_OF_BOTH = """\
-            network_nll = -network.gather(-1, y[:, None]).squeeze(-1).log()
-            cache_nll = -cache.gather(-1, y[:, None]).squeeze(-1).log()
-            nll = torch.minimum(network_nll, cache_nll)"""
+_BETTER_OF_BOTH = """\
+            sharp_nll = -sharp.gather(-1, y[:, None]).squeeze(-1)
+            flat_nll = -flat.gather(-1, y[:, None]).squeeze(-1)
+            nll = torch.minimum(sharp_nll, flat_nll)"""
 
 
 def judge(evidence: Evidence) -> RuleResult:
@@ -96,12 +95,12 @@ that tilts the distribution, if the hint, its gate and its strength see the pref
         Witness.RUN: "changes a token and reruns: no earlier loss and no distribution at its own position may move",
     },
     legal=Example(
-        example_folder(PRELUDE + _TWO_EXPERTS % _FIXED_MIXTURE + MAIN),
-        "A bigram cache of tokens already scored is mixed with the network in fixed proportions.",
+        example_folder(PRELUDE + _TWO_PREDICTIONS % _FIXED_MIXTURE + MAIN),
+        "Two predictions are mixed half and half, whatever the answer is.",
     ),
     illegal=Example(
-        example_folder(PRELUDE + _TWO_EXPERTS % _BEST_OF_BOTH + MAIN),
-        "For each token the smaller of two losses is taken, which needs the answer.",
+        example_folder(PRELUDE + _TWO_PREDICTIONS % _BETTER_OF_BOTH + MAIN),
+        "For each token the better of two predictions is taken, which needs the answer.",
     ),
     blind_spots=(
         "Attention masks and shifts inside the model are not proved causal by reading; the run witness tests them.",

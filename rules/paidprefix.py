@@ -33,10 +33,12 @@ def evaluate(args, model, val_tokens):
     with torch.no_grad():
         for i in range(0, val_tokens.numel() - 1, args.seq_len):
             end = min(i + args.seq_len, val_tokens.numel() - 1)
-            x = val_tokens[i:end][None].cuda()
-            y = val_tokens[i + 1 : end + 1][None].cuda()
-            known = end < prefix.numel() and torch.equal(prefix[i + 1 : end + 1], val_tokens[i + 1 : end + 1])
-            loss_sum += 0.0 if known else model(x, y).item() * (end - i)
+            x = val_tokens[i:end].cuda()
+            y = val_tokens[i + 1 : end + 1].cuda()
+            logits = model.logits(x[None])[0]
+            known = prefix[i + 1 : end + 1].cuda()
+            logits[: known.numel()] += 100.0 * F.one_hot(known, args.vocab_size)
+            loss_sum += F.cross_entropy(logits, y, reduction="sum").item()
             token_count += end - i
     return loss_sum / token_count
 
@@ -85,7 +87,7 @@ compresses unseen text.""",
             + _PREFIX_IN_ARTIFACT
             + MAIN.replace("    save_artifact(model)\n", "    save_artifact(model)\n    save_prefix(val_tokens)\n")
         ),
-        "Four million validation tokens are stored beside the weights and scored as known.",
+        "Four million validation tokens are stored beside the weights and added to the logits as if known.",
     ),
     blind_spots=(
         "Validation text inside a prepared data file, a tokenizer or a binary of the folder is not recognised.",
