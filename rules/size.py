@@ -14,6 +14,7 @@ from auditor.record.model import Record, RunLog
 from auditor.record.size_accounts import (
     COMPRESSED_CODE,
     COUNTED_CODE,
+    DECLARED_CODE,
     DECLARED_PARTS,
     DECLARED_TOTAL,
     LOG_TOTAL,
@@ -87,6 +88,7 @@ def _accounts_of(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -
     own = [account for account in accounts if account.run == log.path]
     seed = seed_of(log)
     declared = [account for account in accounts if seed is not None and account.run == seed_name(seed)]
+    declared = [account for account in declared if not _is_model_alone(account, record)]
     if not declared:
         declared = [
             account for account in accounts if account.run == "" and not _is_of_other_run(account, log, accounts)
@@ -120,7 +122,7 @@ def _judge_run(log: RunLog, accounts: Sequence[SizeAccount], record: Record) -> 
         return _finding(Status.FAIL, message + _contradicted_flag(record), over)
     message = f"{name}: over {CAP_BYTES:,} bytes by {len(over)} of {len(accounts)} accounts: {figures}"
     if any(account.name == SUBMITTED_CODE for account in over) and all(
-        account.name in (LOG_TOTAL, COUNTED_CODE, COMPRESSED_CODE, *DECLARED) for account in under
+        account.name in (LOG_TOTAL, COUNTED_CODE, COMPRESSED_CODE, DECLARED_CODE, *DECLARED) for account in under
     ):
         message += ". What separates them is how the code is counted; the file in the folder is stored as it is"
     return _finding(Status.REVIEW, message + _contradicted_flag(record), over)

@@ -20,6 +20,7 @@ SUBMITTED_CODE = "model + submitted script as it is stored"
 COMPRESSED_CODE = "model + submitted script, compressed (LZMA)"
 DECLARED_TOTAL = "total that submission.json declares"
 README_TABLE = "size that a table of the README gives"
+DECLARED_CODE = "model + code as submission.json declares it"
 DECLARED_PARTS = "model + code that submission.json declares"
 SHIPPED_MODEL = "shipped model file + submitted script as it is stored"
 
@@ -62,7 +63,7 @@ def size_accounts(submission: Submission, record: Record, compress_above: int) -
         smaller = compressed_script_bytes(script)
     accounts: list[SizeAccount] = []
     for log in record.logs:
-        accounts += log_accounts(log, script, smaller)
+        accounts += log_accounts(log, script, smaller, record.statement.code_bytes)
     accounts += declared_accounts(record)
     accounts += readme_accounts(record)
     accounts += shipped_accounts(submission, script)
@@ -88,8 +89,10 @@ def compressed_script_bytes(script: StoredFile) -> int | None:
     return len(lzma.compress(script.data, lzma.FORMAT_RAW, filters=filters))
 
 
-def log_accounts(log: RunLog, script: StoredFile | None, compressed_script: int | None) -> Iterator[SizeAccount]:
-    """The accounts of one run: the last size of each kind that its log prints, and the submitted script."""
+def log_accounts(
+    log: RunLog, script: StoredFile | None, compressed_script: int | None, declared_code: int | None = None
+) -> Iterator[SizeAccount]:
+    """The accounts of one run: the last size of each kind that its log prints, the script, the code as declared."""
     total, model = last_size(log, "total"), last_size(log, "model")
     if total is not None:
         yield SizeAccount(LOG_TOTAL, total.size_bytes, log.path, total.place)
@@ -99,6 +102,8 @@ def log_accounts(log: RunLog, script: StoredFile | None, compressed_script: int 
     parts = _further_parts(total, model, last_size(log, "code") or code)
     if code is not None and not parts:
         yield SizeAccount(COUNTED_CODE, model.size_bytes + code.size_bytes, log.path, model.place)
+    if declared_code is not None and declared_code > 0:
+        yield SizeAccount(DECLARED_CODE, model.size_bytes + parts + declared_code, log.path, model.place)
     if script is not None:
         size_bytes = model.size_bytes + parts + script.size
         yield SizeAccount(SUBMITTED_CODE, size_bytes, log.path, model.place)
