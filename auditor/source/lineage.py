@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from auditor.ledger import Learned, Ledger, Scored, Site
+from auditor.ledger import Ledger, Site
 from auditor.submission.model import SourceText
 
 MIN_STATEMENTS = 6  # smaller functions look alike by chance
+MAX_ENTRY_STATEMENTS = 120  # a longer function that the module calls is its entry point
 MAX_NOTES = 8
 _MAX_DEPTH = 400  # of a function's syntax tree
 _HASH_CHARACTERS = 16  # 64 bits
@@ -48,6 +49,8 @@ _WORDS = """
     zero_ zero_grad zeros zeros_like Adam AdamW Muon Parameter SGD
 """
 _LIBRARY_WORDS = frozenset(_WORDS.split())
+_LOOPS = ast.For | ast.While | ast.comprehension
+_HOLDERS = ast.stmt | ast.ExceptHandler | ast.match_case  # what may hold statements
 _NOT_CODE = ast.Import | ast.ImportFrom | ast.Delete | ast.Global | ast.Nonlocal | ast.Pass
 
 
@@ -83,14 +86,9 @@ def lineage_notes(
 
 
 def evaluation_sites(ledger: Ledger) -> tuple[Site, ...]:
-    """Where a ledger learns from, scores or mixes validation tokens, the calls on the way there included.
-
-    The outermost two places are left out: they are the entry point and what it calls, the whole script.
-    """
-    found: dict[Site, None] = {}
-    events: list[Learned | Scored] = [*ledger.learned, *ledger.scored]
-    for event in events:
-        found.update(dict.fromkeys((*event.calls[2:], event.site)))
+    """Where a ledger learns from, scores or mixes validation tokens."""
+    found = dict.fromkeys(learned.site for learned in ledger.learned)
+    found.update(dict.fromkeys(scored.site for scored in ledger.scored))
     for violation in ledger.violations:
         found.update(dict.fromkeys(site for site, _ in violation.sites))
     return tuple(found)
@@ -128,24 +126,59 @@ def _parse(text: str) -> ast.Module:
 
 
 def functions_around(tree: ast.Module, sites: Iterable[Site]) -> list[FunctionNode]:
-    """The function that each site names, the innermost one of that name around the line, in the order of the file."""
+    """The function that each site names, the innermost one of that name around the line, in the order of the file.
+
+    A long function that the module itself calls is left out: it is the whole script, not a pass over tokens.
+    """
     wanted: dict[str, set[int]] = {}
     for site in sites:
         wanted.setdefault(site.function.rpartition(".")[2], set()).add(site.line)
     found: dict[tuple[str, int], FunctionNode] = {}
-    for node in ast.walk(tree):  # breadth first: an inner function comes after the one around it
+    for node in _functions(tree):  # an inner function comes after the one around it
+        for line in wanted.get(node.name, ()):
+            if node.lineno <= line <= (node.end_lineno or node.lineno):
+                found[node.name, line] = node
+    entries = _called_by_module(tree)
+    around = sorted({id(node): node for node in found.values()}.values(), key=lambda node: node.lineno)
+    return [node for node in around if node.name not in entries or _statements(node) <= MAX_ENTRY_STATEMENTS]
+
+
+def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
+    """All functions, outer ones first, without a look into expressions."""
+    pending: list[ast.AST] = [tree]
+    for node in pending:
         if isinstance(node, FunctionNode):
-            for line in wanted.get(node.name, ()):
-                if node.lineno <= line <= (node.end_lineno or node.lineno):
-                    found[node.name, line] = node
-    return sorted({id(node): node for node in found.values()}.values(), key=lambda node: node.lineno)
+            yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending.extend(item for item in getattr(node, part, ()) if isinstance(item, _HOLDERS))
+
+
+def _called_by_module(tree: ast.Module) -> set[str]:
+    """Names of functions that statements outside of functions and classes call."""
+    names: set[str] = set()
+    for statement in tree.body:
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    names.add(node.func.id)
+    return names
+
+
+def _statements(function: FunctionNode) -> int:
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(function))
 
 
 # ---- fingerprints -------------------------------------------------------------------------------------------------
 
 
 def fingerprint(function: FunctionNode) -> str:
-    """Hash of what a function does, up to names; "" for one too small, or nested too deep, to be told apart."""
+    """Hash of what a function does, up to names.
+
+    "" for one that cannot be told apart: too small, nested too deep, or without a loop. A pass over tokens is a loop;
+    what has none only calls those that have one.
+    """
+    if not any(isinstance(node, _LOOPS) for node in ast.walk(function)):
+        return ""
     canonical = _Canonical(function)
     try:
         words = " ".join(canonical.function(function))
@@ -227,14 +260,13 @@ class _Canonical:
         elif isinstance(node, ast.Lambda):
             yield from self.function(node)
         elif isinstance(node, ast.AnnAssign):
-            yield "Assign"
-            yield from self.several([node.target, *([node.value] if node.value else [])])
+            yield from self.fields(ast.Assign([node.target], node.value or ast.Constant(None)))
         else:
             yield from self.fields(node)
 
     def fields(self, node: ast.AST) -> Iterator[str]:
         """A node without rules of its own: its kind and its children; plain names in it are numbered."""
-        yield "Assign" if isinstance(node, ast.Assign) else type(node).__name__
+        yield type(node).__name__
         yield "("
         for _, value in ast.iter_fields(node):
             if isinstance(value, list) and value and isinstance(value[0], ast.stmt):

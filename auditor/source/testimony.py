@@ -48,7 +48,7 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
         if metric.reported
         for entry in _scored(run, item, metric)
     )
-    blind = [*run.blind, *_unseen(run, passes, reported)]
+    blind = [*run.blind, *_unseen(run, passes, reported, claimed)]
     return Ledger(
         metrics=metrics,
         scored=scored,
@@ -250,7 +250,9 @@ def region_text(run: Interpreter, tags: Tags) -> str:
     return f"the validation tokens that the loop over {named} walks through"
 
 
-def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass]) -> list[Blind]:
+def _unseen(
+    run: Interpreter, passes: list[_Pass], reported: list[_Pass], claimed: Sequence[MetricLine]
+) -> list[Blind]:
     """What keeps this ledger from acquitting the script."""
     place = Site(run.path, 0)
     if not passes:
@@ -259,6 +261,10 @@ def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass]) -> lis
                 "no printed validation score was found that is computed from validation tokens", place, _RULES_OF_ORDER
             )
         ]
+    if claimed and reported and not any(matches(item.template, line.raw) for item in reported for line in claimed):
+        label = claimed[0].label or claimed[0].raw[:40]
+        text = f"the script prints no line like the one with the claimed score ({label!r}): other code produced it, or it is printed in a way that could not be followed"
+        return [Blind(text, place, _RULES_OF_ORDER)]
     if reported and not any(_predicted(item.atoms) for item in reported):
         return [Blind("how the reported score is computed from a model could not be followed", place, _RULES_OF_ORDER)]
     return []
