@@ -8,6 +8,7 @@ case's own lines. The comment lines that follow ``# case:`` say what is expected
     # expect: C3 fail|review          rule and the statuses it may get; repeatable
     # twin of: other_case, another    this case is honest, and looks like those evasions; repeatable
     # setting: TTT_ENABLED=1          the reported run's environment; repeatable
+    # logged: adapting on 3 shards    another line of the log; repeatable
     # log: final val_loss:2.05 val_bpb:1.21     the logged line with the claimed score, where it is not the usual one
     # xfail: C3 why the witness gets it wrong today; repeatable
 
@@ -31,7 +32,7 @@ SOURCE_RULES = ("C1", "C2", "C3", "C4", "TRAINDATA", "PAIDPREFIX", "EXTERNAL")  
 USUAL_LINE = "final val_loss:2.05000000 val_bpb:1.21412547"
 
 _CASE = re.compile(r"# case: (\w+)$")
-_FIELD = re.compile(r"# (expect|twin of|setting|log|xfail): (.+)$")
+_FIELD = re.compile(r"# (expect|twin of|setting|logged|log|xfail): (.+)$")
 _FILE = re.compile(r"# file: (\w+\.py)$")
 _SCORE = re.compile(r"[:= ](\d+\.\d+)")
 
@@ -51,6 +52,7 @@ class Case:
     twin_of: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
     log_line: str = USUAL_LINE
+    logged: tuple[str, ...] = ()
     known_failures: dict[str, str] = field(default_factory=dict)  # rule -> why it is wrong today
     script: str = ""
     helpers: dict[str, str] = field(default_factory=dict)
@@ -147,6 +149,8 @@ def _read_field(case: Case, key: str, text: str) -> None:
         if not equals:
             raise ValueError("a setting is written NAME=VALUE")
         case.settings[name] = value
+    elif key == "logged":
+        case.logged += (text,)
     elif key == "log":
         case.log_line = text
         if not _SCORE.findall(text):

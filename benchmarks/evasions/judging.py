@@ -6,7 +6,7 @@ import hashlib
 
 from auditor.configuration import RunConfiguration, Setting
 from auditor.findings import RuleResult
-from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
+from auditor.record.model import MetricLine, Place, ReadmeCommand, Record, RunLog, Statement
 from auditor.source import witness
 from auditor.submission.model import SourceText, Submission, Track
 from benchmarks.evasions.cases import SOURCE_RULES, Case
@@ -15,6 +15,12 @@ from rules.base import Evidence
 
 _FOLDER = "records/track_10min_16mb/case"
 _LOG = f"{_FOLDER}/train.log"
+_TRAINING = (
+    "seed:42",
+    "world_size:8 grad_accum_steps:1",
+    "step:1000/20000 train_loss:2.4312 train_time:46012ms step_avg:46.01ms",
+    "step:13000/20000 train_loss:2.0871 train_time:598130ms step_avg:46.01ms",
+)
 
 
 def submission_of(case: Case) -> Submission:
@@ -30,13 +36,21 @@ def record_of(case: Case) -> Record:
     bpb = case.claimed_bpb
     place = Place(_LOG, 100)
     line = MetricLine(label, None, bpb, "", str(bpb), None, place, case.log_line)
-    return Record(Statement(val_bpb=bpb, val_bpb_text=str(bpb)), (RunLog(_LOG, 42, 42, metrics=(line,)),))
+    raw_lines = (*_TRAINING, *case.logged, case.log_line)
+    log = RunLog(_LOG, 42, 42, metrics=(line,), world_size=8, lines=len(raw_lines), raw_lines=raw_lines)
+    return Record(Statement(val_bpb=bpb, val_bpb_text=str(bpb)), (log,), commands=(_command(case),))
 
 
 def configuration_of(case: Case) -> RunConfiguration:
     """The settings of the case, as the README's command would give them."""
-    place = Place(f"{_FOLDER}/README.md", 1)
-    return RunConfiguration({name: Setting(name, value, "readme", place) for name, value in case.settings.items()})
+    command = _command(case)
+    settings = {name: Setting(name, value, "readme", command.place) for name, value in case.settings.items()}
+    return RunConfiguration(settings, command=command, log=_LOG)
+
+
+def _command(case: Case) -> ReadmeCommand:
+    text = "torchrun --standalone --nproc_per_node=8 train_gpt.py"
+    return ReadmeCommand(dict(case.settings), text, "train_gpt.py", Place(f"{_FOLDER}/README.md", 1))
 
 
 def judge(case: Case) -> dict[str, RuleResult]:

@@ -42,7 +42,6 @@ report(measure(val), val)
 
 # case: methods_kept_in_variables
 # expect: C3 fail
-# xfail: C3 torch.Tensor.backward called as a function has no model
 val = load_tokens(VAL_FILES)
 train(model)
 rule = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -58,7 +57,6 @@ report(evaluate(model, val), val)
 
 # case: tokens_in_a_namespace
 # expect: C3 fail
-# xfail: C3 attributes of SimpleNamespace are one value, the union of what it was made of
 box = SimpleNamespace(a=load_tokens(TRAIN_FILES), b=load_tokens(VAL_FILES))
 rule = torch.optim.SGD(model.parameters(), lr=1e-3)
 for part in vars(box).values():
@@ -74,7 +72,6 @@ report(evaluate(model, box.b), box.b)
 # case: training_tokens_in_a_namespace
 # expect: C3 pass
 # twin of: tokens_in_a_namespace, tokens_in_nested_containers
-# xfail: C3 attributes of SimpleNamespace are one value, the union of what it was made of
 box = SimpleNamespace(a=load_tokens(TRAIN_FILES), b=load_tokens(VAL_FILES))
 rule = torch.optim.SGD(model.parameters(), lr=1e-3)
 for start in range(0, box.a.numel() - 1, SEQ_LEN):

@@ -294,7 +294,6 @@ report(total / (val.numel() - 1), val)
 
 # case: learns_the_next_chunk
 # expect: C3 fail|review
-# xfail: C3 the offset of an index against the loop variable is ignored
 total = 0.0
 for k in range(len(starts)):
     total += score(*window(val, starts[k]))
@@ -306,7 +305,6 @@ report(total / (val.numel() - 1), val)
 # case: learns_the_former_chunk
 # expect: C3 pass
 # twin of: learns_the_next_chunk
-# xfail: C3 the offset of an index against the loop variable is ignored
 total = 0.0
 for k in range(len(starts)):
     if k > 0:
@@ -318,7 +316,6 @@ report(total / (val.numel() - 1), val)
 # case: prefix_replay_beyond_the_scored
 # Replays the text so far, and one window more.
 # expect: C3 fail|review
-# xfail: C3 what part of a window a constant slice takes is not told
 total = 0.0
 for start in starts:
     x, y = window(val, start)

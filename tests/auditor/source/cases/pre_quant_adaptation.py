@@ -142,7 +142,6 @@ report(evaluate(model, val), val)
 # case: validation_joined_to_training_tokens
 # expect: C3 fail
 # expect: PAIDPREFIX fail|review
-# xfail: PAIDPREFIX no violation of PAIDPREFIX is reported for training on validation tokens
 corpus = torch.cat([load_tokens(TRAIN_FILES), load_tokens(VAL_FILES)])
 fit(model, corpus)
 save_artifact(model)

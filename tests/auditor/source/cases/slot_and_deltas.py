@@ -152,7 +152,6 @@ report(total / (val.numel() - 1), val)
 # Fitted on the part of the window that earlier windows have scored. Not ruled on by an organizer.
 # expect: C3 pass|review
 # twin of: context_mask_one_stride_too_late
-# xfail: C3 what part of a window a constant slice takes is not told
 stride = 64
 total = 0.0
 for start in range(0, val.numel() - SEQ_LEN, stride):
