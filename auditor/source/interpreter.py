@@ -232,6 +232,8 @@ class Interpreter:
         if decided is not None:
             if self.logged and not test.atoms and self._logged_otherwise(node, decided):
                 decided = not decided
+            if decided and isinstance(node.body[-1], ast.Raise):
+                decided = False  # the reported run did not end here
             return self.block(node.body if decided else node.orelse, frame)
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:

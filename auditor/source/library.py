@@ -519,17 +519,43 @@ def construct(run: Interpreter, class_: Class, args: Args, kwargs: Kwargs, node:
     if init is not None and init.kind == FUNCTION:
         run.call(init, [value, *args], kwargs, node)
         return value
-    fields = [
-        item.target.id
-        for item in class_.node.body
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-    ]
+    fields = _fields(class_)
+    for name in fields:
+        default_value = class_.find(name)
+        if default_value is not None and _is_field(default_value):
+            made = default_value.payload[2].get("default_factory")
+            obj.cells[name] = (
+                run.call(made, [], {}, node) if made is not None else default_value.payload[2].get("default", UNKNOWN)
+            )
     for name, arg in (*zip(fields, args, strict=False), *kwargs.items()):
         obj.cells[name] = arg
     after = class_.find("__post_init__")
     if after is not None and after.kind == FUNCTION:
         run.call(after, [value], {}, node)
     return value
+
+
+_FIELD = "dataclasses.field"
+
+
+def _is_field(value: Value) -> bool:
+    return value.kind == PARTIAL and value.payload[0].kind == EXTERNAL and value.payload[0].payload == _FIELD
+
+
+def _fields(class_: Class) -> list[str]:
+    """Names of a data class's fields, those of its bases first."""
+    names: list[str] = []
+    for base in class_.bases:
+        if base.kind == CLASS:
+            names.extend(_fields(base.payload))
+    for item in class_.node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            names.append(item.target.id)
+    return list(dict.fromkeys(names))
+
+
+def _field(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return Value(PARTIAL, (external(_FIELD), (), kwargs))
 
 
 def _kept(class_: Class, args: Args, kwargs: Kwargs) -> Args:
@@ -1186,6 +1212,7 @@ _CALLS: dict[str, Model] = {
     "torch.autograd.grad": _autograd,
     "torch.func.grad": _hidden_code,
     "torch.autograd.backward": _backward_call,
+    "dataclasses.field": _field,
     "types.SimpleNamespace": _namespace,
     "argparse.Namespace": _namespace,
     "collections.namedtuple": _named_tuple,

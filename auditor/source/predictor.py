@@ -48,6 +48,7 @@ class Learning:
     site: Site
     calls: tuple[Site, ...]
     order: int
+    live: frozenset[int]  # loops under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Predictors:
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
         self.order = 0
         self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
+        self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
@@ -172,6 +174,7 @@ class Predictors:
                 new.append(("clash", number, site))
                 if any(self._surely(region, event) for region in meeting):
                     self.certain.add((number, site))
+                    self._note_epochs(event, meeting, site)
         return atoms.difference(states).union(new)
 
     def combined(self, parts: list[Atoms]) -> Atoms:
@@ -249,6 +252,14 @@ class Predictors:
                 return False
         return True
 
+    def _note_epochs(self, event: Learning, meeting: list[Tags], site: int) -> None:
+        """Scoring inside a loop whose iterations take the same tokens, with learning in it: scored once an iteration."""
+        for act in self.run.live:
+            if act in event.live and self.run.rounds.get(act, 0) > 0:
+                tagged = any(tag[0] == act for tags in (*meeting, event.tags) for tag in tags)
+                if not tagged:
+                    self.epochs[site] = act
+
     def _surely(self, region: Tags, event: Learning) -> bool:
         """True when the region's tokens are certainly among those of an event that may overlap it."""
         live = self.run.live
@@ -286,7 +297,8 @@ class Predictors:
             number = len(self.events)
             self._event_numbers[key] = number
             self.order += 1
-            self.events.append(Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order))
+            live = frozenset(self.run.live)
+            self.events.append(Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order, live))
         return number
 
     def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:

@@ -198,6 +198,15 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
     for atom in sorted(item.atoms, key=str):
         if atom[0] == "clash" and (atom[1], atom[2]) in run.predictors.certain:
             event = run.predictors.events[int(str(atom[1]))]
+            number = int(str(atom[2]))
+            if number in run.predictors.epochs and item.sure:
+                site, _ = run.predictors.sites[number]
+                name, line = run.loops[run.predictors.epochs[number]]
+                sites = ((Site(site.path, line, site.function), "each iteration of this loop takes the same tokens"),
+                         (site, "they are scored here, again after learning from them"), printed)  # fmt: skip
+                what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
+                found.append(Violation("C4", what, sites, True))
+                break
             if event.manner in (Manner.CACHE, Manner.STATISTICS):
                 site, _ = run.predictors.sites[int(str(atom[2]))]
                 sites = ((event.site, "counts of the validation tokens are collected here"),
