@@ -830,6 +830,8 @@ class Interpreter:
             return self._object_attribute(owner, name, node)
         if owner.kind == CLASS:
             member = owner.payload.find(name)
+            if member is not None and member.kind == FUNCTION and member.payload.kind == "class":
+                return Value(PARTIAL, (member, (owner,), {}))
             if member is not None:
                 return member  # type: ignore[no-any-return]
             return const(owner.payload.name) if name == "__name__" else Value(METHOD, (owner, name))
