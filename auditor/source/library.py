@@ -429,7 +429,7 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed")))
     atoms = run.refine(any_one.atoms, tags) | marks
-    if not tokens and any(atom[0] == "state" for atom in atoms):
+    if not tokens and any(atom[0] == "val" for atom in index_atoms):
         atoms = run.predictors.looked_up(atoms)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):

@@ -25,7 +25,7 @@ class LoggedLines:
         return bool(self._lines)
 
     def shows(self, body: Sequence[ast.stmt]) -> bool:
-        """True when a line printed directly under `body` (not in a function it defines) is in the log."""
+        """True when a line printed under `body` (not in a function it defines) is in the log."""
         if not body or not self._lines:
             return False
         key = id(body[0])
@@ -67,8 +67,8 @@ def _templates(body: Sequence[ast.stmt]) -> list[list[str]]:
     pending: list[ast.AST] = list(body)
     while pending and len(found) < MAX_TEMPLATES:
         node = pending.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef | ast.If):
-            continue  # other branches answer for themselves
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue  # runs when it is called, not here
         if isinstance(node, ast.Call) and node.args:
             pieces = _pieces(node.args[0])
             if pieces:
