@@ -86,7 +86,6 @@ report(evaluate(model, val), val)
 # case: epochs_of_a_dataclass_left_at_zero
 # expect: C3 pass
 # twin of: switch_in_a_dataclass, steps_set_by_a_rate
-# xfail: C3 the default factory of a dataclass field is not called, and a loop of unknown length counts as certain
 @dataclasses.dataclass
 class Settings:
     epochs: int = dataclasses.field(default_factory=lambda: int(os.environ.get("ADAPT_EPOCHS", "0")))
