@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from auditor.record.claimed_line import claim_logs, claimed_lines
 from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
 from auditor.record.model import Place, ReadmeCommand, Record, RunLog
+from auditor.record.readme import plain
 from auditor.record.shell import commands_in
 from auditor.submission.model import Role, Submission
 from auditor.submission.text import decode
@@ -82,6 +83,10 @@ _LIST_CONTAINER = re.compile(
     r"^(?:hyper_?parameters|config|configuration|training_config|env|environment|settings|ttt|args)\.([^.]+)$", re.I
 )
 
+_SUFFIXES = ("_INIT", "_VALUE")  # of variable names, not spoken
+_NUMERIC = re.compile(r"-?\d{1,9}(?:\.\d{0,9})?(?:e-?\d{1,3})?")
+_MAX_README_CHARACTERS = 200_000
+
 
 def derive_configuration(submission: Submission, record: Record) -> RunConfiguration:
     """The environment of the run that produced the claim. Never raises for what the submission contains."""
@@ -108,6 +113,7 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
     defaults = {read.name: read.default for read in reversed(reads) if read.default is not None}
     contradictions.extend(_between_logs([item for item in record.logs if item.path in carriers], log, reads, source))
     contradictions.extend(_not_in_the_command(command, environment, reads, submission))
+    contradictions.extend(_described(record, environment, reads, submission))
     return RunConfiguration(environment, logged, tuple(contradictions), defaults, command, log.path if log else "")
 
 
@@ -295,3 +301,31 @@ def _not_in_the_command(
         default = Setting(read.name, given, "default", Place(submission.script.path, read.line), given)
         if _disagree(setting, default):
             yield Contradiction(read.name, setting, default)
+
+
+def _described(
+    record: Record, environment: Mapping[str, Setting], reads: Iterable[EnvironmentRead], submission: Submission
+) -> Iterable[Contradiction]:
+    """Numbers the README gives for a variable by its spoken name ("QK-Gain 4.0") where no source sets it and the
+    script's default is another one. A README that mentions the default anywhere is taken to mean that."""
+    if submission.script is None:
+        return
+    text = plain(record.readme_text[:_MAX_README_CHARACTERS].replace("\n", " \x00 ")).lower()
+    for read in reads:
+        words = read.name.removesuffix(_SUFFIXES[0]).removesuffix(_SUFFIXES[1]).lower().split("_")
+        if read.default is None or read.name in environment or not 2 <= len(words) <= 4 or _LOCAL.search(read.name):
+            continue
+        given = submission.script.environment_defaults.get(read.name, read.default)
+        if not _NUMERIC.fullmatch(given) or words[0] not in text:
+            continue
+        spoken = r"[ _-]?".join(map(re.escape, words))
+        mentions = re.finditer(
+            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00.]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w.])", text
+        )
+        stated = [(match[1], match.start()) for match in mentions]
+        if stated and not any(same_value(value, given) for value, _ in stated):
+            value, at = stated[0]
+            line = text.count("\x00", 0, at) + 1
+            readme = Setting(read.name, value, "readme text", Place(record.readme_path, line), value)
+            default = Setting(read.name, given, "default", Place(submission.script.path, read.line), given)
+            yield Contradiction(read.name, default, readme)

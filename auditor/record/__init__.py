@@ -23,6 +23,7 @@ def read_record(submission: Submission) -> Record:
         tables=readme.tables,
         commands=readme.commands,
         readme_bpb=readme.val_bpb,
+        readme_bpb_place=readme.val_bpb_place,
         readme_text=readme.text,
         readme_path=readme.path,
         problems=(*problems, *unread),

@@ -15,7 +15,11 @@ from auditor.record.model import MetricLine, Record, RunLog
 
 MAX_SUBSET_LOGS = 8  # means of subsets are tried for at most so many logs
 MAX_LABELS = 400
-_KINDS = ("mean of all seeds", "the only log", "best seed", "mean of a subset", "median seed", "worst seed", "one seed")
+ONE_LOG = "one log"
+_KINDS = (
+    *("mean of all seeds", "the only log", "best seed", "mean of a subset", "median seed", "worst seed", "one seed"),
+    ONE_LOG,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class ClaimMatch:
     """What the claimed bpb equals. `difference` is claim minus `value`; `exact` means equal to the digits written.
 
     `kind` is one of "mean of all seeds", "the only log", "best seed", "worst seed", "median seed", "one seed", "mean of
-    a subset"; `lines` are the logged lines it is made of, one a seed.
+    a subset", and "one log" where several logs print the label but nothing says that they are seeds of one claim;
+    `lines` are the logged lines it is made of, one a seed.
     """
 
     kind: str
@@ -43,6 +48,8 @@ def claimed_lines(record: Record) -> list[MetricLine]:
     match = match_claim(record)
     if match is None or abs(match.difference) > 1e-3:
         return []
+    if match.kind == ONE_LOG:
+        return list(match.lines)
     label = match.label
     lines = [line for log in claim_logs(record) if (line := _by_label(log).get(label)) is not None]
     return lines if all(line in lines for line in match.lines) else list(match.lines)
@@ -131,7 +138,11 @@ def _matches(logs: Sequence[RunLog], claim: float, tolerance: float) -> Iterator
     for label in list(labels)[:MAX_LABELS]:
         lines = [table[label] for table in tables if label in table]
         values = [line.val_bpb for line in lines if line.val_bpb is not None]
+        seeds = [seed_of(log) for log, table in zip(logs, tables, strict=True) if label in table]
+        separate = len(set(seeds)) == len(seeds)
         for kind, members in _candidates(values):
+            if len(members) == 1 < len(values) and not separate:
+                kind = ONE_LOG
             value = math.fsum(values[member] for member in members) / len(members)
             chosen = tuple(lines[member] for member in members)
             difference = claim - value

@@ -9,15 +9,25 @@ from dataclasses import dataclass
 _RULER = "=" * 100
 _SOURCE_STARTS = re.compile(r'"""|\'\'\'|from \w|import \w|#|exec\(|\w{1,40}\s?=|@|def |class |_')
 _MIN_LINES = 1
+_LOG_LINE = re.compile(
+    r"(?:seed:\d|train_loader:|val_loader:|val_bpb:enabled|model_params:\d|world_size:\d|warmup_step:\d|step:\d+/\d|"
+    r"Serialized model|Total submission size|Code size: \d|stopping_early:|final_\w{1,60} val_loss:\d|peak memory|"
+    r"logs/)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSource:
-    """`text` of a script found in a log; `first` and `last` are line numbers from 1, both part of it."""
+    """`text` of a script found in a log; `first` and `last` are line numbers from 1, both part of it.
+
+    Two writers of one file (the script and ``tee``) overwrite each other: then log lines stand where the source began,
+    and `text` is what is left of it. `damaged` says so.
+    """
 
     text: str
     first: int
     last: int
+    damaged: bool = False
 
 
 def embedded_sources(lines: Sequence[tuple[int, str]]) -> list[EmbeddedSource]:
@@ -29,9 +39,11 @@ def embedded_sources(lines: Sequence[tuple[int, str]]) -> list[EmbeddedSource]:
             continue
         begin = _begin(lines, start_of_run, index)
         if begin is not None and index - begin >= _MIN_LINES:
+            overwritten = max((at for at in range(begin, index) if _LOG_LINE.match(lines[at][1])), default=-2)
+            begin = max(begin, overwritten + 2)  # the line behind the last log line is the rest of one
             text = "\n".join(_unprefixed(raw_line) for _, raw_line in lines[begin:index])
-            if _looks_like_source(text):
-                found.append(EmbeddedSource(text, lines[begin][0], lines[index - 1][0]))
+            if begin < index and _looks_like_source(text):
+                found.append(EmbeddedSource(text, lines[begin][0], lines[index - 1][0], overwritten >= 0))
         start_of_run = index + 1
     return found
 

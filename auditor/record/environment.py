@@ -53,7 +53,7 @@ def environment_reads(source: str) -> tuple[EnvironmentRead, ...]:
     loose: list[EnvironmentRead] = []
     for node in _telling_nodes(_trees(lines, hits), hits):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            targets: list[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target, value in _pairs(targets, node.value):
                 _add(reads, value, _attribute(target), constants)
         elif isinstance(node, ast.keyword) and node.arg:
@@ -78,7 +78,7 @@ def _trees(lines: Sequence[str], hits: Sequence[int]) -> list[ast.Module]:
     """Syntax trees of the top-level blocks that hold a hit, with their own line numbers; of everything, where a block
     does not stand alone (a string with unindented lines)."""
     starts = [number for number, line in enumerate(lines, 1) if line and _STARTS_BLOCK.match(line)]
-    trees = []
+    trees: list[ast.Module] = []
     for begin in dict.fromkeys(starts[at - 1] for hit in hits if (at := bisect_right(starts, hit)) > 0):
         after = bisect_right(starts, begin)
         end = starts[after] - 1 if after < len(starts) else len(lines)

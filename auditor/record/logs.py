@@ -77,7 +77,12 @@ def _with_source(run: RunLog, sources: Sequence[EmbeddedSource], position: int, 
     if not sources:
         return run
     source = sources[position] if len(sources) == runs else sources[-1]
-    return replace(run, embedded_source=source.text, embedded_source_place=Place(run.path, source.first))
+    return replace(
+        run,
+        embedded_source=source.text,
+        embedded_source_place=Place(run.path, source.first),
+        embedded_source_damaged=source.damaged,
+    )
 
 
 def _visible(numbered: Sequence[tuple[int, str]], sources: Sequence[EmbeddedSource]) -> Iterator[Line]:
@@ -153,7 +158,6 @@ class _Reader:
     settings: dict[str, str] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     inline: set[str] = field(default_factory=set)
-    raw: list[str] = field(default_factory=list)
     running: dict[str, int] = field(default_factory=dict)
     printed: set[tuple[str, str, str, int | None]] = field(default_factory=set)
     in_block: bool = False
@@ -273,8 +277,9 @@ def _read_run(path: str, lines: Sequence[Line]) -> RunLog:
     reader = _Reader(path)
     for line in lines:
         reader.read(line)
-        if len(reader.raw) < MAX_RAW_LINES:
-            reader.raw.append(line.text[:MAX_RAW_CHARACTERS])
+    shown = lines
+    if len(lines) > MAX_RAW_LINES:
+        shown = [*lines[: MAX_RAW_LINES // 2], *lines[-MAX_RAW_LINES // 2 :]]
     return RunLog(
         path=path,
         seed=reader.seed,
@@ -294,7 +299,8 @@ def _read_run(path: str, lines: Sequence[Line]) -> RunLog:
         stop_text=reader.stop_text,
         total_eval_seconds=reader.total_eval_seconds,
         gptq_reserved_seconds=reader.gptq_reserved_seconds,
-        raw_lines=tuple(reader.raw),
+        raw_lines=tuple(line.text[:MAX_RAW_CHARACTERS] for line in shown),
+        raw_line_numbers=tuple(line.number for line in shown),
     )
 
 

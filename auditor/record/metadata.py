@@ -134,7 +134,7 @@ def _statement(document: LooseDocument, path: str, readme: Readme) -> Statement:
         val_bpb_key=found.key if found else "",
         val_loss=loss,
         name=_first_text(fields, ("name", "submission_name", "title", "run_name", "model_name")),
-        seeds=tuple(seeds),
+        seeds=tuple(seeds) or readme.seed_claims,
         artifact_bytes=_first_bytes(fields, _TOTAL_KEYS),
         model_bytes=_model_bytes(fields),
         code_bytes=_first_bytes(fields, _CODE_KEYS),

@@ -176,8 +176,8 @@ def train_step(line: Line, path: str) -> TrainStep | None:
         match = re.search(r"\bloss\s{1,4}(\d{1,3}\.\d{1,12})", text)
         if not match or "|" not in text:
             return None
-        return TrainStep(step, of, float(match[1]), _bar_seconds(text), place(path, line))
-    return TrainStep(step, of, _finite(loss), train_time(values), place(path, line))
+        return TrainStep(step, of, float(match[1]), _bar_seconds(text), place(path, line), text[:_RAW_CHARACTERS])
+    return TrainStep(step, of, _finite(loss), train_time(values), place(path, line), text[:_RAW_CHARACTERS])
 
 
 def train_time(values: dict[str, Keyed]) -> float | None:

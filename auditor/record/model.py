@@ -49,6 +49,7 @@ class TrainStep:
     train_loss: float | None
     train_seconds: float | None
     place: Place
+    text: str = ""  # the line, bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,11 @@ class RunLog:
     gptq_reserved_seconds: float | None = None  # taken off the training budget for quantization
     embedded_source: str | None = None  # the script's text, where the log carries it
     embedded_source_place: Place | None = None
+    embedded_source_damaged: bool = False  # its beginning is overwritten by log lines
     truncated: bool = False  # the file exceeded the reader's bound; only its head and tail were read
     lines: int = 0
     raw_lines: tuple[str, ...] = ()  # decoded lines, "\r" and prefixes such as "[rank0]:" removed, bounded
+    raw_line_numbers: tuple[int, ...] = ()  # the file's line number of each raw line
 
     @property
     def final_metrics(self) -> tuple[MetricLine, ...]:
@@ -175,6 +178,7 @@ class Record:
     tables: tuple[ReadmeTable, ...] = ()
     commands: tuple[ReadmeCommand, ...] = ()
     readme_bpb: float | None = None
+    readme_bpb_place: Place | None = None
     readme_text: str = ""
     readme_path: str = ""
     problems: tuple[str, ...] = ()  # one line each: "submission.json: not JSON (trailing comma on line 7)"

@@ -34,8 +34,9 @@ _NOT_OURS = re.compile(
     r"step:|\bnaive|stop\b|Q?gap",
     re.IGNORECASE,
 )
-_A_CHANGE = re.compile(
-    r"[-+~±<>≤≥]\s?$|^\W{0,4}(?:val_)?(?:bpb)?\W{0,3}(?:improve|better|gain|gap|worse|reduc|drop|lower|higher|over\b|of\b)",
+_CHANGE_BEFORE = re.compile(r"[-+~±<>≤≥]\s?$")
+_CHANGE_AFTER = re.compile(
+    r"\W{0,4}(?:val_)?(?:bpb)?\W{0,3}(?:improve|better|gain|gap|worse|reduc|drop|lower|higher|over\b|of\b)",
     re.IGNORECASE,
 )
 _SEED_CELL = re.compile(r"(?:seed\s{0,4}[=:#]?\s{0,4})?(\d{1,6})(?:\s{0,4}\([^)]{0,40}\))?$", re.IGNORECASE)
@@ -181,8 +182,9 @@ def _claimed(prose: Sequence[Numbered]) -> tuple[float | None, str, int]:
                 for match in pattern.finditer(clean[:1500]):
                     if group is not titles and _NOT_OURS.search(clean[max(0, match.start() - 60) : match.start()]):
                         continue
-                    around = clean[max(0, match.start(1) - 3) : match.start(1)], clean[match.end(1) : match.end(1) + 30]
-                    if any(_A_CHANGE.search(part) for part in around) and group is not titles:
+                    before, after = clean[max(0, match.start(1) - 3) : match.start(1)], clean[match.end(1) :][:30]
+                    changed = _CHANGE_BEFORE.search(before) or _CHANGE_AFTER.match(after)
+                    if changed and group is not titles:
                         continue
                     value = float(match[1])
                     if 0.001 < value < 5:
