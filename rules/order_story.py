@@ -168,7 +168,7 @@ def _call_steps(calls: Sequence[Site], target: Site) -> list[Step]:
 
 
 def _learn_step(learned: Learned) -> str:
-    return f"{learned.manner.value} on {learned.region.text}: {learned.subject} now depends on these tokens"
+    return f"{_VERBS[learned.manner]} {learned.region.text}; {learned.subject} now depends on these tokens"
 
 
 def _score_step(scored: Scored, more: int) -> str:

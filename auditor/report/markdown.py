@@ -115,10 +115,7 @@ class _MarkdownReport:
         return "\n".join(lines)
 
     def _similar(self, section: Section) -> list[str]:
-        lines = [
-            f"- the same with other figures: {self._text(finding.message, SIMILAR_LENGTH)}"
-            for finding in section.similar
-        ]
+        lines = [f"- likewise: {self._text(finding.message, SIMILAR_LENGTH)}" for finding in section.similar]
         if section.left_out:
             lines.append(f"- and {section.left_out} more like these")
         return lines

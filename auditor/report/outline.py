@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from auditor.audit import INTERNAL_ERROR, NOT_ASKED, AuditReport
 from auditor.findings import Finding, Status, Witness
 
-MAX_FINDINGS = 6  # findings shown for one rule and status; the JSON report holds all
+# Findings shown in full for one rule; the JSON report holds all.
+MAX_FINDINGS = {Status.FAIL: 6, Status.REVIEW: 3}
+MAX_SIMILAR = 6  # in a line each
 MAX_LESSER = 3
 
 _FIGURES = re.compile(r"\d[\d,.]*")
@@ -26,8 +28,8 @@ STATUS_WORDS = {
 class Section:
     """Findings of one status for one rule, or for several rules that share them all.
 
-    `similar` differ from one of `findings` in figures only: the same for another seed or line. `left_out` are not
-    given at all.
+    `similar` differ from one of `findings` in figures only (the same for another seed or line), or are beyond what a
+    reader takes in; they are given in a line each. `left_out` are not given at all.
     """
 
     codes: tuple[str, ...]
@@ -87,18 +89,18 @@ def sections(report: AuditReport, status: Status) -> list[Section]:
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding, codes in merged.items():
         groups.setdefault(tuple(codes), []).append(finding)
-    return [_section(codes, group) for codes, group in groups.items()]
+    return [_section(codes, group, MAX_FINDINGS[status]) for codes, group in groups.items()]
 
 
-def _section(codes: tuple[str, ...], findings: list[Finding]) -> Section:
+def _section(codes: tuple[str, ...], findings: list[Finding], most: int) -> Section:
     distinct: dict[str, Finding] = {}
     similar = []
     for finding in findings:
         if distinct.setdefault(_FIGURES.sub("0", finding.message), finding) is not finding:
             similar.append(finding)
     shown = tuple(distinct.values())
-    left_out = max(len(shown) - MAX_FINDINGS, 0) + max(len(similar) - MAX_FINDINGS, 0)
-    return Section(codes, shown[:MAX_FINDINGS], tuple(similar[:MAX_FINDINGS]), left_out)
+    brief = (*shown[most:], *similar)
+    return Section(codes, shown[:most], brief[:MAX_SIMILAR], max(len(brief) - MAX_SIMILAR, 0))
 
 
 def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status) -> list[Finding]:

@@ -103,7 +103,7 @@ class _TextReport:
         for finding in section.findings:
             self._finding(finding)
         if section.similar:
-            self._line("The same, with other figures:", indent=2)
+            self._line("Likewise:", indent=2)
             for finding in section.similar:
                 where = f"{place(self.report, finding.path, finding.line)}: " if finding.path else ""
                 self._line(f"{where}{finding.message}", indent=4, limit=self.console.width - 4)
