@@ -21,6 +21,7 @@ from benchmarks.accuracy.auditing import RepositoryError, pull_request_heads
 from benchmarks.accuracy.labels import LabelError, read_labels
 from benchmarks.renaming.comparison import Comparison, compare
 from benchmarks.renaming.renamer import Disguise
+from rules import RULES as RULEBOOK
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,13 +71,7 @@ def main() -> int:
 
 
 def _compare_all(arguments: argparse.Namespace, numbers: Sequence[int]) -> list[Comparison]:
-    import auditor.configuration
-    import auditor.record
-    import auditor.source
-    import auditor.submission.load
-    import rules
-
-    assert rules.RULES, auditor  # everything is imported before the fork: an edit meanwhile changes nothing
+    assert RULEBOOK  # rules are imported on first use: before the fork, so that an edit meanwhile changes nothing
     console = Console(stderr=True)
     git_dir = arguments.git_dir.resolve()
     context = multiprocessing.get_context("fork")

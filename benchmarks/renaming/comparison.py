@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
+from auditor.configuration import RunConfiguration, derive_configuration
+from auditor.findings import Witness
+from auditor.ledger import Ledger
+from auditor.record import read_record
+from auditor.record.model import Record
+from auditor.source import witness
+from auditor.submission.load import load_pull_request
+from auditor.submission.model import SourceText, Submission
 from benchmarks.renaming.renamer import Disguise, Renamed, rename, unparsed
-
-if TYPE_CHECKING:
-    from auditor.configuration import RunConfiguration
-    from auditor.ledger import Ledger
-    from auditor.record.model import Record
-    from auditor.submission.model import SourceText, Submission
+from rules import RULES as RULEBOOK
+from rules.base import Evidence
 
 RULES = ("C1", "C2", "C3", "C4", "TRAINDATA", "PAIDPREFIX", "EXTERNAL")
 
@@ -84,10 +87,6 @@ def compare(git_dir: Path, pull_request: int, disguise: Disguise, limit_seconds:
 
 
 def _compare(git_dir: Path, pull_request: int, disguise: Disguise) -> Comparison:
-    from auditor.configuration import derive_configuration
-    from auditor.record import read_record
-    from auditor.submission.load import load_pull_request
-
     submission = load_pull_request(git_dir, pull_request)
     if submission.script is None:
         return Comparison(pull_request, error="no script")
@@ -160,11 +159,6 @@ def rewritten(submission: Submission, texts: Mapping[str, str]) -> Submission:
 
 def read(submission: Submission, configuration: RunConfiguration, record: Record) -> Reading:
     """What the order rules say about one text of the script."""
-    from auditor.findings import Witness
-    from auditor.source import witness
-    from rules import RULES as RULEBOOK
-    from rules.base import Evidence
-
     ledger = witness(submission, configuration, record)
     silent = {} if ledger else {Witness.SOURCE: "the script does not parse as Python"}
     evidence = Evidence(submission, configuration, record, ledger, not_checked=silent)

@@ -103,7 +103,9 @@ class _Signature:
 @dataclass(slots=True)
 class _Survey:
     helpers: frozenset[str] = frozenset()  # module names of the submission's own files
+    has_helpers: bool = False
     imported: set[str] = field(default_factory=set)
+    accessed: set[str] = field(default_factory=set)  # attributes of things that are not imported
     helper_roots: set[str] = field(default_factory=set)  # names bound to own modules
     bound: set[str] = field(default_factory=set)
     parameters: set[str] = field(default_factory=set)
@@ -127,7 +129,7 @@ def _survey(trees: Mapping[str, ast.Module]) -> _Survey:
         module = path.removesuffix("!unpacked").rpartition("!")[2] if "!" in path else path
         dotted = module.removesuffix(".py").strip("/").replace("/", ".")
         helpers.update((dotted, dotted.rpartition(".")[2]))
-    survey = _Survey(helpers=frozenset(helpers))
+    survey = _Survey(helpers=frozenset(helpers), has_helpers=len(trees) > 1)
     for tree in trees.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -162,8 +164,10 @@ def _survey_node(node: ast.AST, survey: _Survey) -> None:
             survey.bound.add(node.id)
     elif isinstance(node, ast.Attribute):
         survey.identifiers.add(node.attr)
-        if isinstance(node.ctx, ast.Store) and not _rooted_in(node, survey.imported | survey.helper_roots):
-            survey.attributes.add(node.attr)
+        if not _rooted_in(node, survey.imported | survey.helper_roots):
+            survey.accessed.add(node.attr)
+            if isinstance(node.ctx, ast.Store):
+                survey.attributes.add(node.attr)
     elif isinstance(node, ast.arg):
         survey.bound.add(node.arg)
         survey.parameters.add(node.arg)
@@ -305,6 +309,10 @@ def _decide(survey: _Survey) -> tuple[set[str], set[str], dict[str, str]]:
     by_text = _attributes_by_text(survey) | (survey.module_parts & survey.key_words)
     keep(attributes & by_text, "may be named by text")
     attributes -= by_text
+    if survey.has_helpers:  # a module may be handed around as a value, its functions be its attributes
+        by_module = (survey.accessed & names) - attributes
+        keep(by_module, "may be reached through a module")
+        names -= by_module
     torn = {name for name in survey.class_level if (name in names) != (name in attributes)}
     keep(torn, "class-level name that must stay as name or as attribute")
     return names - torn, attributes - torn, kept

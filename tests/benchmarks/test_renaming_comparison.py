@@ -103,9 +103,9 @@ def test_a_witness_that_goes_by_names_is_found_out(monkeypatch: pytest.MonkeyPat
         )
         return Ledger(violations=found)
 
-    monkeypatch.setattr("auditor.source.witness", by_name)
-    monkeypatch.setattr("auditor.submission.load.load_pull_request", lambda *_: submission())
-    monkeypatch.setattr("auditor.record.read_record", lambda _: RECORD)
+    monkeypatch.setattr(comparison, "witness", by_name)
+    monkeypatch.setattr(comparison, "load_pull_request", lambda *_: submission())
+    monkeypatch.setattr(comparison, "read_record", lambda _: RECORD)
     result = comparison.compare(comparison.Path("git"), 7, comparison.Disguise.PLAIN)
     assert result.error == ""
     assert [(item.rule, item.before, item.layout) for item in result.differences] == [("C3", "fail", False)]

@@ -212,6 +212,13 @@ def test_helpers_are_renamed_with_the_script() -> None:
     assert f"def {name['fill_table']}({name['rows']})" in result.sources["records/x/cache.py"]
 
 
+def test_a_function_reached_through_a_module_that_is_a_value_stays() -> None:
+    script = "import cache\n\ndef use(module):\n    return module.fill_table()\n\nuse(cache)\n"
+    result = rename({"train_gpt.py": script, "cache.py": "def fill_table():\n    return 1\n"})
+    assert ".fill_table()" in result.sources["train_gpt.py"]
+    assert "def fill_table()" in result.sources["cache.py"]
+
+
 def test_a_builtin_that_is_shadowed_somewhere_stays_everywhere() -> None:
     program = """
         def shadow(input, max):
