@@ -51,7 +51,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         return _run(arguments)
-    except (LabelError, auditing.RepositoryError, OSError) as error:
+    except (LabelError, auditing.RepositoryError, auditing.AuditorError, OSError) as error:
         print(f"benchmarks.accuracy: {error}", file=sys.stderr)
         return 2
 

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PACKAGES = ("auditor", "rules")  # all that an audit's outcome depends on
 VERDICT_OF_EXIT_CODE = {0: "pass", 1: "fail", 3: "review"}
+GIVE_UP_AFTER = 8  # audits that end without a report, for the same reason, before any that has one
 KEPT_CACHES = 4  # one for each of the last states of the auditor
 
 _COMMAND = "import sys; from auditor.cli import main; sys.exit(main())"
@@ -56,6 +57,10 @@ class Outcome:
 
 class RepositoryError(Exception):
     """The repository of pull requests cannot be used."""
+
+
+class AuditorError(Exception):
+    """The auditor itself does not work, so that there is nothing to measure."""
 
 
 def pull_request_heads(git_dir: Path) -> dict[int, str]:
@@ -218,7 +223,10 @@ def audit_all(
     root: Path,
     done: Callable[[Outcome, bool], None] = lambda outcome, cached: None,
 ) -> dict[int, Outcome]:
-    """Outcomes of all `pull_requests`, by number. `done` hears of each one and whether it came from the cache."""
+    """Outcomes of all `pull_requests`, by number. `done` hears of each one and whether it came from the cache.
+
+    Raises AuditorError when the auditor turns out not to work at all.
+    """
     outcomes: dict[int, Outcome] = {}
     missing = []
     for pull_request in pull_requests:
@@ -237,9 +245,13 @@ def audit_all(
             pool.submit(audit, git_dir, pull_request, heads[pull_request], limit_seconds=limit_seconds, root=root)
             for pull_request in missing
         ]
+        errors: list[str] = []
         try:
             for future in as_completed(running):
                 outcome = future.result()
+                errors.append(outcome.error)
+                if len(errors) == GIVE_UP_AFTER and outcome.error and len(set(errors)) == 1:
+                    raise AuditorError(f"the first {len(errors)} audits all ended like this: {outcome.error}")
                 outcomes[outcome.pull_request] = outcome
                 if not outcome.error.startswith("killed"):  # a slow machine must not be remembered
                     cache.put(outcome)

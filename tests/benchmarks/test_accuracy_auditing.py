@@ -111,6 +111,14 @@ def test_outcomes_are_remembered_but_kills_are_not(tmp_path: Path) -> None:
     assert (root / "audited").read_text() == "1 2 2 "
 
 
+def test_an_auditor_that_does_not_work_ends_the_measurement(tmp_path: Path) -> None:
+    root = stand_in(tmp_path / "root", "raise KeyError('lost')")
+    numbers = range(1, 100)
+    cache = Cache(tmp_path / "cache", "digest-of-the-auditor")
+    with pytest.raises(auditing.AuditorError, match="KeyError: 'lost'"):
+        audit_all(tmp_path, numbers, dict.fromkeys(numbers, "aaaa"), jobs=1, limit_seconds=60.0, cache=cache, root=root)
+
+
 def test_a_new_head_or_a_changed_auditor_is_audited_again(tmp_path: Path) -> None:
     cache = Cache(tmp_path, "a" * 64)
     cache.put(Outcome(1, "aaaa", "pass", {"C3": "pass"}, {}, 1.0, 1.0, 1))
