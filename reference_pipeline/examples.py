@@ -17,7 +17,7 @@ from reference_pipeline.packing import Recipe, pack_submission
 from reference_pipeline.prepare_data import prepare_toy_data
 
 SEEDS = (1337, 42, 2025)
-TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 24_000}
+TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 16_000}
 TOY_MODEL = {
     "NUM_LAYERS": "3",
     "MODEL_DIM": "48",
@@ -27,7 +27,7 @@ TOY_MODEL = {
     "LOOP_START": "1",
     "LOOP_END": "1",
     "PARALLEL_START": "2",
-    "ITERATIONS": "80",
+    "ITERATIONS": "50",
     "TRAIN_BATCH_TOKENS": "1024",
     "TORCH_THREADS": "1",
 }
@@ -156,7 +156,7 @@ RECIPES = (
     illegal(
         "oversize", "Large bigram table", SLIDING,
         "A bigram hash table of 1.3 million rows; artifact below 16 MB as logged in MiB-based MB.",
-        "SIZE", "code and model exceed 16,000,000 bytes.", BIGRAM_BUCKETS="1150000", ITERATIONS="40",
+        "SIZE", "code and model exceed 16,000,000 bytes.", BIGRAM_BUCKETS="1150000", ITERATIONS="20",
     ),
 )  # fmt: skip
 

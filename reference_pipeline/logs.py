@@ -13,15 +13,15 @@ import torch
 
 from reference_pipeline.hyperparameters import Hyperparameters
 
-_log_state: dict[str, Path | None] = {"path": None}
+_log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
 
 
-def open_log(path: Path | None) -> None:
-    """Send later lines to `path` too (None: console only, as on all ranks but the first)."""
+def open_log(path: Path | None, console: bool = True) -> None:
+    """Send later lines to `path`, and to the console unless told not to; None silences all ranks but the first."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("", encoding="utf-8")
-    _log_state["path"] = path
+    _log_state["path"], _log_state["console"] = path, console
 
 
 def log(message: str, console: bool = True) -> None:
@@ -29,7 +29,7 @@ def log(message: str, console: bool = True) -> None:
     path = _log_state["path"]
     if path is None:
         return
-    if console:
+    if console and _log_state["console"]:
         print(message, flush=True)
     with path.open("a", encoding="utf-8") as file:
         print(message, file=file)

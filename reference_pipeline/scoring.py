@@ -76,6 +76,8 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
 
     A window holds targets [context start, end) and scores [first scored, end); context may reach back before `first`.
     """
+    if not 0 < stride <= seq_len:
+        raise PipelineError(f"EVAL_STRIDE={stride}: must be 1..EVAL_SEQ_LEN={seq_len}, or tokens would be left out")
     windows = []
     scored = first
     while scored < last:

@@ -30,7 +30,7 @@ def correlated_inputs(columns: int, rows: int = 400) -> torch.Tensor:
 
 
 def direct_solve(weight, hessian, scale, largest, damping):
-    """Each column rounded in turn; the free columns then solve their least-squares problem anew, by normal equations."""
+    """Each column rounded in turn; the free columns then solve their least-squares problem anew."""
     h = hessian.double().clone()
     order = torch.argsort(h.diagonal(), descending=True, stable=True).tolist()
     h.diagonal().add_(damping * h.diagonal().mean())

@@ -96,10 +96,7 @@ def test_two_ranks_print_the_same_digits(scored, tmp_path):
     """Sharded evaluation in two gloo processes against one process, to the last bit."""
     h, data, model = scored
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    names = ["num_layers", "model_dim", "num_heads", "num_kv_heads", "rope_dims", "bigram_buckets", "bigram_dim", "ve_dim",
-             "loop_start", "loop_end", "parallel_start", "mlp_mult", "eval_seq_len", "eval_stride", "val_batch_size",
-             "vocab_size", "val_files", "val_bytes_files", "tokenizer_path"]  # fmt: skip
-    settings = {name: getattr(h, name) for name in names}
+    settings = {name: value for name, value in vars(h).items() if isinstance(value, str | int | float)}
     worker = tmp_path / "worker.py"
     worker.write_text(
         "import sys, torch\n"

@@ -1,0 +1,110 @@
+"""The artifact: exact round trip, exact account, no pickles, no half-written file, clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reference_pipeline.artifact import (
+    COMPRESSORS,
+    byte_shuffle,
+    byte_unshuffle,
+    deserialize,
+    pack_tensors,
+    serialize,
+    unpack_tensors,
+    wrap_code,
+)
+from reference_pipeline.errors import PipelineError
+from reference_pipeline.model import GPT
+from reference_pipeline.quantization import QuantizedMatrix, gptq_phase
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def code(tmp_path):
+    path = tmp_path / "train_gpt.py"
+    path.write_text("print('x')\n")
+    return path
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+def test_tensors_come_back_bit_for_bit(compressor):
+    tensors = {"a": torch.randint(-128, 128, (3, 5), dtype=torch.int8), "b": torch.randn(4).to(torch.float16),
+               "empty": torch.zeros(0, 2, dtype=torch.float16)}  # fmt: skip
+    back = unpack_tensors(pack_tensors(tensors, compressor), "x")
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor)
+
+
+def test_byte_shuffle_groups_bytes_by_place():
+    assert byte_shuffle(b"aAbBcC", 2) == b"abcABC"
+    assert byte_unshuffle(b"abcABC", 2) == b"aAbBcC"
+
+
+def test_model_scored_is_the_dequantized_one(tiny, code):
+    torch.manual_seed(0)
+    model = GPT(tiny)
+    quantized, kept = gptq_phase(tiny, CPU, model)
+    total = serialize(tiny, quantized, kept, code)
+    assert total == Path(tiny.artifact_path).stat().st_size + code.stat().st_size
+    state = deserialize(tiny, CPU).state_dict()
+    for name, matrix in quantized.items():
+        assert torch.equal(state[name], matrix.dequantize())
+    for name, tensor in kept.items():
+        assert torch.equal(state[name], tensor.float())
+
+
+def test_artifact_holds_no_pickle(tiny, code):
+    quantized, kept = gptq_phase(tiny, CPU, GPT(tiny))
+    serialize(tiny, quantized, kept, code)
+    raw = Path(tiny.artifact_path).read_bytes()
+    assert raw.startswith(b"PGOLF1")
+    assert b"torch" not in raw
+
+
+@pytest.mark.parametrize("keep", [3, 8, 40, -1])
+def test_truncated_artifact_is_named(tiny, code, keep):
+    quantized, kept = gptq_phase(tiny, CPU, GPT(tiny))
+    serialize(tiny, quantized, kept, code)
+    path = Path(tiny.artifact_path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(PipelineError, match=r"truncated or damaged|not an artifact") as error:
+        deserialize(tiny, CPU)
+    assert str(path) in str(error.value)
+
+
+def test_other_settings_and_missing_file_name_the_remedy(tiny, code):
+    with pytest.raises(PipelineError, match="ARTIFACT_PATH"):
+        deserialize(tiny, CPU)
+    quantized, kept = gptq_phase(tiny, CPU, GPT(tiny))
+    serialize(tiny, quantized, kept, code)
+    tiny.model_dim = 64
+    with pytest.raises(PipelineError, match="environment it was trained with"):
+        deserialize(tiny, CPU)
+
+
+def test_one_byte_over_the_cap_is_refused_and_nothing_written(tiny, code, monkeypatch):
+    quantized, kept = {"w": QuantizedMatrix(torch.zeros(2, 2, dtype=torch.int8), torch.ones(2).half(), 6)}, {}
+    exact = serialize(tiny, quantized, kept, code)
+    Path(tiny.artifact_path).unlink()
+    monkeypatch.setattr("reference_pipeline.artifact.MAX_SUBMISSION_BYTES", exact)
+    assert serialize(tiny, quantized, kept, code) == exact
+    Path(tiny.artifact_path).unlink()
+    monkeypatch.setattr("reference_pipeline.artifact.MAX_SUBMISSION_BYTES", exact - 1)
+    with pytest.raises(PipelineError, match="lower MODEL_DIM"):
+        serialize(tiny, quantized, kept, code)
+    assert not Path(tiny.artifact_path).exists()
+
+
+def test_wrapped_code_runs_the_same_and_is_smaller(tmp_path, capsys):
+    source = "value = 40 + 2\nprint(value)\n" + "# filler\n" * 500
+    wrapped = wrap_code(source)
+    assert len(wrapped) < len(source)
+    exec(wrapped, {})
+    assert capsys.readouterr().out == "42\n"

@@ -1,0 +1,79 @@
+"""Training: the same seed gives the same weights, a resumed run too, and the cap is kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reference_pipeline.checkpoint import load_checkpoint
+from reference_pipeline.errors import PipelineError
+from reference_pipeline.logs import open_log
+from reference_pipeline.scoring import ValidationData, eval_val
+from reference_pipeline.training import train_model
+
+CPU = torch.device("cpu")
+
+
+def trained(h):
+    torch.manual_seed(h.seed)
+    return train_model(h, CPU, ValidationData(h, CPU))
+
+
+def test_training_lowers_the_loss_and_repeats_to_the_last_bit(tiny):
+    first, second = trained(tiny), trained(tiny)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+    assert eval_val(tiny, CPU, ValidationData(tiny, CPU), first)[0] < 5.3  # ln 300 is 5.70
+    assert first.looping  # switched on half way
+    tiny.seed += 1
+    assert not torch.equal(trained(tiny).tok_emb.weight, first.tok_emb.weight)
+
+
+def test_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path):
+    whole = trained(tiny)
+    tiny.checkpoint_path, tiny.checkpoint_every = str(tmp_path / "state.pt"), 5
+    stopped = []
+
+    def stop_at_seven(step, steps, loss):
+        if step == 7:
+            stopped.append(step)
+            raise KeyboardInterrupt
+
+    torch.manual_seed(tiny.seed)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(tiny, CPU, ValidationData(tiny, CPU), stop_at_seven)
+    assert load_checkpoint(tmp_path / "state.pt")["step"] == 5
+    resumed = trained(tiny)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_damaged_checkpoint_is_named(tiny, tmp_path):
+    tiny.checkpoint_path = str(tmp_path / "state.pt")
+    (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(PipelineError, match=r"state\.pt.*delete it"):
+        trained(tiny)
+
+
+def test_the_clock_stops_training_and_the_log_says_so(tiny, tmp_path):
+    tiny.iterations, tiny.max_wallclock_seconds, tiny.gptq_reserve_seconds = 100_000, 0.6, 0.3
+    open_log(tmp_path / "log.txt", console=False)
+    try:
+        trained(tiny)
+    finally:
+        open_log(None)
+    text = (tmp_path / "log.txt").read_text()
+    assert "stopping_early: wallclock_cap train_time: " in text
+    assert "gptq:reserving 0s, effective=300ms" in text
+
+
+def test_a_cap_without_room_names_both_settings(tiny):
+    tiny.max_wallclock_seconds = 5.0
+    with pytest.raises(PipelineError, match="MAX_WALLCLOCK_SECONDS=5 leaves nothing beside GPTQ_RESERVE_SECONDS=12"):
+        trained(tiny)
+
+
+def test_batch_below_one_sequence_is_told(tiny):
+    tiny.train_batch_tokens = 8
+    with pytest.raises(PipelineError, match="TRAIN_BATCH_TOKENS=8"):
+        trained(tiny)
