@@ -33,15 +33,7 @@ CODES = (
 
 
 def _load() -> dict[str, Rule]:
-    rules: dict[str, Rule] = {}
-    for code in CODES:
-        name = f"rules.{code.lower()}"
-        try:
-            rules[code] = import_module(name).RULE
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-    return rules
+    return {code: import_module(f"rules.{code.lower()}").RULE for code in CODES}
 
 
 def __getattr__(name: str) -> dict[str, Rule]:
