@@ -217,12 +217,13 @@ class _Scores:
 
 def comparison(evidence: Evidence) -> Comparison | None:
     """The submission's seeds against the record to beat; None without a claimed line that prints loss and bpb."""
-    scores = _scores(evidence.record)
+    return _compare(evidence, _scores(evidence.record))
+
+
+def _compare(evidence: Evidence, scores: _Scores) -> Comparison | None:
     submission = evidence.submission
     row = record_to_beat(accepted_rows(), submission.created, evidence.as_of, submission.pull_request)
-    if not scores.values or row is None:
-        return None
-    return compare(scores.values, row, MARGIN_NATS_PER_TOKEN)
+    return compare(scores.values, row, MARGIN_NATS_PER_TOKEN) if scores.values and row is not None else None
 
 
 def _scores(record: Record) -> _Scores:
@@ -257,8 +258,8 @@ def _with_loss(run: ClaimedRun) -> MetricLine | None:
 
 def _judge_significance(evidence: Evidence) -> tuple[list[Finding], str]:
     """Findings, and the sentence to give when there are none."""
-    result = comparison(evidence)
-    lines = _scores(evidence.record).lines
+    scores = _scores(evidence.record)
+    result, lines = _compare(evidence, scores), scores.lines
     if result is None:
         message = (
             "no claimed line prints loss and bpb, so the gain over the record cannot be computed in nats per token"

@@ -21,7 +21,7 @@ MIN_RATIO = 1e-6  # bpb per nat below which, or above whose inverse, a pair of n
 MIN_STATED_TOKENS = 100_000  # "tokens=.. bytes=.." of fewer tokens is a progress line, not a denominator
 
 _STATED_TOKENS = re.compile(r"\btokens\s{0,4}[=:]\s{0,4}(\d[\d,]{4,14})")
-_STATED_BYTES = re.compile(r"(?<![\w-])bytes\s{0,4}[=:]\s{0,4}(\d[\d,]{4,14})")
+_STATED_BYTES = re.compile(r"(?<![\w.-])bytes\s{0,4}[=:]\s{0,4}(\d[\d,]{4,14})")
 _STATED_SCORE = re.compile(r"bpb|loss|NN_byte", re.IGNORECASE)
 
 
