@@ -93,7 +93,8 @@ class Excerpts:
 
     def _file(self, path: str) -> list[str]:
         if path not in self._lines:
-            self._lines[path] = self._text(path).split("\n")
+            text = self._text(path)
+            self._lines[path] = text.split("\n") if text else []
         return self._lines[path]
 
     def _text(self, path: str) -> str:
