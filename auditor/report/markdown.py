@@ -55,7 +55,7 @@ class _MarkdownReport:
         reviews = sections(report, Status.REVIEW)
         if reviews:
             blocks.append("### For a person to decide")
-            blocks += [self._question(section) for section in reviews]
+            blocks.append("\n".join(self._question(section) for section in reviews))
         blocks += self._tables()
         blocks.append(self._details())
         blocks.append(self._footer())

@@ -60,8 +60,8 @@ def evidence(source: Ledger | None, *, as_of: date | None = None, helpers: Seque
     return Evidence(submission, RunConfiguration(), Record(Statement(), ()), source=source, as_of=as_of)
 
 
-def judge(code: str, ledger: Ledger | None, **options: date) -> tuple[Status, str]:
-    result = RULES[code].judge(evidence(ledger, **options))
+def judge(code: str, ledger: Ledger | None, as_of: date | None = None) -> tuple[Status, str]:
+    result = RULES[code].judge(evidence(ledger, as_of=as_of))
     return result.status, result.reason
 
 
