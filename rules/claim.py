@@ -613,6 +613,8 @@ RULE = Rule(
     precedents=(
         Precedent(date(2026, 3, 18), "#8", "0hq", "a submission needs a training log and a val_bpb, record or not"),
         Precedent(date(2026, 3, 18), "#15", "0hq", "no training log: to be submitted again"),
+        Precedent(date(2026, 3, 19), "#61", "0hq", "asked why the title says 1.1574 and the README 1.2154; merged"),
+        Precedent(date(2026, 5, 2), "#2124", "cocohearts", "the third seed comes from another configuration"),
         Precedent(
             date(2026, 4, 18), "#1698", "author", "artifact_under_16mb: true beside 16.47 to 16.60 million bytes"
         ),

@@ -199,12 +199,14 @@ RULE = Rule(
     ),
     sources=(
         "README of the challenge: what a submission folder holds; a pull request adds only that folder",
-        "Issue #63: separate submissions come in separate pull requests",
+        "Undated requests of cocohearts: changes outside the record folder are taken out (#545, #1031, #1120)",
     ),
     precedents=(
         Precedent(date(2026, 3, 18), "#8", "0hq", "a training log and a val_bpb are needed, even off the record track"),
         Precedent(date(2026, 3, 18), "#15", "0hq", "no training log: submit again"),
-        Precedent(date(2026, 3, 19), "#63", "0hq", "several submissions in one pull request are to be separated"),
+        Precedent(date(2026, 3, 19), "#63", "0hq", "a new submission comes in a new pull request, not as an edit"),
+        Precedent(date(2026, 3, 24), "#529", "valerio-oai", "no submission.json"),
+        Precedent(date(2026, 4, 23), "#1143", "cocohearts", "a second, unrelated record folder"),
     ),
     witnesses={Witness.RECORD: "lists what the folder holds and lacks, and what the pull request changes besides"},
     legal=Example(example_folder(), "README, submission.json, train_gpt.py and three logs."),

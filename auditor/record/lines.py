@@ -60,12 +60,12 @@ class Keyed:
         return float(self.text.replace(",", "").replace("_", ""))
 
 
-def bounded_lines(text: str) -> tuple[list[tuple[int, str]], int, bool]:
+def bounded_lines(text: str, limit: int = MAX_TEXT_CHARACTERS) -> tuple[list[tuple[int, str]], int, bool]:
     """``(line number, raw line)`` of what is read, the file's number of lines, and whether something was left out."""
     cut = False
-    if len(text) > MAX_TEXT_CHARACTERS:
-        head = int(MAX_TEXT_CHARACTERS * _HEAD_SHARE)
-        tail_start = len(text) - (MAX_TEXT_CHARACTERS - head)
+    if len(text) > limit:
+        head = int(limit * _HEAD_SHARE)
+        tail_start = len(text) - (limit - head)
         skipped = text.count("\n", head, tail_start)
         first, last = text[:head].split("\n"), text[tail_start:].split("\n")
         numbered = list(enumerate(first, 1)) + list(enumerate(last, len(first) + skipped))

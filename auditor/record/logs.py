@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from auditor.record.embedded import EmbeddedSource, embedded_sources
 from auditor.record.hyperparameters import MAX_SETTINGS, block_setting, inline_settings, is_block_head
-from auditor.record.lines import Line, bounded_lines, clean, keyed_numbers, place
+from auditor.record.lines import MAX_TEXT_CHARACTERS, Line, bounded_lines, clean, keyed_numbers, place
 from auditor.record.metrics import (
     MAX_METRICS,
     MAX_STEPS,
@@ -27,6 +27,9 @@ from auditor.record.sizes import settle_totals, size_lines
 from auditor.submission.model import StoredFile
 from auditor.submission.text import decode
 
+MAX_LOGS = 1_000  # of a submission
+MAX_TOTAL_BYTES = 32 * 1024 * 1024  # of all logs of a submission; the most that an honest one had is 13 MB
+MIN_LOG_CHARACTERS = 128 * 1024
 MAX_RAW_LINES = 20_000
 MAX_RAW_CHARACTERS = 600
 _SEED_IN_NAME = re.compile(r"(?:seed|(?<![a-z])s)[_\-=]?(\d{1,6})(?!\d)", re.IGNORECASE)
@@ -56,13 +59,23 @@ _TELLING = re.compile(r"[:=]|\d\s?(?:s|ms|sec|seconds|bytes)\b")  # a fact needs
 
 
 def read_logs(files: Iterable[StoredFile]) -> list[RunLog]:
-    """Every run of every log, in path order; a run that stands twice in one file is given once."""
-    return [run for item in files if item.data is not None for run in read_log(item.path, item.data)]
+    """Every run of every log, in path order; a run that stands twice in one file is given once.
+
+    All logs together have a budget; when it is used up, of each further log only a short head and tail are read.
+    """
+    runs: list[RunLog] = []
+    budget = MAX_TOTAL_BYTES
+    for item in list(files)[:MAX_LOGS]:
+        if item.data is not None:
+            runs.extend(read_log(item.path, item.data, limit=min(MAX_TEXT_CHARACTERS, max(budget, MIN_LOG_CHARACTERS))))
+            budget -= len(item.data)
+    return runs
 
 
-def read_log(path: str, data: bytes) -> list[RunLog]:
-    """The runs of one log file. Never raises; a file without metrics is one empty `RunLog`."""
-    numbered, total, cut = bounded_lines(decode(data))
+def read_log(path: str, data: bytes, *, limit: int = MAX_TEXT_CHARACTERS) -> list[RunLog]:
+    """The runs of one log file, of which at most `limit` characters are read. Never raises; a file without metrics is
+    one empty `RunLog`."""
+    numbered, total, cut = bounded_lines(decode(data), limit)
     sources = embedded_sources(numbered)
     visible = list(_visible(numbered, sources))
     runs = [_read_run(path, part) for part in _split_runs(visible)]
@@ -161,6 +174,7 @@ class _Reader:
     running: dict[str, int] = field(default_factory=dict)
     printed: set[tuple[str, str, str, int | None]] = field(default_factory=set)
     in_block: bool = False
+    block_indented: bool | None = None
     seed: int | None = None
     world_size: int | None = None
     val_tokens: int | None = None
@@ -177,7 +191,7 @@ class _Reader:
             self.in_block = False
             return
         if is_block_head(text):
-            self.in_block = True
+            self.in_block, self.block_indented = True, None
             return
         if self.in_block and self._block(line):
             return
@@ -188,8 +202,12 @@ class _Reader:
             self._plain(line)
 
     def _block(self, line: Line) -> bool:
+        """Take a line of a settings block. A block ends at what is no setting, and where its indentation ends."""
         setting = block_setting(line.text) if "val_loss" not in line.text else None
-        if setting is None:
+        indented = line.text.startswith(" ")
+        if self.block_indented is None:
+            self.block_indented = indented
+        if setting is None or (self.block_indented and not indented):
             self.in_block = False
             return False
         self._set(*setting, line)

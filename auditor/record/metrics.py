@@ -19,8 +19,9 @@ MAX_STEPS = 60_000
 _RAW_CHARACTERS = 400
 
 _STEP = re.compile(
-    r"(?:^|[\s|\[])(?:(?:step|iter|s)\s?[:=]?\s{0,8}(\d{1,9})(?:\s?/\s?(\d{1,9}))?(?![\w.])|(?<![^\s])(\d{1,9})/(\d{1,9})(?=\s))"
+    r"(?:^|[\s|\[])(?:step|iter|s)\s?[:=]?\s{0,8}(\d{1,9})(?:\s?/\s?(\d{1,9}))?(?![\w.])|^\s{0,20}(\d{1,9})/(\d{1,9})(?=\s)"
 )
+_NOT_TRAINING = re.compile(r"ttt|adapt|eval|slot|calib|gptq|warmup", re.IGNORECASE)
 _LOSS_KEYS = frozenset({"val_loss", "vl", "loss", "val_nll", "nll", "val_ce"})
 _TRAIN_KEYS = frozenset({"train_loss", "tl"})
 _TIME_KEYS = frozenset(
@@ -167,16 +168,19 @@ def _evaluation_ms(keyed: list[Keyed]) -> float | None:
 def train_step(line: Line, path: str) -> TrainStep | None:
     """The training progress that a line prints, or None."""
     text = line.text
+    match = _STEP.search(text[:200])
+    if not match or _NOT_TRAINING.search(text[: match.start()]):
+        return None
     step, of = step_of(text)
     if step is None:
         return None
     values = {item.key.lower(): item for item in reversed(list(keyed_numbers(text)))}
     loss = next((values[key] for key in ("train_loss", "tl", "loss") if key in values), None)
     if loss is None:
-        match = re.search(r"\bloss\s{1,4}(\d{1,3}\.\d{1,12})", text)
-        if not match or "|" not in text:
+        spaced = re.search(r"\bloss\s{1,4}(\d{1,3}\.\d{1,12})", text)
+        if not spaced or "|" not in text:
             return None
-        return TrainStep(step, of, float(match[1]), _bar_seconds(text), place(path, line), text[:_RAW_CHARACTERS])
+        return TrainStep(step, of, float(spaced[1]), _bar_seconds(text), place(path, line), text[:_RAW_CHARACTERS])
     return TrainStep(step, of, _finite(loss), train_time(values), place(path, line), text[:_RAW_CHARACTERS])
 
 
