@@ -19,16 +19,16 @@ from reference_pipeline.prepare_data import prepare_toy_data
 SEEDS = (1337, 42, 2025)
 TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 16_000}
 TOY_MODEL = {
-    "NUM_LAYERS": "3",
+    "NUM_LAYERS": "2",
     "MODEL_DIM": "48",
     "NUM_HEADS": "2",
     "NUM_KV_HEADS": "1",
     "BIGRAM_BUCKETS": "256",
     "LOOP_START": "1",
     "LOOP_END": "1",
-    "PARALLEL_START": "2",
-    "ITERATIONS": "50",
-    "TRAIN_BATCH_TOKENS": "1024",
+    "PARALLEL_START": "1",
+    "ITERATIONS": "60",
+    "TRAIN_BATCH_TOKENS": "512",
     "TORCH_THREADS": "1",
 }
 LEGAL = "This folder is an example of a legal submission at toy size."
@@ -39,27 +39,27 @@ SLIDING = "quantized_sliding_window"
 def legal(name: str, title: str, label: str, summary: str, wrap: bool = False, **settings: str) -> Recipe:
     """A folder that breaks no rule; upper-case `settings` are the run's environment, `kind` the tokenizer."""
     data = TOY_DATA | {"kind": settings.pop("kind", "sp")}
-    return Recipe(f"legal_{name}", title, PIPELINE, label, summary, TOY_MODEL | settings, data, wrap, LEGAL)
+    return Recipe(f"legal_{name}", title, PIPELINE, label, summary, TOY_MODEL | settings, data, wrap, verdict=LEGAL)
 
 
 def illegal(name: str, title: str, label: str, summary: str, rule: str, why: str, **settings: str) -> Recipe:
     """A folder that breaks `rule`, from the module of that name in `reference_pipeline.violations`."""
     verdict = f"This folder is an example of a violation at toy size. Rule {rule}: {why}"
     entry = f"reference_pipeline.violations.{name}"
-    return Recipe(f"illegal_{name}", title, entry, label, summary, TOY_MODEL | settings, TOY_DATA, False, verdict)
+    return Recipe(f"illegal_{name}", title, entry, label, summary, TOY_MODEL | settings, TOY_DATA, verdict=verdict)
 
 
 RECIPES = (
     legal(
         "score_first_ttt", "GPTQ int6 + score-first TTT", "quantized_ttt",
         "Sliding-window score; after a chunk is scored, three SGD epochs on its tokens; none on the last chunk.",
-        TTT_ENABLED="1",
+        TTT_ENABLED="1", TTT_LR="0.02",
     ),
     illegal(
         "prequant_ttt", "Pre-quantization TTT + GPTQ int6", SLIDING,
-        "After training, AdamW adapts the model on the validation tokens for 40 epochs, then it is quantized.",
+        "After training, AdamW adapts the model on the validation tokens for 30 epochs, then it is quantized.",
         "C3", "the model learns from every validation token before the token is scored.",
-        PREQUANT_TTT_ENABLED="1", PREQUANT_TTT_EPOCHS="40", PREQUANT_TTT_LR="0.003",
+        PREQUANT_TTT_ENABLED="1", PREQUANT_TTT_EPOCHS="30", PREQUANT_TTT_LR="0.004",
     ),
     legal(
         "full_evaluation", "GPTQ int6, plain windows", "quantized",
@@ -98,9 +98,10 @@ RECIPES = (
         wrap=True, GPTQ_CALIBRATION="self", GPTQ_CALIBRATION_BATCHES="2", COMPRESSOR="lzma",
     ),
     illegal(
-        "last_epoch", "Per-document LoRA, 6 epochs", "quantized_lora_ttt",
-        "A LoRA for each document, trained for six epochs over it chunk by chunk.",
+        "last_epoch", "Per-document LoRA, 4 epochs", "quantized_lora_ttt",
+        "A LoRA for each document, trained for four epochs over it chunk by chunk.",
         "C3", "the reported loss is that of the last epoch, whose tokens were learned from in the epochs before.",
+        TTT_LORA_EPOCHS="4",
     ),
     illegal(
         "slot", "SLOT-24", "quantized_slot",
@@ -121,12 +122,12 @@ RECIPES = (
     illegal(
         "two_passes", "TTT, second pass", "quantized_ttt",
         "Score-first TTT over the validation text, then an evaluation with the adapted weights.",
-        "C4", "the second pass scores tokens that the weights have learned from.",
+        "C4", "the second pass scores tokens that the weights have learned from.", TTT_LR="0.02",
     ),
     illegal(
         "best_of_passes", "TTT with per-token safety gate", "quantized_ttt",
         "Every chunk is scored before and after its update and the better loss of each token is kept.",
-        "C4", "the choice between two passes is made with the answer known.",
+        "C4", "the choice between two passes is made with the answer known.", TTT_LR="0.02",
     ),
     illegal(
         "validation_subset", "Sliding window, fast evaluation", "final_sliding_window",

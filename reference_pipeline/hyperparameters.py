@@ -21,7 +21,6 @@ class Hyperparameters:
     seed = int(os.environ.get("SEED", 1337))
     run_id = os.environ.get("RUN_ID", str(uuid.uuid4()))
     artifact_path = os.environ.get("ARTIFACT_PATH", "final_model.int6.ptz")
-    log_source = bool(int(os.environ.get("LOG_SOURCE", "1")))
     eval_only = bool(int(os.environ.get("EVAL_ONLY", "0")))
 
     # model
@@ -107,7 +106,7 @@ class Hyperparameters:
 
     # adaptation on tokens already scored
     ttt_enabled = bool(int(os.environ.get("TTT_ENABLED", "0")))
-    ttt_lr = float(os.environ.get("TTT_LR", 0.02))
+    ttt_lr = float(os.environ.get("TTT_LR", 0.005))
     ttt_momentum = float(os.environ.get("TTT_MOMENTUM", 0.9))
     ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
     ttt_chunk_tokens = int(os.environ.get("TTT_CHUNK_TOKENS", 1024))

@@ -38,12 +38,12 @@ def log(message: str, console: bool = True) -> None:
 def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:
     """Source, interpreter, library versions, machine and every hyperparameter."""
     digest = hashlib.sha256(source.encode()).hexdigest()
-    if h.log_source:
+    if os.environ.get("LOG_SOURCE", "1") == "1":
         log(source, console=False)
     log("=" * 100, console=False)
-    log(f"source_sha256: {digest} source_bytes: {len(source.encode())}", console=False)
     log(f"Running Python {sys.version}", console=False)
     log(f"Running PyTorch {torch.__version__}", console=False)
+    log(f"source_sha256: {digest} source_bytes: {len(source.encode())}", console=False)
     machine = f"{platform.machine()} cpus:{os.cpu_count()} torch_threads:{torch.get_num_threads()}"
     log(f"platform: {machine} device:{device.type}", console=False)
     if device.type == "cuda":
