@@ -10,6 +10,7 @@ import lzma
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from auditor.record.model import Place, Record, RunLog, SizeLine, Statement
 from auditor.submission.model import Role, StoredFile, Submission
@@ -85,8 +86,13 @@ def compressed_script_bytes(script: StoredFile) -> int | None:
     """
     if script.data is None or len(script.data) > MAX_SCRIPT_BYTES:
         return None
+    return _compressed_bytes(script.data)
+
+
+@lru_cache(maxsize=4)
+def _compressed_bytes(data: bytes) -> int:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
-    return len(lzma.compress(script.data, lzma.FORMAT_RAW, filters=filters))
+    return len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters))
 
 
 def log_accounts(

@@ -116,14 +116,6 @@ def test_seeds_left_out_of_the_mean_are_asked_about(evidence_of: EvidenceOf) -> 
     assert "chosen among more runs" in result.reason
 
 
-def test_one_run_given_as_two_seeds(evidence_of: EvidenceOf) -> None:
-    files = folder(BEATING)
-    files["train_seed314.log"] = log(314, BEATING[314], drift=42 / 5000)  # seed 42's training lines
-    result = judge(evidence_of(files, **AT_THE_END))
-    assert result.status is Status.FAIL
-    assert "cannot stand for two seeds" in result.reason
-
-
 def test_a_copy_of_a_log_beside_it_is_no_second_seed(evidence_of: EvidenceOf) -> None:
     files = folder(BEATING)
     files["train.log"] = files["train_seed42.log"]
