@@ -12,14 +12,17 @@ import operator
 import string
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from auditor.submission.values import Unfoldable
+from auditor.submission.values import UnfoldableError
 
 _MAX_ITEMS = 200_000
 _MAX_INTEGER_BITS = 4096
 
 Arguments = list[object]
 Keywords = Mapping[str, object]
+PureCall = Callable[[Arguments, Keywords, int], object]
+PureMethod = Callable[[Any, Arguments, Keywords, int], object]
 
 CONSTANTS: dict[str, object] = {
     **{
@@ -58,11 +61,11 @@ def operate(kind: ast.operator, left: object, right: object, limit: int) -> obje
     """`left` kind `right` for integers, strings, bytes, lists, tuples and dictionaries; results up to `limit`."""
     function = _OPERATORS.get(type(kind))
     if function is None or not _operable(kind, left, right, limit):
-        raise Unfoldable(f"operator {type(kind).__name__}")
+        raise UnfoldableError(f"operator {type(kind).__name__}")
     try:
         return function(left, right)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise Unfoldable(str(error)) from error
+        raise UnfoldableError(str(error)) from error
 
 
 def _operable(kind: ast.operator, left: object, right: object, limit: int) -> bool:
@@ -73,21 +76,23 @@ def _operable(kind: ast.operator, left: object, right: object, limit: int) -> bo
         return small
     if isinstance(kind, ast.Mult):
         sequence, count = (right, left) if isinstance(left, int) else (left, right)
-        sized = isinstance(sequence, str | bytes | list | tuple) and isinstance(count, int)
-        return sized and len(sequence) * max(count, 0) <= (limit if isinstance(sequence, str | bytes) else _MAX_ITEMS)
+        if not isinstance(sequence, str | bytes | list | tuple) or not isinstance(count, int):
+            return False
+        return len(sequence) * max(count, 0) <= (limit if isinstance(sequence, str | bytes) else _MAX_ITEMS)
     if isinstance(kind, ast.Add):
-        sequences = isinstance(left, str | bytes | list | tuple) and isinstance(right, str | bytes | list | tuple)
-        return sequences and len(left) + len(right) <= limit
+        if not isinstance(left, str | bytes | list | tuple) or not isinstance(right, str | bytes | list | tuple):
+            return False
+        return len(left) + len(right) <= limit
     return isinstance(kind, ast.BitOr) and isinstance(left, dict) and isinstance(right, dict)
 
 
 def elements(value: object) -> list[object]:
-    """What iterating over a folded value yields; raises Unfoldable for what cannot be iterated within bounds."""
+    """What iterating over a folded value yields; raises UnfoldableError for what cannot be iterated within bounds."""
     if isinstance(value, str | bytes | list | tuple | dict | set | frozenset | range):
         if len(value) > _MAX_ITEMS and not isinstance(value, str | bytes):
-            raise Unfoldable("iterates over too much")
+            raise UnfoldableError("iterates over too much")
         return list(value)
-    raise Unfoldable("iterates over something unknown")
+    raise UnfoldableError("iterates over something unknown")
 
 
 def _plain(
@@ -97,7 +102,7 @@ def _plain(
 
     def call(arguments: Arguments, keywords: Keywords, limit: int) -> object:
         if keywords or len(arguments) > most or not all(isinstance(value, kinds) for value in arguments):
-            raise Unfoldable("call of unknown form")
+            raise UnfoldableError("call of unknown form")
         return _guard(function, *arguments)
 
     return call
@@ -107,7 +112,7 @@ def _guard(function: Callable[..., object], *arguments: object, **keywords: obje
     try:
         return function(*arguments, **keywords)
     except Exception as error:  # what a builtin raises here, the script would have met too
-        raise Unfoldable(str(error)) from error
+        raise UnfoldableError(str(error)) from error
 
 
 def _bytes(arguments: Arguments, keywords: Keywords, limit: int) -> object:
@@ -115,14 +120,14 @@ def _bytes(arguments: Arguments, keywords: Keywords, limit: int) -> object:
         return b""
     first = arguments[0]
     if isinstance(first, int):
-        raise Unfoldable("bytes of a count")
+        raise UnfoldableError("bytes of a count")
     if isinstance(first, str):
         return _encode(first, arguments[1:], keywords, limit)
     if isinstance(first, bytes):
         return first
     items = elements(first)
     if not all(isinstance(item, int) for item in items):
-        raise Unfoldable("bytes of something unknown")
+        raise UnfoldableError("bytes of something unknown")
     return _guard(bytes, items)
 
 
@@ -136,7 +141,7 @@ def _str(arguments: Arguments, keywords: Keywords, limit: int) -> object:
         return str(first)
     if text := getattr(first, "text", None):
         return str(text)
-    raise Unfoldable("text of something unknown")
+    raise UnfoldableError("text of something unknown")
 
 
 def _list(arguments: Arguments, keywords: Keywords, limit: int) -> object:
@@ -156,7 +161,7 @@ def _dict(arguments: Arguments, keywords: Keywords, limit: int) -> object:
 def _range(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     made = _guard(range, *arguments)
     if not isinstance(made, range) or len(made) > _MAX_ITEMS:
-        raise Unfoldable("range too long")
+        raise UnfoldableError("range too long")
     return made
 
 
@@ -167,7 +172,7 @@ def _zip(arguments: Arguments, keywords: Keywords, limit: int) -> object:
 def _enumerate(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     start = arguments[1] if len(arguments) > 1 else keywords.get("start", 0)
     if not isinstance(start, int):
-        raise Unfoldable("enumerates from something unknown")
+        raise UnfoldableError("enumerates from something unknown")
     return list(enumerate(elements(arguments[0]), start))
 
 
@@ -180,23 +185,24 @@ def _sorted(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     if keywords.keys() - {"reverse"} or not (
         all(isinstance(item, str) for item in items) or all(isinstance(item, int) for item in items)
     ):
-        raise Unfoldable("sorts something unknown")
-    return sorted(items, reverse=bool(keywords.get("reverse")))  # type: ignore[type-var]
+        raise UnfoldableError("sorts something unknown")
+    sortable: list[Any] = items
+    return sorted(sortable, reverse=bool(keywords.get("reverse")))
 
 
 def _len(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     if len(arguments) == 1 and isinstance(arguments[0], str | bytes | list | tuple | dict | range):
         return len(arguments[0])
-    raise Unfoldable("length of something unknown")
+    raise UnfoldableError("length of something unknown")
 
 
 def _maketrans(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     if len(arguments) == 2 and all(isinstance(value, bytes) for value in arguments):
         return _guard(bytes.maketrans, *arguments)
-    raise Unfoldable("translation table of something unknown")
+    raise UnfoldableError("translation table of something unknown")
 
 
-PURE_CALLS: dict[str, Callable[[Arguments, Keywords, int], object]] = {
+PURE_CALLS: dict[str, PureCall] = {
     "bytes": _bytes,
     "bytearray": _bytes,
     "memoryview": _bytes,
@@ -224,25 +230,23 @@ PURE_CALLS: dict[str, Callable[[Arguments, Keywords, int], object]] = {
 }
 
 
-def _replace(owner: object, arguments: Arguments, keywords: Keywords, limit: int) -> object:
-    assert isinstance(owner, str | bytes)
+def _replace(owner: Any, arguments: list[Any], keywords: Keywords, limit: int) -> object:
     kind = type(owner)
     if len(arguments) not in (2, 3) or not all(isinstance(value, kind) for value in arguments[:2]):
-        raise Unfoldable("replacement of something unknown")
+        raise UnfoldableError("replacement of something unknown")
     old, new = arguments[0], arguments[1]
-    found = owner.count(old) if old else len(owner) + 1  # type: ignore[arg-type]
-    if len(owner) + found * len(new) > limit:  # type: ignore[arg-type]
-        raise Unfoldable("replacement too long")
+    found = owner.count(old) if old else len(owner) + 1
+    if len(owner) + found * len(new) > limit:
+        raise UnfoldableError("replacement too long")
     return _guard(owner.replace, *arguments)
 
 
-def _join(owner: object, arguments: Arguments, keywords: Keywords, limit: int) -> object:
-    assert isinstance(owner, str | bytes)
-    parts = elements(arguments[0]) if len(arguments) == 1 else []
+def _join(owner: Any, arguments: Arguments, keywords: Keywords, limit: int) -> object:
+    parts: list[Any] = elements(arguments[0]) if len(arguments) == 1 else []
     if not all(isinstance(part, type(owner)) for part in parts):
-        raise Unfoldable("joins something unknown")
-    if sum(len(part) for part in parts) + len(owner) * len(parts) > limit:  # type: ignore[arg-type]
-        raise Unfoldable("joins to too much")
+        raise UnfoldableError("joins something unknown")
+    if sum(map(len, parts)) + len(owner) * len(parts) > limit:
+        raise UnfoldableError("joins to too much")
     return _guard(owner.join, parts)
 
 
@@ -262,22 +266,22 @@ def _codec(arguments: Arguments, keywords: Keywords) -> list[str]:
     errors = arguments[1] if len(arguments) > 1 else keywords.get("errors", "strict")
     plain = str(codec).lower().replace("_", "-")
     if not plain.startswith(("utf-8", "utf8", "utf-16", "utf-32", "ascii", "us-ascii", "latin", "iso-8859", "cp")):
-        raise Unfoldable(f"codec {plain[:40]}")
+        raise UnfoldableError(f"codec {plain[:40]}")
     if errors not in ("strict", "ignore", "replace", "surrogateescape", "backslashreplace"):
-        raise Unfoldable("error handler")
+        raise UnfoldableError("error handler")
     return [plain, str(errors)]
 
 
-def _method(name: str, most: int = 3) -> Callable[[object, Arguments, Keywords, int], object]:
+def _method(name: str, most: int = 3) -> PureMethod:
     """A method of str, bytes, list, tuple or dict whose result is no larger than its owner."""
 
-    def call(owner: object, arguments: Arguments, keywords: Keywords, limit: int) -> object:
-        if len(arguments) > most or not all(isinstance(value, str | bytes | int | tuple) for value in arguments):
-            if not (isinstance(owner, dict) and name in ("get", "pop")):
-                raise Unfoldable(f"method {name}")
+    def call(owner: Any, arguments: Arguments, keywords: Keywords, limit: int) -> object:
+        plain = all(isinstance(value, str | bytes | int | tuple) for value in arguments)
+        if len(arguments) > most or not (plain or isinstance(owner, dict)):
+            raise UnfoldableError(f"method {name} of something unknown")
         allowed = {key: value for key, value in keywords.items() if key in ("sep", "maxsplit", "keepends", "count")}
-        result = _guard(getattr(owner, name), *arguments, **allowed)
-        return list(result) if isinstance(owner, dict) and name in ("items", "keys", "values") else result  # type: ignore[call-overload]
+        result: Any = _guard(getattr(owner, name), *arguments, **allowed)
+        return list(result) if isinstance(owner, dict) and name in ("items", "keys", "values") else result
 
     return call
 
@@ -287,7 +291,7 @@ _TEXT_METHODS = (
     *("startswith", "endswith", "removeprefix", "removesuffix", "find", "rfind", "index", "rindex", "count"),
     *("swapcase", "isdigit", "title", "capitalize"),
 )
-PURE_METHODS: dict[tuple[type, str], Callable[[object, Arguments, Keywords, int], object]] = {
+PURE_METHODS: dict[tuple[type, str], PureMethod] = {
     **{(kind, name): _method(name) for kind in (str, bytes) for name in _TEXT_METHODS},
     **{(kind, "replace"): _replace for kind in (str, bytes)},
     **{(kind, "join"): _join for kind in (str, bytes)},

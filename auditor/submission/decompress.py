@@ -18,56 +18,56 @@ _STEP_BYTES = 1 << 20
 _LZMA_MEMORY_BYTES = 128 * bounds.MIB  # preset 9 needs 65 MiB; a raw filter may ask for 4 GiB of dictionary
 
 
-class BoundExceeded(Exception):
+class BoundExceededError(Exception):
     """Unpacking would cost more than it may; the message names the bound."""
 
 
-class Undecodable(Exception):
+class UndecodableError(Exception):
     """The data is not what the decoder expects."""
 
 
 class Budget:
-    """What all layers of one script may cost together: bytes of output and seconds of time."""
+    """What all layers of one script may cost together: bytes of output and seconds of this thread's processor time."""
 
     def __init__(self, output_bytes: int = bounds.UNPACK_BYTES, seconds: float = bounds.UNPACK_SECONDS) -> None:
         self.bytes_left = output_bytes
         self._total_bytes = output_bytes
         self._seconds = seconds
-        self._deadline = time.monotonic() + seconds
+        self._deadline = time.thread_time() + seconds
 
     def spend(self, count: int) -> None:
-        """Account for `count` bytes of output; raises BoundExceeded."""
+        """Account for `count` bytes of output; raises BoundExceededError."""
         self.bytes_left -= count
         if self.bytes_left < 0:
-            raise BoundExceeded(f"unpacks to more than {self._total_bytes:,} bytes")
+            raise BoundExceededError(f"unpacks to more than {self._total_bytes:,} bytes")
         self.check_time()
 
     def check_time(self) -> None:
-        """Raises BoundExceeded when the time is up."""
-        if time.monotonic() > self._deadline:
-            raise BoundExceeded(f"takes more than {self._seconds:g} s to unpack")
+        """Raises BoundExceededError when the time is up."""
+        if time.thread_time() > self._deadline:
+            raise BoundExceededError(f"takes more than {self._seconds:g} s to unpack")
 
 
 def decompress(kind: str, data: bytes, budget: Budget, **options: object) -> bytes:
     """`data` decompressed by "lzma", "zlib", "bz2", "gzip", "brotli" or "zstandard".
 
-    `options` are those of the module's own ``decompress``. Raises Undecodable and BoundExceeded.
+    `options` are those of the module's own ``decompress``. Raises UndecodableError and BoundExceededError.
     """
     try:
         return b"".join(_bounded(_STREAMS[kind](data, options), budget))
-    except BoundExceeded:
+    except BoundExceededError:
         raise
     except Exception as error:  # each library has its own errors, and hostile options raise still others
-        raise Undecodable(f"{kind}: {error}") from error
+        raise UndecodableError(f"{kind}: {error}") from error
 
 
 def decode(kind: str, data: bytes, budget: Budget, **options: object) -> bytes:
-    """`data` decoded by "b16", "b32", "b64", "b85", "a85", "hex", "urlsafe_b64" ...; raises Undecodable."""
+    """`data` decoded by "b16", "b32", "b64", "b85", "a85", "hex", "urlsafe_b64" ...; raises UndecodableError."""
     budget.spend(len(data))
     try:
         return TEXT_CODES[kind](data, **options)
     except Exception as error:
-        raise Undecodable(f"{kind}: {error}") from error
+        raise UndecodableError(f"{kind}: {error}") from error
 
 
 def _bounded(pieces: Iterator[bytes], budget: Budget) -> Iterator[bytes]:
@@ -92,7 +92,7 @@ def _lzma_stream(data: bytes, options: Mapping[str, object]) -> Iterator[bytes]:
                 raise
             return  # trailing garbage, which the library ignores too
         if not stream.eof and chosen != lzma.FORMAT_RAW:
-            raise Undecodable("the data ends before its end-of-stream marker")
+            raise UndecodableError("the data ends before its end-of-stream marker")
         data, first = stream.unused_data if stream.eof else b"", False
 
 
@@ -100,12 +100,12 @@ def _lzma_filters(value: object) -> list[dict[str, object]] | None:
     if value is None:
         return None
     if not isinstance(value, Sequence) or not all(isinstance(item, dict) for item in value):
-        raise Undecodable("filters that are no list of dictionaries")
+        raise UndecodableError("filters that are no list of dictionaries")
     filters = [dict(item) for item in value]
     for item in filters:
         size = item.get("dict_size", 0)
         if not isinstance(size, int) or size > _LZMA_MEMORY_BYTES:
-            raise BoundExceeded(f"asks for an LZMA dictionary above {_LZMA_MEMORY_BYTES:,} bytes")
+            raise BoundExceededError(f"asks for an LZMA dictionary above {_LZMA_MEMORY_BYTES:,} bytes")
     return filters
 
 
@@ -124,7 +124,7 @@ def _gzip_stream(data: bytes, options: Mapping[str, object]) -> Iterator[bytes]:
         while stream.unconsumed_tail:
             yield stream.decompress(stream.unconsumed_tail, _STEP_BYTES)
         if not stream.eof:
-            raise Undecodable("the data ends before its end-of-stream marker")
+            raise UndecodableError("the data ends before its end-of-stream marker")
         data = stream.unused_data
 
 
@@ -145,7 +145,7 @@ def _brotli_stream(data: bytes, options: Mapping[str, object]) -> Iterator[bytes
     while not stream.is_finished():
         piece = stream.process(b"", output_buffer_limit=_STEP_BYTES)
         if not piece:
-            raise Undecodable("the data ends before its end-of-stream marker")
+            raise UndecodableError("the data ends before its end-of-stream marker")
         yield piece
 
 

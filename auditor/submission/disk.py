@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auditor.submission import bounds
 from auditor.submission.model import Problem, StoredFile
-from auditor.submission.names import shown
+from auditor.submission.names import ODD_NAME, shown
 from auditor.submission.roles import role_of
 
 _SKIPPED_FOLDERS = frozenset({".git"})
@@ -40,9 +40,7 @@ def read_folder(root: Path, folder: str = "") -> tuple[list[StoredFile], list[Pr
         if stored.note:
             problems.append(Problem(stored.path, stored.note))
         if stored.path != found.path:
-            problems.append(
-                Problem(stored.path, "the name holds control characters or is not UTF-8; it is shown escaped")
-            )
+            problems.append(Problem(stored.path, ODD_NAME))
     return files, problems
 
 

@@ -44,7 +44,7 @@ class Candidate:
 
 
 def record_folder(path: bytes) -> bytes | None:
-    """The record folder a path lies in: the component below ``records/`` and ``track_*/`` (``records/records/`` too)."""
+    """The record folder a path lies in: one component below ``records/track_*/``, ``records/records/`` etc."""
     parts = path.split(b"/")
     at = next((i for i, part in enumerate(parts) if part == b"records" or _TRACK.fullmatch(part)), None)
     if at is None:

@@ -8,7 +8,7 @@ from itertools import islice
 from auditor.submission import bounds
 from auditor.submission.git import LINK, SUBMODULE, TREE, Blob, Change, Entry, Repository
 from auditor.submission.model import Problem, StoredFile
-from auditor.submission.names import shown
+from auditor.submission.names import ODD_NAME, shown
 from auditor.submission.roles import role_of
 
 
@@ -55,7 +55,7 @@ def _read(repository: Repository, entries: Iterable[Entry], folder: bytes) -> tu
         if blob.note:
             problems.append(Problem(path, blob.note))
         if path.encode("utf-8", "replace") != entry.name:
-            problems.append(Problem(path, "the name holds control characters or is not UTF-8; it is shown escaped"))
+            problems.append(Problem(path, ODD_NAME))
     if next(entries, None) is not None:
         problems.append(Problem(shown(folder), f"more than {bounds.FOLDER_FILES:,} files; the rest is not read"))
     return files, problems

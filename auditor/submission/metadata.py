@@ -1,4 +1,4 @@
-"""The two things loading needs from submission.json: track and date. It is often not valid JSON, so text is searched."""
+"""The two things that loading needs from submission.json, track and date; it is often not JSON, so text is searched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _TRACK = re.compile(r'"track"\s*:\s*"([^"\n]{0,200})"')
 _NON_RECORD = re.compile(r"non[-_ ]?record|unlimited|notable", re.IGNORECASE)
 _RECORD = re.compile(r"record|10[-_ ]?min", re.IGNORECASE)
 _DATE = re.compile(
-    r'"(?:date|created_at|submission_date|timestamp)"\s*:\s*"(20\d\d-[01]\d-[0-3]\d(?:[T ][\d:.]{5,15}(?:Z|[+-]\d\d:?\d\d)?)?)'
+    r'"(?:date|created_at|submission_date|timestamp)"\s*:\s*'
+    r'"(20\d\d-[01]\d-[0-3]\d(?:[T ][\d:.]{5,15}(?:Z|[+-]\d\d:?\d\d)?)?)'
 )
 
 

@@ -7,6 +7,9 @@ import re
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 
 
+ODD_NAME = "the name holds control characters or is not UTF-8; it is shown escaped"
+
+
 def shown(name: bytes | str) -> str:
     """`name` with unprintable characters and undecodable bytes written as escapes."""
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name

@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 
 from auditor.submission import bounds
 from auditor.submission.decompress import Budget
-from auditor.submission.fold import Execution, Folded, fold_module
+from auditor.submission.effects import Execution, Folded
+from auditor.submission.fold import fold_module
 from auditor.submission.model import Problem, SourceText
 from auditor.submission.text import decode_source
 
 _LONG_LITERAL = 200  # characters; longer ones are data, not code
 _THIN_CODE = 6_000  # bytes of code beside long literals, up to which a script may be a wrapper
+_MUCH_LONGER = 4  # times the wrapper's own code
 _DENSE_LITERAL = 2_000  # characters without a gap: an encoded payload, not prose
 _SHOWN_UNKNOWNS = 3
 _MAY_RUN_CODE = re.compile(
     r"(?<![.\w])(?:exec|eval|execfile|__import__)\b|\b(?:run_path|run_module|exec_module|load_module|load_source)\b"
     r"|\b(?:builtins|__builtins__|marshal|CodeType|FunctionType)\b"
 )
-_DENSE = re.compile(r"[^\s]{%d}" % _DENSE_LITERAL)
+_STARTS_CODE = re.compile(r"\b(?:import_module|subprocess|Popen|execvp?e?|spawnvp?|os\.system)\b")
+_DENSE = re.compile(rf"\S{{{_DENSE_LITERAL}}}")
 
 Reader = Callable[[str], bytes | None]
 
@@ -78,8 +81,10 @@ def open_source(path: str, data: bytes, read: Reader, budget: Budget | None = No
 
 
 def may_hide_code(text: str) -> bool:
-    """Whether opening `text` could find anything: it is short, holds a dense literal, or executes something."""
-    return len(text) <= _THIN_CODE or _MAY_RUN_CODE.search(text) is not None or _DENSE.search(text) is not None
+    """Whether opening `text` could find anything: it executes something, or is short and starts something."""
+    if _MAY_RUN_CODE.search(text) or _DENSE.search(text):
+        return True
+    return len(text) <= 2 * _THIN_CODE and _STARTS_CODE.search(text) is not None
 
 
 def parse(text: str, path: str, problems: list[Problem]) -> ast.Module | None:
@@ -103,7 +108,7 @@ def _open_layer(state: _Layers, tree: ast.Module, read: Reader, budget: Budget, 
     code_bytes = _code_bytes(state.text, tree)
     thin = code_bytes <= _THIN_CODE
     folded = fold_module(tree, state.path.partition("!")[0], read, budget, whole=thin)
-    payload = _payload(folded, code_bytes) if thin or folded.executions else None
+    payload = _payload(folded, code_bytes)
     _keep_helpers(state, folded, payload)
     if payload is None:
         _judge_closed(state, folded, dense=thin and _DENSE.search(state.text) is not None)
@@ -117,13 +122,18 @@ def _open_layer(state: _Layers, tree: ast.Module, read: Reader, budget: Budget, 
 
 
 def _payload(folded: Folded, code_bytes: int) -> Execution | None:
-    """What the wrapper exists to run: the largest thing it executes as the main program, else the last it imports."""
-    larger = [item for item in folded.executions if len(item.source) > min(code_bytes, _THIN_CODE)]
-    main = [item for item in folded.executions if item.namespace in ("__main__", "<run_path>", "?")]
-    main = [item for item in main if item in larger or item.decoders or item.stored or item.name] or []
-    if main:
-        return max(main, key=lambda item: len(item.source))
-    return max(larger, key=lambda item: len(item.source), default=None) if code_bytes <= _THIN_CODE else None
+    """What the wrapper exists to run: the largest thing it executes as the main program, else the largest it imports.
+
+    A script with much code of its own is a wrapper only for something decoded that is several times as long.
+    """
+    thin = code_bytes <= _THIN_CODE
+    main = [item for item in folded.executions if item.namespace in ("__main__", "")]
+    hidden = [item for item in main if item.decoders or item.stored or item.written or len(item.source) > code_bytes]
+    if not thin:
+        hidden = [item for item in main if item.decoders and len(item.source) > _MUCH_LONGER * code_bytes]
+    elif not hidden:
+        hidden = [item for item in folded.executions if len(item.source) > code_bytes]
+    return max(hidden, key=lambda item: len(item.source), default=None)
 
 
 def _descend(state: _Layers, folded: Folded, payload: Execution) -> None:
@@ -149,12 +159,12 @@ def _described(payload: Execution) -> str:
 def _keep_helpers(state: _Layers, folded: Folded, payload: Execution | None) -> None:
     """Sources beside the payload: modules made from strings, written python files, smaller executed pieces."""
     for number, item in enumerate(folded.executions):
-        if item is payload or item.stored or item.name:
+        if item is payload or item.stored or item.written:
             continue
-        name = f"{item.namespace.replace('.', '/')}.py" if item.namespace not in ("__main__", "?") else f"exec{number}"
+        name = f"{item.namespace.replace('.', '/')}.py" if item.namespace not in ("__main__", "") else f"exec{number}"
         _keep(state, name, item.source)
     for path, content in folded.written.items():
-        if path.endswith(".py") and (payload is None or path != payload.name):
+        if path.endswith(".py") and (payload is None or path != payload.written):
             _keep(state, _below_common_folder(path, folded), content)
 
 

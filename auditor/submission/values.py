@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
-class Unfoldable(Exception):
+class UnfoldableError(Exception):
     """An expression whose value is not a constant this tool can compute."""
 
 
@@ -34,11 +35,11 @@ class FilePath:
 
 @dataclass(slots=True)
 class Handle:
-    """An open file of the submission or one that the wrapper writes."""
+    """An open file: one of the submission, one that the wrapper writes (`content` is None), or a stream in memory."""
 
     path: str
     text: bool
-    content: bytes | None  # None: opened for writing
+    content: bytes | None
     at: int = 0
 
 
@@ -82,7 +83,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Decompressor:
-    """``zlib.decompressobj()`` and its like: has a method that inflates everything at once."""
+    """``zlib.decompressobj()`` and its like."""
 
     kind: str
     options: tuple[tuple[str, object], ...] = ()
@@ -92,5 +93,25 @@ class Environment:
     """``os.environ``."""
 
 
-class Arguments:
+class CommandLine:
     """``sys.argv``: only the script's own name is known."""
+
+
+class Unknown:
+    """A value that folding lost track of."""
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The folded arguments of one call, and the node it stands at."""
+
+    positional: Sequence[object]
+    keywords: dict[str, object]
+    node: ast.AST
+
+    def argument(self, place: int, name: str = "", default: object = None) -> object:
+        """The argument at `place` or by `name`."""
+        return self.positional[place] if len(self.positional) > place else self.keywords.get(name, default)
