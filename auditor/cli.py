@@ -290,6 +290,9 @@ def _write(text: str, output: str | None) -> None:
             sys.stdout.flush()
         except BrokenPipeError:  # the reader has seen enough; the verdict stands
             _abandon_stdout()
+        except OSError as error:
+            _abandon_stdout()
+            raise CannotAuditError(f"standard output: {error.strerror or error}") from error
         return
     try:
         _replace_file(output, text.encode("utf-8", "backslashreplace"))

@@ -229,6 +229,14 @@ def test_a_reader_who_leaves_early_does_not_disturb_the_verdict(folder: Path) ->
     assert process.wait() == whole.returncode
 
 
+def test_a_full_disk_behind_standard_output_is_one_line(folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "auditor", str(folder)]
+        finished = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert finished.returncode == cli.EXIT_NOT_DONE
+    assert finished.stderr == b"pgolf-audit: standard output: No space left on device\n"
+
+
 @pytest.mark.parametrize("form", cli.AVAILABLE_FORMATS)
 def test_terminals_without_unicode_get_a_report(folder: Path, form: str) -> None:
     (folder / "README.md").write_text("# é 漢字 \u202e\n", encoding="utf-8")
