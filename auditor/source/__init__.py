@@ -1,4 +1,4 @@
-"""The source witness: what the script would do to validation tokens, in which order, under the reported configuration."""
+"""The source witness: what the script would do to validation tokens, in which order, in the reported run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
         return None
     from auditor.record.claimed_line import claimed_lines
 
-    lines = LoggedLines([line for log in record.logs for line in log.raw_lines])
+    lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
     run = interpret(submission.script, submission.helpers, configuration, lines)
     claimed = claimed_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]

@@ -18,8 +18,8 @@ from typing import Any
 from auditor.ledger import Blind, Site
 from auditor.source import library
 from auditor.source.predictor import Predictors
+from auditor.source.scan import assigned_by_update, changes_state, has_yield, learns, node_count
 from auditor.source.switches import LoggedLines
-from auditor.source.scan import assigned_by_update, changes_state, has_yield, node_count
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -66,7 +66,7 @@ Writes = list[tuple[dict[Any, Any], Any, Any]]
 _MODULE_BASES = ("torch.nn.Module", "nn.Module", "torch.nn.modules.module.Module")
 
 
-class BudgetSpent(Exception):
+class BudgetSpentError(Exception):
     """The bound on visited nodes struck."""
 
 
@@ -107,6 +107,8 @@ class Interpreter:
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
+        self.open_settings = 0  # branches under way that an unknown setting decides
+        self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
@@ -127,12 +129,22 @@ class Interpreter:
         frame.names["__file__"] = const(self.path)
         try:
             self._module(self.tree, frame)
-        except BudgetSpent:
+        except BudgetSpentError:
             self.finished = False
             self.why_unfinished = "the bound on analysed operations was reached"
         except RecursionError:
             self.finished = False
             self.why_unfinished = "the script nests deeper than the analysis follows"
+        for class_ in self.classes:
+            for member in class_.node.body:
+                if isinstance(member, ast.FunctionDef) and self._runs_unseen(member):
+                    text = f"{class_.name}.{member.name} may train or change parameters when Python calls it by itself"
+                    self.cannot_see(text, ("C1", "C2", "C3", "C4"), member.lineno)
+
+    def _runs_unseen(self, method: ast.FunctionDef) -> bool:
+        """True for a special method that was not followed and that learns."""
+        special = method.name.startswith("__") and method.name.endswith("__") and method.name != "__init__"
+        return special and method not in self.entered and learns(method)
 
     def _module(self, tree: ast.Module, frame: Frame) -> None:
         self.present.append(frame)
@@ -180,7 +192,7 @@ class Interpreter:
     def statement(self, node: ast.stmt, frame: Frame) -> int:
         self.budget -= 1
         if self.budget < 0:
-            raise BudgetSpent
+            raise BudgetSpentError
         self.line = node.lineno
         handler = _STATEMENTS.get(type(node))
         return handler(self, node, frame) if handler else NORMAL
@@ -215,9 +227,7 @@ class Interpreter:
         if old.base is not None and not isinstance(node.target, ast.Name):
             self.predictors.update(old, result.atoms, node)
             return NORMAL
-        if old.base is not None:
-            self.predictors.update(old, self.atoms_of(new), node)
-        elif old.kind == OBJECT and old.payload.kind in ("tensor", "module"):
+        if old.base is not None or (old.kind == OBJECT and old.payload.kind in ("tensor", "module")):
             self.predictors.update(old, self.atoms_of(new), node)
         else:
             self.assign(node.target, self.settle(result), frame)
@@ -238,7 +248,11 @@ class Interpreter:
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:
             return self._choose(node, ("choice", ranked[1], True, ranked[2]), frame)
-        return self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
+        unset = ("setting",) in test.atoms
+        self.open_settings += unset
+        flow = self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
+        self.open_settings -= unset
+        return flow
 
     def _logged_otherwise(self, node: ast.If, decided: bool) -> bool:
         """True when the log has a line of the branch that the settings rule out, and none of the other."""
@@ -550,9 +564,14 @@ class Interpreter:
         return NORMAL
 
     def _match(self, node: ast.Match, frame: Frame) -> int:
-        self.value(node.subject, frame)
+        subject = self.value(node.subject, frame)
         flow = NORMAL
         for case in node.cases:
+            matched = _matches(case, subject)
+            if matched is False:
+                continue
+            if matched:
+                return self.block(case.body, frame)
             flow = self.either(lambda case=case: self.block(case.body, frame), lambda: NORMAL)  # type: ignore[misc]
             if flow != NORMAL:
                 return flow
@@ -600,10 +619,14 @@ class Interpreter:
                 self.predictors.replace(owner, target.attr, self.atoms_of(value), target)
             elif owner.kind == OBJECT:
                 self.state.write(owner.payload.cells, target.attr, value)
-                if owner.payload.kind == "module" and owner.payload.class_ is not None:
+                if owner.payload.kind == "module":
                     self.predictors.attach(owner.payload, target.attr, value)
             elif owner.kind == CLASS:
                 self.state.write(owner.payload.cells, target.attr, value)
+            elif owner.kind == EXTERNAL:
+                if value.kind in (FUNCTION, PARTIAL, METHOD):
+                    text = f"the script replaces {owner.payload}.{target.attr} by a function of its own"
+                    self.cannot_see(text, ("C1", "C2", "C3", "C4"))
             elif owner.base is not None:
                 self.predictors.attach(owner.base, owner.attr, value)
 
@@ -620,7 +643,8 @@ class Interpreter:
             elif owner.kind == OBJECT and owner.payload.class_ and owner.payload.class_.find("__setitem__"):
                 self.call_method(owner, "__setitem__", [index, value], {}, target)
             elif owner.kind == EXTERNAL and owner.payload.endswith("environ"):
-                pass
+                if index.kind == CONST and value.kind == CONST:
+                    self.overrides[str(index.payload)] = str(value.payload)
             else:
                 self.predictors.count(owner, index, value, target, frame)
 
@@ -761,7 +785,7 @@ class Interpreter:
     def value(self, node: ast.expr, frame: Frame) -> Value:
         self.budget -= 1
         if self.budget < 0:
-            raise BudgetSpent
+            raise BudgetSpentError
         handler = _EXPRESSIONS.get(type(node))
         return handler(self, node, frame) if handler else UNKNOWN
 
@@ -1239,6 +1263,8 @@ class Interpreter:
             member = obj.class_.find(name) if obj.class_ is not None else None
             if name == "__call__" and obj.kind == "module":
                 member = obj.class_.find("forward") if obj.class_ is not None else None
+            if obj.kind == "optimizer" and name in ("step", "zero_grad", "add_param_group"):
+                member = None
             if member is not None and member.kind == FUNCTION:
                 function: Function = member.payload
                 first = Value(CLASS, obj.class_) if function.kind == "class" else owner
@@ -1321,6 +1347,23 @@ class Interpreter:
             bound[spec.kwarg.arg] = holder
         for name in known:
             bound.setdefault(name, UNKNOWN)
+
+
+def _matches(case: ast.match_case, subject: Value) -> bool | None:
+    """Whether a known subject meets a case of constants; None where it cannot be told."""
+    if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None and case.guard is None:
+        return True
+    patterns = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
+    if subject.kind != CONST or case.guard is not None:
+        return None
+    constants = [
+        item.value.value
+        for item in patterns
+        if isinstance(item, ast.MatchValue) and isinstance(item.value, ast.Constant)
+    ]
+    if len(constants) != len(patterns):
+        return None
+    return subject.payload in constants
 
 
 def _family(bases: list[Value]) -> str:

@@ -62,9 +62,10 @@ def constant(value: Any) -> Value:
 
 
 def _path_atoms(text: str) -> Atoms:
-    if VAL_FILES in text:
-        return frozenset((_VAL_PATH,))
-    return frozenset((_TRAIN_PATH,)) if TRAIN_FILES in text else NOTHING
+    val, train = text.rfind(VAL_FILES), text.rfind(TRAIN_FILES)
+    if max(val, train) < 0:
+        return NOTHING
+    return frozenset((_VAL_PATH if val > train else _TRAIN_PATH,))  # the file's name stands behind its folder's
 
 
 def text(parts: list[str | Value], atoms: Atoms) -> Value:
@@ -347,7 +348,7 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
 
 
 def _selecting(run: Interpreter, index: Value) -> Atoms:
-    """What decides which part an index selects. Of a slice with a start: where it starts; its length is that of others."""
+    """What decides which part an index selects. Of a slice with a start: where it starts, not how long it is."""
     if index.kind == TUPLE:
         parts = index.payload
         if len(parts) == 4 and parts[0].kind == EXTERNAL and parts[0].payload == "slice":
@@ -427,7 +428,9 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     any_one = run.element(container)
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
-    marks = frozenset(atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed")))
+    marks = frozenset(
+        atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed"))
+    )
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and any(atom[0] == "val" for atom in index_atoms):
         atoms = run.predictors.looked_up(atoms)
@@ -462,13 +465,14 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
 
 
 METADATA = frozenset(
-    "shape size numel dtype device ndim dim nbytes element_size itemsize is_cuda requires_grad is_contiguous stride "
-    "is_floating_point __len__ st_size stat layout names".split()
+    "shape size numel dtype device ndim dim nbytes element_size itemsize is_cuda requires_grad is_contiguous "
+    "stride is_floating_point __len__ st_size stat layout names".split()
 )
 _VIEWS = frozenset(
-    "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias grad_fn "
-    "parameters buffers named_parameters named_buffers modules named_modules children named_children state_dict items "
-    "values keys narrow chunk split unbind select view_as expand_as param_groups module _orig_mod".split()
+    "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias "
+    "grad_fn parameters buffers named_parameters named_buffers modules named_modules children named_children "
+    "state_dict items values keys narrow chunk split unbind select view_as expand_as param_groups module "
+    "_orig_mod".split()
 )
 _SELF = frozenset(
     "eval train to cuda cpu half bfloat16 float double requires_grad_ zero_grad apply compile share_memory "
@@ -574,16 +578,14 @@ def _kept(class_: Class, args: Args, kwargs: Kwargs) -> Args:
 def _optimizer(
     run: Interpreter, name: str, args: Args, kwargs: Kwargs, line: int, class_: Class | None = None
 ) -> Value:
-    obj = run.predictors.allocate("optimizer", line, name, class_ if class_ and _has_own_step_side(class_) else None)
+    obj = run.predictors.allocate("optimizer", line, name, class_)
     atoms = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
-    obj.cells["params"] = frozenset(atom[1] for atom in atoms if atom[0] == "par")
+    rate = kwargs.get("lr", args[1] if len(args) > 1 else None)
+    still = rate is not None and rate.kind == CONST and rate.payload == 0 and type(rate.payload) in (int, float)
+    obj.cells["params"] = frozenset() if still else frozenset(atom[1] for atom in atoms if atom[0] == "par")
     obj.cells["param_groups"] = new_list(run, [data()], line)
     loosen(run, obj.cells["param_groups"].payload)
     return Value(OBJECT, obj)
-
-
-def _has_own_step_side(class_: Class) -> bool:
-    return False
 
 
 # ---- calls of external names -------------------------------------------------------------------------------------
@@ -594,6 +596,9 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     handler = _CALLS.get(name)
     if handler is not None:
         return handler(run, args, kwargs, node, frame)
+    if name.endswith(".step") and args and args[0].kind == OBJECT and args[0].payload.kind == "optimizer":
+        run.predictors.step(args[0].payload)
+        return UNKNOWN
     outside = outside_access(run, name, args)
     if outside:
         run.predictors.outside.append((run.predictors.site_number(), outside))
@@ -606,9 +611,9 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     handler = _SHORT.get(short)
     if handler is not None and "." in name:
         return handler(run, args, kwargs, node, frame)
-    if name.startswith("torch.optim.") or short in ("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "AdamW8bit"):
-        if "lr_scheduler" not in name and short[:1].isupper():
-            return _optimizer(run, short, args, kwargs, run.line)
+    optimizer = name.startswith("torch.optim.") or short in _OPTIMIZERS
+    if optimizer and "lr_scheduler" not in name and short[:1].isupper():
+        return _optimizer(run, short, args, kwargs, run.line)
     if name.startswith("torch.nn.") and short[:1].isupper() and short not in ("Parameter", "DataParallel"):
         return run.predictors.module(short, run.line, [*args, *kwargs.values()])
     if name.startswith("torch.nn.init."):
@@ -616,6 +621,7 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     return default(run, name, args, kwargs, node)
 
 
+_OPTIMIZERS = frozenset(("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "AdamW8bit"))
 _NETWORK = ("urllib.request.", "requests.", "httpx.", "socket.", "http.client.", "ftplib.", "huggingface_hub.", "wget.",
             "gdown.", "boto3.", "torch.hub.", "datasets.load_dataset", "paramiko.", "smtplib.")  # fmt: skip
 _COMMANDS = ("os.system", "os.popen", "subprocess.", "asyncio.create_subprocess")
@@ -647,11 +653,32 @@ def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.A
     if out is not None and out.base is not None:
         run.predictors.update(out, atoms, node)
     short = name.rsplit(".", 1)[-1]
+    _in_place_call(run, name, short, args, node)
     if short in _PICKS:
         atoms = run.predictors.picked(atoms)
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
         atoms = atoms | {("hashed",)}
     return data(atoms)
+
+
+def _in_place_call(run: Interpreter, name: str, short: str, args: Args, node: ast.AST) -> None:
+    """Functions that change an argument, such as ``torch._foreach_add_``, ``operator.isub``, ``numpy.copyto``."""
+    if len(args) < 2:
+        return
+    target, rest = args[0], args[1:]
+    if short == "vector_to_parameters":
+        target, rest = args[1], args[:1]
+    elif not (
+        (short.endswith("_") and not short.endswith("__"))
+        or (
+            name.startswith("operator.i") and short not in ("index", "invert", "is_", "is_not", "indexOf", "itemgetter")
+        )
+        or short in ("copyto", "copy_to")
+    ):
+        return
+    found = run.element(target) if target.kind in (OBJECT, TUPLE) else target
+    if found.base is not None:
+        run.predictors.update(found, union(map(run.atoms_of, rest)), node)
 
 
 _PICKS = frozenset(("cross_entropy", "nll_loss", "gather", "take_along_axis", "take_along_dim", "index_select"))
@@ -675,9 +702,9 @@ def _smaller(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
 
 _PATH_WORDS = frozenset(
     "glob sorted Path str join list abspath basename dirname exists iglob realpath rglob resolve with_name isfile "
-    "fspath expanduser format strip replace listdir getsize stat parent name repr PurePath tuple print reversed set "
-    "iterdir split is_file as_posix with_suffix startswith endswith is_dir isdir joinpath normpath len natsorted "
-    "lower upper encode".split()
+    "fspath expanduser format strip replace listdir getsize stat parent name repr PurePath tuple print reversed "
+    "set iterdir split is_file as_posix with_suffix startswith endswith is_dir isdir joinpath normpath len "
+    "natsorted lower upper encode".split()
 )
 
 
@@ -709,12 +736,12 @@ def run_callbacks(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST) -
 def _environment(run: Interpreter, args: Args) -> Value:
     name = args[0].payload if args and args[0].kind == CONST else None
     if isinstance(name, str):
-        found = run.environment(name)
+        found = run.overrides.get(name) or run.environment(name)
         if found is not None:
             return constant(found)
     default_value = args[1] if len(args) > 1 else NONE
     if run.open_switches and default_value.kind == CONST and str(default_value.payload).lower() in _OFF:
-        return UNKNOWN
+        return data(frozenset((("setting",),)))
     return default_value
 
 
@@ -755,17 +782,20 @@ def _len(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fra
 
 def _pure(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
     def model(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-        if args and not kwargs and all(arg.kind == CONST for arg in args):
-            if not any(isinstance(arg.payload, str | bytes) and len(arg.payload) > 4096 for arg in args):
-                try:
-                    return const(function(*(arg.payload for arg in args)), union(arg.atoms for arg in args))
-                except Exception:
-                    return data(union(arg.atoms for arg in args))
+        if args and not kwargs and all(arg.kind == CONST and _short(arg.payload) for arg in args):
+            try:
+                return const(function(*(arg.payload for arg in args)), union(arg.atoms for arg in args))
+            except Exception:
+                return data(union(arg.atoms for arg in args))
         if function in (int, abs) and len(args) == 1 and args[0].kind == RANGE:
             return args[0]
         return data(run.predictors.combined([run.atoms_of(arg) for arg in args]))
 
     return model
+
+
+def _short(value: Any) -> bool:
+    return not isinstance(value, str | bytes) or len(value) <= 4096
 
 
 def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
@@ -1115,6 +1145,37 @@ def _namespace(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
     return Value(OBJECT, obj)
 
 
+def _parser(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return Value(OBJECT, Obj("parser", run.line, "parser"))
+
+
+def _parser_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    """``argparse``: the defaults are taken, since the command's arguments are rarely known."""
+    cells = owner.payload.cells
+    if name == "add_argument" and args:
+        flag = next((str(arg.payload) for arg in args if arg.kind == CONST and str(arg.payload).startswith("--")), "")
+        flag = flag or str(args[0].payload)
+        dest = str(kwargs["dest"].payload) if "dest" in kwargs else flag.lstrip("-").replace("-", "_")
+        action = kwargs["action"].payload if "action" in kwargs and kwargs["action"].kind == CONST else ""
+        switch = {"store_true": const(False), "store_false": const(True)}.get(action, NONE)
+        value = kwargs.get("default", switch)
+        if value.kind == CONST and isinstance(value.payload, str) and "type" in kwargs:
+            value = run.call(kwargs["type"], [value], {}, node, frame)
+        run.state.write(cells, ("option", dest), value)
+        return UNKNOWN
+    if name == "set_defaults":
+        for key, value in kwargs.items():
+            run.state.write(cells, ("option", key), value)
+        return NONE
+    if name in ("parse_args", "parse_known_args"):
+        options = {key[1]: value for key, value in cells.items() if isinstance(key, tuple) and key[0] == "option"}
+        parsed = _namespace(run, [], options, node, frame)
+        return parsed if name == "parse_args" else Value(TUPLE, (parsed, UNKNOWN))
+    return owner if name in ("add_argument_group", "add_mutually_exclusive_group") else UNKNOWN
+
+
 def _named_tuple(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """``namedtuple(name, fields)``: a constructor of instances with these fields."""
     fields: list[str] = []
@@ -1212,6 +1273,26 @@ _CALLS: dict[str, Model] = {
     "torch.autograd.grad": _autograd,
     "torch.func.grad": _hidden_code,
     "torch.autograd.backward": _backward_call,
+    "argparse.ArgumentParser": _parser,
+    **dict.fromkeys(
+        (
+            "builtins.exec",
+            "builtins.eval",
+            "marshal.loads",
+            "types.FunctionType",
+            "types.CodeType",
+            "code.interact",
+            "importlib.util.spec_from_file_location",
+            "importlib.machinery.SourceFileLoader",
+            "torch.utils.cpp_extension.load",
+            "torch.utils.cpp_extension.load_inline",
+            "torch.ops.load_library",
+            "cffi.FFI",
+            "dill.load",
+            "cloudpickle.load",
+        ),
+        _hidden_code,
+    ),
     "dataclasses.field": _field,
     "types.SimpleNamespace": _namespace,
     "argparse.Namespace": _namespace,
@@ -1270,7 +1351,7 @@ def call_method(
         return _constant_method(run, owner, name, args)
     if owner.kind == OBJECT:
         handler = _OBJECT_METHODS.get(owner.payload.kind)
-        found = handler(run, owner, name, args, kwargs, node, frame) if handler else None
+        found: Value | None = handler(run, owner, name, args, kwargs, node, frame) if handler else None
         if found is not None:
             return found
     return _data_method(run, owner, name, args, kwargs, node, frame)
@@ -1278,21 +1359,22 @@ def call_method(
 
 def _constant_method(run: Interpreter, owner: Value, name: str, args: Args) -> Value:
     atoms = union((owner.atoms, *map(run.atoms_of, args)))
-    if isinstance(owner.payload, str | bytes | int | float) and all(arg.kind == CONST for arg in args):
-        if name in _SAFE_METHODS and len(str(owner.payload)) <= 65536:
-            try:
-                result = getattr(owner.payload, name)(*(arg.payload for arg in args))
-            except Exception:
-                return data(atoms)
-            if isinstance(result, list):
-                return new_list(run, [const(item, owner.atoms) for item in result[:256]], run.line)
-            return Value(CONST, result, atoms | (_path_atoms(result) if isinstance(result, str) else NOTHING))
-    return data(atoms)
+    known = isinstance(owner.payload, str | bytes | int | float) and all(arg.kind == CONST for arg in args)
+    if not known or name not in _SAFE_METHODS or len(str(owner.payload)) > 65536:
+        return data(atoms)
+    try:
+        result = getattr(owner.payload, name)(*(arg.payload for arg in args))
+    except Exception:
+        return data(atoms)
+    if isinstance(result, list):
+        return new_list(run, [const(item, owner.atoms) for item in result[:256]], run.line)
+    return Value(CONST, result, atoms | (_path_atoms(result) if isinstance(result, str) else NOTHING))
 
 
 _SAFE_METHODS = frozenset(
-    "split rsplit strip lstrip rstrip lower upper startswith endswith replace encode decode join isdigit splitlines "
-    "title capitalize removeprefix removesuffix find count zfill partition rpartition is_integer bit_length".split()
+    "split rsplit strip lstrip rstrip lower upper startswith endswith replace encode decode join isdigit "
+    "splitlines title capitalize removeprefix removesuffix find count zfill partition rpartition is_integer "
+    "bit_length".split()
 )
 
 
@@ -1346,8 +1428,8 @@ def _dict_method(
             store_item(run, obj, const(key), value)
         return NONE
     if name == "clear":
-        for key in [key for key in obj.cells if isinstance(key, tuple)]:
-            run.state.write(obj.cells, key, UNKNOWN)
+        for entry in [entry for entry in obj.cells if isinstance(entry, tuple)]:
+            run.state.write(obj.cells, entry, UNKNOWN)
         run.state.write(obj.cells, "rest", UNKNOWN)
         loosen(run, obj)
         return NONE
@@ -1383,6 +1465,9 @@ def _module_method(
     if name == "zero_grad":
         run.predictors.clear_gradient([obj, *obj.cells.get("children", ())])
         return NONE
+    if name == "apply" and args:
+        run.call(args[0], [owner], {}, node, frame)
+        return owner
     if name in _SELF:
         return owner
     if name in ("parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "modules", "named_modules",
@@ -1455,6 +1540,7 @@ def _buffer_method(
 
 
 _OBJECT_METHODS: dict[str, Any] = {
+    "parser": _parser_method,
     "list": _list_method,
     "dict": _dict_method,
     "module": _module_method,
@@ -1466,7 +1552,7 @@ _OBJECT_METHODS: dict[str, Any] = {
 _OVERWRITES = frozenset(
     "zero_ fill_ copy_ normal_ uniform_ trunc_normal_ constant_ set_ kaiming_uniform_ random_ orthogonal_".split()
 )
-_COUNTS = frozenset("scatter_add_ index_add_ index_put_ scatter_ put_ index_fill_ scatter_reduce_".split())
+_COUNTS = frozenset(["scatter_add_", "index_add_", "scatter_", "index_fill_", "scatter_reduce_"])
 _READS_PATH = frozenset(("read_bytes", "read_text", "open"))
 
 
@@ -1506,6 +1592,18 @@ def _data_method(
         return data(positions(own))
     if name in ("bincount", "unique", "histc"):
         return _statistic(run, [data(own)], {}, node, frame)
+    if name == "step" and args and args[0].kind == OBJECT and args[0].payload.kind == "optimizer":
+        run.predictors.step(args[0].payload)  # GradScaler.step(optimizer)
+        return UNKNOWN
+    if name in ("register_hook", "register_post_accumulate_grad_hook") and owner.base is not None and args:
+        hooks = owner.base.cells.get("gradient_hooks", ())
+        hook = (args[0], name != "register_hook")
+        run.state.write(owner.base.cells, "gradient_hooks", (*hooks, hook))
+        return UNKNOWN
+    if name in ("index_put_", "put_") and frame is not None and isinstance(node, ast.Call) and args:
+        value = args[1] if len(args) > 1 else UNKNOWN
+        run.predictors.count(owner, args[0], value, _receiver(node), frame)
+        return owner
     if name in _COUNTS and frame is not None and isinstance(node, ast.Call) and len(args) >= 2:
         run.predictors.count(owner, args[1], args[2] if len(args) > 2 else UNKNOWN, _receiver(node), frame)
         return owner

@@ -49,6 +49,7 @@ class Learning:
     calls: tuple[Site, ...]
     order: int
     live: frozenset[int]  # loops under way
+    possible: bool  # only if a setting that nothing tells is on
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,11 @@ class Predictors:
         attrs = obj.cells.get("attrs", ())
         shared: frozenset[int] = obj.cells.get(("learned", "*"), frozenset())
         if attr in attrs:
-            return shared | obj.cells.get(("learned", attr), frozenset())
+            mine: frozenset[int] = obj.cells.get(("learned", attr), frozenset())
+            return shared | mine
         for name in attrs:
-            shared = shared | obj.cells.get(("learned", name), frozenset())
+            own: frozenset[int] = obj.cells.get(("learned", name), frozenset())
+            shared = shared | own
         return shared
 
     def applied(self, atoms: Atoms) -> Atoms:
@@ -217,8 +220,7 @@ class Predictors:
         return frozenset(
             atom
             for atom in atoms
-            if atom[0] not in ("state", "under")
-            or self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS)
+            if atom[0] not in ("state", "under") or self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS)
         )
 
     def chosen(self, parts: list[Atoms]) -> Atoms:
@@ -253,7 +255,7 @@ class Predictors:
         return True
 
     def _note_epochs(self, event: Learning, meeting: list[Tags], site: int) -> None:
-        """Scoring inside a loop whose iterations take the same tokens, with learning in it: scored once an iteration."""
+        """Note a loop that scores and learns and whose iterations all take the same tokens."""
         for act in self.run.live:
             if act in event.live and self.run.rounds.get(act, 0) > 0:
                 tagged = any(tag[0] == act for tags in (*meeting, event.tags) for tag in tags)
@@ -262,6 +264,8 @@ class Predictors:
 
     def _surely(self, region: Tags, event: Learning) -> bool:
         """True when the region's tokens are certainly among those of an event that may overlap it."""
+        if event.possible:
+            return False
         live = self.run.live
         here = [tag for tag in event.tags if tag[0] in live]
         loops = [tag for tag in event.tags if tag[0] != PART]
@@ -298,7 +302,10 @@ class Predictors:
             self._event_numbers[key] = number
             self.order += 1
             live = frozenset(self.run.live)
-            self.events.append(Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order, live))
+            possible = bool(self.run.open_settings)
+            self.events.append(
+                Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order, live, possible)
+            )
         return number
 
     def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:
@@ -357,7 +364,7 @@ class Predictors:
         obj = value.base if value.base is not None else value.payload
         if not isinstance(obj, Obj):
             return
-        if name == "grad":
+        if name == "grad" or value.attr == "grad":
             self.run.state.write(obj.cells, "grad", atoms)
             return
         if value.attr == "" or obj.kind == "either":
@@ -403,8 +410,11 @@ class Predictors:
         gradient = frozenset(atom for atom in atoms if atom[0] != "par")
         for atom in atoms:
             if atom[0] == "par":
-                cells = self.objects[atom[1]].cells
-                self.run.state.write(cells, "grad", cells.get("grad", NOTHING) | gradient)
+                obj = self.objects[atom[1]]
+                self.run.state.write(obj.cells, "grad", obj.cells.get("grad", NOTHING) | gradient)
+                for hook in obj.cells.get("gradient_hooks", ()):
+                    given = data(NOTHING, obj) if hook[1] else self.gradient(gradient)
+                    self.run.call(hook[0], [given], {}, ast.Pass())
         loose = self.loose_gradient
         self.run.state.write(loose, "grad", self.run.settle(Value("data", None, loose["grad"] | gradient)).atoms)
 

@@ -105,3 +105,18 @@ def kept_arguments(init: ast.FunctionDef) -> frozenset[str]:
 def node_count(node: ast.AST) -> int:
     """How many syntax nodes a piece of code has, itself included."""
     return sum(1 for _ in ast.walk(node))
+
+
+@lru_cache(maxsize=65536)
+def learns(function: ast.AST) -> bool:
+    """True when a function itself runs a backward pass, an optimizer step or a gradient."""
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("backward", "step")
+        ):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.value, ast.Attribute):
+            return node.value.attr == "autograd"
+    return False

@@ -7,6 +7,7 @@ that the log contains, the run went there.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Sequence
 
 MIN_PIECE = 8  # characters; shorter pieces of text occur by chance
@@ -16,10 +17,13 @@ MAX_TEMPLATES = 60  # looked up for one branch
 class LoggedLines:
     """The lines of the logs of the reported runs, ready for many look-ups."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    def __init__(self, lines: Sequence[str], trees: Sequence[ast.AST] = ()) -> None:
         self._lines = [line.strip() for line in lines if line.strip()]
         self._text = "\n".join(self._lines)
         self._answers: dict[int, bool] = {}
+        self._printed = (
+            Counter(pieces for tree in trees for pieces in _all_templates(tree)) if self._lines else Counter()
+        )
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -30,7 +34,10 @@ class LoggedLines:
             return False
         key = id(body[0])
         if key not in self._answers:
-            self._answers[key] = any(self._contains(pieces) for pieces in _templates(body))
+            here = Counter(map(tuple, _templates(body)))
+            self._answers[key] = any(
+                count >= self._printed.get(pieces, 0) and self._contains(list(pieces)) for pieces, count in here.items()
+            )
         return self._answers[key]
 
     def _contains(self, pieces: list[str]) -> bool:
@@ -59,6 +66,17 @@ def _fits(pieces: list[str], line: str) -> bool:
             return False
         position = found + len(piece.strip())
     return True
+
+
+def _all_templates(tree: ast.AST) -> list[tuple[str, ...]]:
+    """The templates of every call of a source; a line that several places print tells nothing about one of them."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            pieces = _pieces(node.args[0])
+            if pieces:
+                found.append(tuple(pieces))
+    return found
 
 
 def _templates(body: Sequence[ast.stmt]) -> list[list[str]]:

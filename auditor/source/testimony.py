@@ -165,6 +165,7 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
     """What the reported number was computed with that C1, C2 or C4 forbid."""
     found: list[Violation] = []
     printed = (item.site, "the reported score is printed")
+    sites: tuple[tuple[Site, str], ...]
     for atom in sorted(item.atoms, key=str):
         if atom[0] == "blend":
             site, _ = run.predictors.sites[int(str(atom[1]))]
@@ -191,7 +192,9 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
             site, _ = run.predictors.sites[int(str(atom[1]))]
             sites = ((site, "validation tokens are written to a file here"), printed)
             what = "validation tokens are stored in a file that is read again for the reported score"
-            found.append(Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open"))
+            found.append(
+                Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open")
+            )
         elif atom[0] == "train":
             what = "the reported score is computed with training tokens that did not pass through the artifact"
             found.append(Violation("TRAINDATA", what, (printed,), False, "when they were read is not established"))
@@ -218,7 +221,7 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
 
 
 def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
-    """Keeping the smaller of several losses: C1 since the answer decides, C4 where passes over the same tokens compete."""
+    """Keeping the smaller of several losses: C4 where passes over the same tokens compete, else C1."""
     site, _ = run.predictors.sites[int(str(atom[1]))]
     sure = bool(atom[3])
     doubt = "" if sure else "it may be a choice between whole runs"
@@ -259,9 +262,7 @@ def region_text(run: Interpreter, tags: Tags) -> str:
     return f"the validation tokens that the loop over {named} walks through"
 
 
-def _unseen(
-    run: Interpreter, passes: list[_Pass], reported: list[_Pass], claimed: Sequence[MetricLine]
-) -> list[Blind]:
+def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass], claimed: Sequence[MetricLine]) -> list[Blind]:
     """What keeps this ledger from acquitting the script."""
     place = Site(run.path, 0)
     if not passes:
@@ -272,7 +273,10 @@ def _unseen(
         ]
     if claimed and reported and not any(matches(item.template, line.raw) for item in reported for line in claimed):
         label = claimed[0].label or claimed[0].raw[:40]
-        text = f"the script prints no line like the one with the claimed score ({label!r}): other code produced it, or it is printed in a way that could not be followed"
+        text = (
+            f"the script prints no line like the one with the claimed score ({label!r}): "
+            "other code produced it, or it is printed in a way that could not be followed"
+        )
         return [Blind(text, place, _RULES_OF_ORDER)]
     if reported and not any(_predicted(item.atoms) for item in reported):
         return [Blind("how the reported score is computed from a model could not be followed", place, _RULES_OF_ORDER)]

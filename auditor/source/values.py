@@ -4,8 +4,8 @@ The law of the abstraction: a value's `atoms` name everything it may have been c
 values are combined, and only removed by an operation that really forgets (a length, a shape, an overwrite). Atoms are
 tuples whose first item is their kind:
 
-``("val", tags)``         validation tokens; `tags` is a frozenset of (loop activation, iteration): the part of the stream
-                          that this iteration takes. No tags: any part, up to the whole stream.
+``("val", tags)``         validation tokens; `tags` is a frozenset of (loop activation, iteration): the part of the
+                          stream that this iteration takes. No tags: any part, up to the whole stream.
 ``("train",)``            training tokens
 ``("loop", act, k)``      depends on iteration k of loop activation `act`
 ``("par", id)``           differentiable in the parameters of object `id`
@@ -17,7 +17,7 @@ tuples whose first item is their kind:
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
 ``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
-``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes over the same tokens
+``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes
 ``("ranked", site, sure)``  a comparison of two losses
 ``("subset", site)``      a constant part of the whole stream was taken at `site`
 ``("stored", site)``      validation tokens that were written to a file at `site`
