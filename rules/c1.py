@@ -49,7 +49,7 @@ def judge(evidence: Evidence) -> RuleResult:
     return judge_ledgers(
         CODE,
         evidence,
-        passed="no scored prediction depends on its target or on later tokens",
+        passed="no scored prediction was seen to depend on its target or on later tokens",
         in_force=IN_FORCE,
         found=unscored_findings(CODE, evidence),
     )

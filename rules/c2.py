@@ -69,7 +69,7 @@ def judge(evidence: Evidence) -> RuleResult:
     return judge_ledgers(
         CODE,
         evidence,
-        passed="every scored probability comes from a normalized distribution over the vocabulary",
+        passed="no scored probability was seen that is not one of a distribution over the vocabulary",
         in_force=IN_FORCE,
         found=unscored_findings(CODE, evidence),
     )

@@ -76,8 +76,8 @@ def _passed(evidence: Evidence) -> str:
     """Why the rule is kept, in one sentence that names what was learned from validation tokens, if anything."""
     learned = [item for _, ledger in ledgers(evidence) for item in ledger.learned]
     if not learned:
-        return "nothing learns from validation tokens before or during scoring"
-    return f"every token is scored before it is learned from ({_learners(learned)})"
+        return "nothing was seen to learn from validation tokens before they are scored"
+    return f"no reported score was seen to come after learning from its tokens ({_learners(learned)})"
 
 
 def _learners(learned: Iterable[Learned]) -> str:

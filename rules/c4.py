@@ -39,7 +39,7 @@ def judge(evidence: Evidence) -> RuleResult:
     return judge_ledgers(
         CODE,
         evidence,
-        passed="validation tokens are scored in one pass and no choice is made among passes",
+        passed="no second pass, no choice among passes and no subset was seen",
         in_force=IN_FORCE,
         found=unscored_findings(CODE, evidence),
     )

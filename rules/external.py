@@ -30,7 +30,9 @@ def log_gpu():
 def judge(evidence: Evidence) -> RuleResult:
     """What a witness saw of downloads, installations, compilers and files that the artifact does not hold."""
     return judge_ledgers(
-        CODE, evidence, passed="nothing is fetched, installed or read from outside the folder and the data"
+        CODE,
+        evidence,
+        passed="nothing was seen that is fetched, installed or read from outside the folder and the data",
     )
 
 

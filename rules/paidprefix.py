@@ -48,7 +48,10 @@ def evaluate(args, model, val_tokens):
 def judge(evidence: Evidence) -> RuleResult:
     """What a witness saw of validation tokens flowing into the artifact or into training."""
     return judge_ledgers(
-        CODE, evidence, passed="no validation data flows into training or into the artifact", in_force=IN_FORCE
+        CODE,
+        evidence,
+        passed="no validation data was seen to flow into training or into the artifact",
+        in_force=IN_FORCE,
     )
 
 

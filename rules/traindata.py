@@ -51,7 +51,7 @@ def judge(evidence: Evidence) -> RuleResult:
     return judge_ledgers(
         CODE,
         evidence,
-        passed="no training data is seen to be read after the training budget ends",
+        passed="no training data was seen to be read after the training budget ends",
         in_force=IN_FORCE,
         found=_calibration_findings(evidence),
     )

@@ -84,7 +84,7 @@ def test_scoring_first_passes_and_says_what_learns() -> None:
     ledger = Ledger(metrics=(REPORTED,), scored=(SCORED,), learned=(after_scoring,))
     assert judge("C3", ledger) == (
         Status.PASS,
-        "every token is scored before it is learned from (gradient step in evaluate line 12)",
+        "no reported score was seen to come after learning from its tokens (gradient step in evaluate line 12)",
     )
 
 
