@@ -25,6 +25,7 @@ from functools import cache
 from importlib.resources import files
 
 from auditor.ledger import Ledger, Site
+from auditor.submission import syntax
 from auditor.submission.model import SourceText
 
 MIN_STATEMENTS = 6  # smaller functions look alike by chance
@@ -119,10 +120,7 @@ def _precedent(fields: list[object]) -> Precedent:
 
 
 def _parse(text: str) -> ast.Module:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module([], [])
+    return syntax.parse(text).tree or ast.Module([], [])
 
 
 def functions_around(tree: ast.Module, sites: Iterable[Site]) -> list[FunctionNode]:

@@ -1,0 +1,1 @@
+"""Builds the table of functions that were ruled on: ``python -m benchmarks.lineage build GIT_DIR LABELS``."""
