@@ -17,6 +17,8 @@ from auditor.record.places import RawPlaces
 
 LN2 = math.log(2.0)
 SAME_LOSS = 1e-3  # two lines whose losses differ by less print one evaluation twice (rounded and exact)
+MAX_READINGS_OF_A_LOG = 500  # final scores first
+MAX_STATED = 50  # a log
 MIN_RATIO = 1e-6  # bpb per nat below which, or above whose inverse, a pair of numbers is no score
 MIN_STATED_TOKENS = 100_000  # "tokens=.. bytes=.." of fewer tokens is a progress line, not a denominator
 
@@ -66,7 +68,7 @@ def half_unit(text: str) -> float:
 
 
 def byte_readings(record: Record) -> tuple[ByteReading, ...]:
-    """Every line of every log that prints a loss and a bpb, in log order, repetitions left out.
+    """Every line of every log that prints a loss and a bpb, final ones first, repetitions left out.
 
     A log that does not print its number of validation tokens borrows it from the other logs when those agree.
     """
@@ -75,7 +77,9 @@ def byte_readings(record: Record) -> tuple[ByteReading, ...]:
     readings: list[ByteReading] = []
     for log in record.logs:
         seen: set[tuple[str, str, bool]] = set()
-        for line in log.metrics:
+        for line in (*log.final_metrics, *(line for line in log.metrics if line.during_training or line.running)):
+            if len(seen) >= MAX_READINGS_OF_A_LOG:
+                break
             key = (line.loss_text, line.bpb_text, line.during_training)
             reading = _reading(log.path, line, log.val_tokens or common)
             if reading is not None and key not in seen:
@@ -138,7 +142,7 @@ def stated_bytes(record: Record) -> tuple[StatedBytes, ...]:
     """Lines that state the bytes that a score was divided by, in log order."""
     found = []
     for log in record.logs:
-        places = None
+        places, stated = None, 0
         for index, text in enumerate(log.raw_lines):
             if "bytes" not in text or not _STATED_SCORE.search(text):
                 continue
@@ -150,6 +154,8 @@ def stated_bytes(record: Record) -> tuple[StatedBytes, ...]:
             if tokens is not None and tokens < MIN_STATED_TOKENS:
                 continue
             text_bytes = int(counted[1].replace(",", ""))
-            places = places or RawPlaces(log)
+            places, stated = places or RawPlaces(log), stated + 1
+            if stated > MAX_STATED:
+                break
             found.append(StatedBytes(tokens, text_bytes, log.path, places.place(index), text[:300]))
     return tuple(found)
