@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness
 from auditor.record.budget_sheet import LateCalibration, late_calibration
 from auditor.record.claimed_runs import claimed_runs
+from auditor.record.model import RunLog
+from auditor.record.places import RawPlaces
 from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers
@@ -15,6 +18,7 @@ from rules.time import ALLOWANCE_SECONDS, TRAINING_SECONDS
 
 CODE = "TRAINDATA"
 IN_FORCE = date(2026, 3, 22)
+_TRAINING_DATA = re.compile(r"train(?:ing)?[ _](?:data|set|shard|token|loader)", re.IGNORECASE)
 
 _TABLE = """\
 
@@ -67,17 +71,30 @@ def _calibration_findings(evidence: Evidence) -> list[Finding]:
     if evidence.submission.track is Track.NON_RECORD:
         return []
     claimed = [run.log for run in claimed_runs(evidence.record)]
-    late: dict[Status, list[LateCalibration]] = {}
+    late: dict[Status, list[tuple[LateCalibration, Step]]] = {}
     for log in claimed or evidence.record.logs:
         found = late_calibration(log, TRAINING_SECONDS, ALLOWANCE_SECONDS)
         if found and found.data in ("training", "unstated") and found.train_seconds >= TRAINING_SECONDS:
             proved = bool(claimed) and found.data == "training"
-            late.setdefault(Status.FAIL if proved else Status.REVIEW, []).append(found)
+            status = Status.FAIL if proved else Status.REVIEW
+            late.setdefault(status, []).append((found, _calibration_step(log, found)))
     return [_calibration_finding(status, found) for status, found in late.items()]
 
 
-def _calibration_finding(status: Status, found: list[LateCalibration]) -> Finding:
-    first = found[0]
+def _calibration_step(log: RunLog, found: LateCalibration) -> Step:
+    """The line of the log that names the data, where one does, else the one that reports calibration."""
+    place = found.place
+    lines = found.text.split(" / ")
+    named = next((line for line in lines if _TRAINING_DATA.search(line)), "")
+    if named:
+        places = RawPlaces(log)
+        at = next((index for index, text in enumerate(log.raw_lines) if text.strip() == named), None)
+        place = place if at is None else places.place(at)
+    return Step(place.path, place.line, f"calibration after {found.train_seconds:.1f} s of training")
+
+
+def _calibration_finding(status: Status, found: list[tuple[LateCalibration, Step]]) -> Finding:
+    first, step = found[0]
     runs = f" ({len(found)} runs)" if len(found) > 1 else ""
     took = f" for {first.seconds:.1f} s" if first.seconds is not None else ""
     data = "on training data" if first.data == "training" else "on data that the log does not name"
@@ -86,12 +103,9 @@ def _calibration_finding(status: Status, found: list[LateCalibration]) -> Findin
         Witness.RECORD,
         f"training ends after {first.train_seconds:.1f} s, which uses up its {TRAINING_SECONDS:.0f} s; calibration "
         f"{data} follows{took}{runs}",
-        path=first.place.path,
-        line=first.place.line,
-        steps=tuple(
-            Step(item.place.path, item.place.line, f"calibration after {item.train_seconds:.1f} s of training")
-            for item in found
-        ),
+        path=step.path,
+        line=step.line,
+        steps=tuple(step for _, step in found),
     )
 
 

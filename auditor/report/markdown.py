@@ -23,6 +23,7 @@ from auditor.report.outline import (
     unpacking,
 )
 from auditor.report.tables import TableView, tables
+from rules.base import Precedent
 
 REPOSITORY = "openai/parameter-golf"
 MESSAGE_LENGTH = 600
@@ -115,7 +116,8 @@ class _MarkdownReport:
         return "\n".join(lines)
 
     def _similar(self, section: Section) -> list[str]:
-        lines = [f"- likewise: {self._text(finding.message, SIMILAR_LENGTH)}" for finding in section.similar]
+        codes = ", ".join(section.codes)
+        lines = [f"- {codes}, likewise: {self._text(finding.message, SIMILAR_LENGTH)}" for finding in section.similar]
         if section.left_out:
             lines.append(f"- and {section.left_out} more like these")
         return lines
@@ -166,12 +168,17 @@ class _MarkdownReport:
         )
 
 
+def _ruled(precedent: Precedent) -> bool:
+    """Whether an organizer decided, rather than an author or a reviewer of the community."""
+    return not any(other in precedent.ruled_by for other in ("community", "author"))
+
+
 def _precedents(code: str) -> str:
     """The rule's rulings, linked; this text is the rulebook's own."""
     from rules import RULES
 
     rule = RULES[code]
-    rulings = [item for item in rule.precedents if item.reference.startswith("#")][:MAX_PRECEDENTS]
+    rulings = [item for item in rule.precedents if item.reference.startswith("#") and _ruled(item)][:MAX_PRECEDENTS]
     if not rulings:
         return f"Rule: {rule.sources[0]}."
     cited = "; ".join(f"{REPOSITORY}{item.reference} ({item.day.isoformat()}, {item.ruled_by})" for item in rulings)

@@ -108,7 +108,11 @@ def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status)
     if status is not Status.FAIL or len(codes) != 1:
         return []
     rule = next(rule for rule in report.verdict.rules if rule.rule == codes[0])
-    return [finding for finding in rule.findings if finding.status is Status.REVIEW][:MAX_LESSER]
+    distinct: dict[str, Finding] = {}
+    for finding in rule.findings:
+        if finding.status is Status.REVIEW:
+            distinct.setdefault(_FIGURES.sub("0", finding.message), finding)
+    return list(distinct.values())[:MAX_LESSER]
 
 
 def notes(report: AuditReport) -> list[str]:
