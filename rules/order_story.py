@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from auditor.findings import Finding, Status, Step, Witness
 from auditor.ledger import Learned, Manner, Scored, Site, Violation
+from auditor.submission import syntax
 from auditor.submission.model import Submission
 
 _VERBS = {
@@ -115,9 +116,8 @@ class Places:
 @lru_cache(maxsize=16)
 def _functions(text: str) -> tuple[tuple[str, int, int], ...]:
     """Name, first and last line of every function of a source; none if it does not parse."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax.parse(text).tree
+    if tree is None:
         return ()
     return tuple(
         (node.name, node.lineno, node.end_lineno or node.lineno)

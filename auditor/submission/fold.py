@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
-from auditor.submission import bounds
+from auditor.submission import syntax
 from auditor.submission.builtin_calls import elements, operate
 from auditor.submission.decompress import BoundExceededError, Budget, UndecodableError
 from auditor.submission.effects import Effects, Folded
@@ -549,10 +549,12 @@ class _Folder:
             return call_reference(self.effects, "exec", call)
         source = code.source if isinstance(code, Code) else code
         text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-        if not isinstance(text, str) or len(text) > bounds.SOURCE_BYTES:
+        if not isinstance(text, str):
             raise UnfoldableError("eval of something unknown")
-        expression = ast.parse(text.strip(), mode="eval")
-        value = self.value(expression.body, self._globals)
+        tree = syntax.parse_part(text.strip()).tree
+        if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
+            raise UnfoldableError("eval of what is no expression")
+        value = self.value(tree.body[0].value, self._globals)
         self.effects.explained.update(id(part) for part in ast.walk(call.node))
         return value
 

@@ -49,19 +49,30 @@ def decode_source(data: bytes) -> tuple[str, str]:
 def _decode_by_cookie(data: bytes) -> tuple[str, str]:
     cookie = "" if data.startswith(tuple(mark for mark, _ in _MARKS)) else _cookie(data)
     if not cookie:
-        return _decode(data), ""
+        return _decode(data), _refused_as_utf8(data)
     try:
         codec = codecs.lookup(cookie).name
     except (LookupError, ValueError):
         return _decode(data), f"declares the unknown encoding {cookie!r}"
     if codec == "utf-8":
-        return _decode(data), ""
+        return _decode(data), _refused_as_utf8(data)
     if not _PLAIN_CODECS.fullmatch(codec):
         return _decode(data), f"declares the encoding {cookie!r}, which rewrites the source before Python reads it"
     try:
         return data.decode(codec), ""
     except UnicodeDecodeError:
         return _decode(data), f"declares the encoding {cookie!r} but is not valid in it"
+
+
+def _refused_as_utf8(data: bytes) -> str:
+    """Why Python does not run `data` as UTF-8 source; a reader may still make sense of it."""
+    if b"\0" in data:
+        return "holds null bytes, with which Python does not run it"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"is not valid UTF-8 (byte {error.start:,}), so Python does not run it"
+    return ""
 
 
 def _cookie(data: bytes) -> str:

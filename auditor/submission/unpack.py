@@ -11,11 +11,10 @@ import ast
 import hashlib
 import posixpath
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from auditor.submission import bounds
+from auditor.submission import bounds, syntax
 from auditor.submission.decompress import Budget
 from auditor.submission.effects import Execution, Folded
 from auditor.submission.fold import fold_module
@@ -89,18 +88,10 @@ def may_hide_code(text: str) -> bool:
 
 def parse(text: str, path: str, problems: list[Problem]) -> ast.Module | None:
     """The syntax tree of `text`, or None and a problem that names the line."""
-    if len(text) > bounds.SOURCE_BYTES:
-        problems.append(Problem(path, f"not parsed: {len(text):,} characters exceed {bounds.SOURCE_BYTES:,}"))
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in the audited text are not ours to report
-            return ast.parse(text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
-    except SyntaxError as error:
-        problems.append(Problem(path, f"does not parse as Python 3.12: line {error.lineno or 0}: {error.msg}"))
-    except (ValueError, RecursionError, MemoryError) as error:
-        problems.append(Problem(path, f"does not parse: {error or type(error).__name__}"))
-    return None
+    parsed = syntax.parse(text)
+    if parsed.problem:
+        problems.append(Problem(path, parsed.problem))
+    return parsed.tree
 
 
 def _open_layer(state: _Layers, tree: ast.Module, read: Reader, budget: Budget, depth: int) -> bool:
