@@ -24,6 +24,7 @@ MAX_P_MARGIN = 0.01
 MAX_P_ANY = 0.25
 """For any improvement over the previous record's seeds: what the organizers used from April on."""
 ENOUGH_SEEDS = 3
+LARGE_LOG_BYTES = 4 * 1024 * 1024
 MAX_COMPARED_RUNS = 12
 MAX_SHOWN_SETTINGS = 5
 
@@ -85,7 +86,7 @@ def _judge_logs(submission: Submission, record: Record, binding: bool) -> Findin
 def _possible_logs(submission: Submission, record: Record) -> str:
     """The first file that may hold a score although no log was read from it, "" when there is none."""
     for item in submission.by_role(Role.LOG):
-        if item.data is None:
+        if item.data is None or item.size > LARGE_LOG_BYTES:  # not read, or not read to its end
             return item.path
     for log in record.logs:
         if log.truncated or any("bpb" in text.lower() for text in log.raw_lines):

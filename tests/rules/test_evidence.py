@@ -60,6 +60,7 @@ def test_a_claim_without_any_log(evidence_of: EvidenceOf) -> None:
             "results.tsv": "run\tval_bpb\na\t1.05\n",
         },  # a file that may be the log
         {"submission.json": '{"val_bpb": 1.05}', "train.log": "seed:1\nbpb so far 1.05, a form nobody knows\n"},
+        {"submission.json": '{"val_bpb": 1.05}', "train.log": "a line\n" * 700_000},  # may be read to its bound only
     ],
 )
 def test_what_may_be_incomplete_is_a_question(evidence_of: EvidenceOf, files: Mapping[str, str]) -> None:
