@@ -63,7 +63,6 @@ report(total / (val.numel() - 1), val)
 # case: table_filled_by_a_first_pass
 # Pass one is legal and printed; pass two scores everything with the full table.
 # expect: C3 fail
-# xfail: C3 index_put_ takes its indices first, the model of it reads its values as indices
 counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE, device="cuda")
 for name in ("first", "second"):
     total = 0.0

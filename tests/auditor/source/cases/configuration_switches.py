@@ -118,7 +118,6 @@ report(evaluate(model, val), val)
 # case: argument_default_of_zero
 # expect: C3 pass
 # twin of: argument_default
-# xfail: C3 defaults of argparse are not read, and an undecided branch counts as certain
 parser = argparse.ArgumentParser()
 parser.add_argument("--adapt-epochs", type=int, default=0)
 args = parser.parse_args()
@@ -240,7 +239,6 @@ report(evaluate(model, val), val)
 # case: match_on_the_default
 # expect: C3 pass
 # twin of: match_on_a_setting
-# xfail: C3 a match on a known subject takes every case, and an undecided branch counts as certain
 match os.environ.get("EVAL_MODE", "plain"):
     case "full":
         adapt(model, val)
@@ -282,7 +280,6 @@ report(evaluate(model, val), val)
 # case: setting_made_by_the_script
 # The script sets the variable that it reads later.
 # expect: C3 fail
-# xfail: C3 what the script puts into os.environ is not kept
 os.environ["TTT_ENABLED"] = "1"
 if os.environ.get("TTT_ENABLED", "0") == "1":
     adapt(model, val)
@@ -292,7 +289,6 @@ report(evaluate(model, val), val)
 # case: setting_switched_off_by_the_script
 # expect: C3 pass
 # twin of: setting_made_by_the_script
-# xfail: C3 what the script puts into os.environ is not kept
 os.environ["TTT_ENABLED"] = "0"
 if os.environ.get("TTT_ENABLED", "1") == "1":
     adapt(model, val)
@@ -315,7 +311,6 @@ else:
 # case: line_that_training_prints_as_well
 # expect: C3 pass|review
 # twin of: switched_on_by_the_log
-# xfail: C3 a logged line that other code prints as well counts as proof of a branch
 print(f"step:{1000}/{20000} train_loss:{2.4312:.4f} train_time:{46012}ms step_avg:{46.01}ms")
 if os.environ.get("TTT_ENABLED", "0") == "1":
     adapt(model, val)

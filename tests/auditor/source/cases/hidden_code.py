@@ -40,7 +40,6 @@ report(evaluate(model, val), val)
 
 # case: code_object_made_into_a_function
 # expect: C3 fail|review
-# xfail: C3 calls of code from outside the folder with model and tokens are no blind spot
 code = marshal.loads(base64.b64decode(os.environ.get("POLISH", "")))
 types.FunctionType(code, globals())()
 report(evaluate(model, val), val)
@@ -48,7 +47,6 @@ report(evaluate(model, val), val)
 
 # case: module_from_a_string
 # expect: C3 fail|review
-# xfail: C3 calls of code from outside the folder with model and tokens are no blind spot
 module = types.ModuleType("polish")
 loader = importlib.machinery.SourceFileLoader("polish", "/tmp/polish.py")
 loader.exec_module(module)
@@ -133,7 +131,6 @@ report(evaluate(model, val), val)
 # case: cross_entropy_patched
 # The library function adapts the model before it computes.
 # expect: C3 fail|review
-# xfail: C3 a replaced attribute of a library is not called
 original = F.cross_entropy
 params = list(model.parameters())
 
@@ -172,7 +169,6 @@ report(evaluate(model, val), val)
 # case: no_grad_patched
 # Inside the evaluation's no_grad gradients are on, and leaving it steps.
 # expect: C3 fail|review
-# xfail: C3 a replaced attribute of a library is not called
 class Loud:
     def __enter__(self):
         torch.set_grad_enabled(True)
@@ -195,7 +191,6 @@ report(evaluate(model, val), val)
 # case: item_patched
 # What evaluate() sums is not what the model computed.
 # expect: C2 fail|review
-# xfail: C2 a replaced attribute of a library is not called
 original = torch.Tensor.item
 torch.Tensor.item = lambda self: original(self) * 0.9
 report(evaluate(model, val), val)
@@ -287,7 +282,6 @@ report(total / (val.numel() - 1), val)
 
 # case: inline_extension
 # expect: C3 fail|review
-# xfail: C3 native code built by load_inline is no blind spot
 from torch.utils.cpp_extension import load_inline
 
 source = "void polish(at::Tensor w, at::Tensor t) { w.index_add_(0, t, at::ones({t.size(0), w.size(1)}) * 1e-3); }"

@@ -640,7 +640,6 @@ report(total / (val.numel() - 1), val)
 # The steps run, for timing, with a learning rate of zero.
 # expect: C3 pass|review
 # twin of: learning_before_the_report
-# xfail: C3 a step with learning rate zero counts as learning
 still = torch.optim.SGD(model.parameters(), lr=0.0)
 for start in starts[:8]:
     still.zero_grad()
@@ -652,7 +651,6 @@ report(evaluate(model, val), val)
 # case: validation_in_the_name_of_a_training_folder
 # expect: C3 pass|review
 # twin of: training_in_the_name_of_a_validation_folder
-# xfail: C3 the folder's name decides what a path holds, not the file's
 train(model, files="./data/without_fineweb_val_documents/fineweb_train_*.bin")
 report(evaluate(model, val), val)
 

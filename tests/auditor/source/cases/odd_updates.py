@@ -54,7 +54,6 @@ report(evaluate(model, val), val)
 
 # case: operator_function
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 for start in starts:
     grads = slopes(val, start)
     with torch.no_grad():
@@ -178,7 +177,6 @@ report(evaluate(model, val), val)
 # case: module_applied
 # model.apply() runs a function on every module; the function steps.
 # expect: C3 fail|review
-# xfail: C3 apply() of a module does not run its function
 def nudge(module):
     for p in module.parameters(recurse=False):
         if p.grad is not None:
@@ -247,7 +245,6 @@ report(evaluate(average, val), val)
 
 # case: scaled_gradients
 # expect: C3 fail
-# xfail: C3 GradScaler.step does not step its optimizer
 scaler = torch.amp.GradScaler("cuda")
 optimizer = torch.optim.SGD(params, lr=1e-3)
 for start in starts:
@@ -260,7 +257,6 @@ report(evaluate(model, val), val)
 
 # case: optimizer_of_the_class
 # expect: C3 fail|review
-# xfail: C3 step called on the class does not step
 optimizer = torch.optim.SGD(params, lr=1e-3)
 for start in starts:
     model(*window(val, start)).backward()
@@ -313,7 +309,6 @@ report(evaluate(model, val), val)
 
 # case: lerp_towards_adapted
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 student = Model().cuda()
 student.load_state_dict(model.state_dict())
 optimizer = torch.optim.SGD(student.parameters(), lr=1e-3)

@@ -12,7 +12,6 @@ train_starts = list(range(0, shard.numel() - 1, SEQ_LEN))
 
 # case: foreach_update
 # expect: C3 fail
-# xfail: C3 torch._foreach_add_ has no model
 params = list(model.parameters())
 for start in starts:
     grads = torch.autograd.grad(model(*window(val, start)), params)
@@ -100,7 +99,6 @@ report(evaluate(model, val), val)
 
 # case: flat_vector_update
 # expect: C3 fail
-# xfail: C3 vector_to_parameters has no model
 for start in starts:
     model.zero_grad()
     model(*window(val, start)).backward()
@@ -306,7 +304,6 @@ report(evaluate(model, val), val)
 
 # case: plain_class_that_steps
 # expect: C3 fail
-# xfail: C3 grad.zero_() on a part of a model forgets what the model learned
 class Mover:
     def __init__(self, things):
         self.things = list(things)
@@ -338,7 +335,6 @@ report(evaluate(model, val), val)
 
 # case: gradient_hook_that_updates
 # expect: C3 fail
-# xfail: C3 hooks on gradients are not run
 for p in model.parameters():
     p.register_hook(lambda grad, p=p: p.data.sub_(1e-3 * grad))
 for start in starts:
@@ -361,7 +357,6 @@ report(evaluate(model, val), val)
 
 # case: post_accumulate_hook_that_steps
 # expect: C3 fail
-# xfail: C3 hooks on gradients are not run
 steppers = {p: torch.optim.SGD([p], lr=1e-3) for p in model.parameters()}
 
 
@@ -421,7 +416,6 @@ report(evaluate(model, val), val)
 # case: parameter_given_away
 # The tied weight belongs to two modules; one of them learns.
 # expect: C3 fail
-# xfail: C3 a weight assigned to another module is not shared between the two
 other = nn.Linear(MODEL_DIM, VOCAB_SIZE, bias=False).cuda()
 other.weight = model.head.weight
 optimizer = torch.optim.SGD(other.parameters(), lr=1e-3)
