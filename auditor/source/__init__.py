@@ -12,8 +12,10 @@ from auditor.configuration import RunConfiguration
 from auditor.ledger import Blind, Ledger, Site
 from auditor.record.model import Record
 from auditor.source.interpreter import Interpreter
+from auditor.source.lineage import lineage_notes
 from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
+from auditor.submission import syntax
 from auditor.submission.model import SourceText, Submission
 
 _RECURSION = 12_000
@@ -34,11 +36,20 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     run = interpret(submission.script, submission.helpers, configuration, lines)
     claimed = claimed_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = testify(run, claimed, metrics)
+    ledger = _with_lineage(testify(run, claimed, metrics), submission)
     if not lines and not configuration.environment and not ledger.violations and not _learned_first(ledger):
         opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
         return _with_open_switches(ledger, testify(opened, claimed, metrics))
     return ledger
+
+
+def _with_lineage(ledger: Ledger, submission: Submission) -> Ledger:
+    """Notes on functions that learn or score and are known from submissions that were ruled on."""
+    assert submission.script is not None
+    learned = [item.site for entry in ledger.scored for item in entry.after] or [item.site for item in ledger.learned]
+    sites = dict.fromkeys([*learned, *(entry.site for entry in ledger.scored)])
+    notes = lineage_notes(submission.script, sites)
+    return replace(ledger, notes=(*ledger.notes, *notes))
 
 
 def _learned_first(ledger: Ledger) -> bool:
@@ -98,7 +109,4 @@ def environment_of(script: SourceText, configuration: RunConfiguration) -> Calla
 
 
 def _parse(text: str) -> ast.Module | None:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    return syntax.parse(text).tree

@@ -1007,6 +1007,8 @@ class Interpreter:
                 outcome = None
             one, two = self.atoms_of(left), self.atoms_of(right)
             atoms |= one | two
+            if isinstance(op, ast.Eq | ast.NotEq) and self.predictors.stored_answers(one, two):
+                atoms |= {("answers", self.predictors.site_number())}
             if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and ("picked",) in one and ("picked",) in two:
                 piecewise = any(atom[0] == "val" and any(tag[0] in self.live for tag in atom[1]) for atom in one | two)
                 atoms |= {("ranked", self.predictors.site_number(), piecewise)}

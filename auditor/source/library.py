@@ -865,7 +865,15 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
         found = run.files.cells[key] | run.files.cells.get("?", NOTHING)
     else:
         found = union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
+    found = found | {("file",)}
     return frozenset(atom for atom in found if atom[0] != "train")  # what passed through a file is in the artifact
+
+
+def _rename(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """What one file holds is found under another name afterwards."""
+    if len(args) >= 2:
+        write_file(run, args[1], read_file(run, args[0]))
+    return args[1] if len(args) >= 2 else UNKNOWN
 
 
 def _save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1232,6 +1240,9 @@ _CALLS: dict[str, Model] = {
     "isinstance": _isinstance,
     "print": _print,
     "open": _open,
+    **dict.fromkeys(
+        ("os.replace", "os.rename", "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "os.link"), _rename
+    ),
     "getattr": _getattr,
     "setattr": _setattr,
     "hasattr": _hasattr,
@@ -1581,6 +1592,10 @@ def _data_method(
         return _print(run, args, kwargs, node, frame)
     if name in _READS_PATH and (_VAL_PATH in own or _TRAIN_PATH in own):
         return data(_through_path(run, name, own | rest))
+    if name == "open":
+        return _open(run, [owner, *args], kwargs, node, frame)
+    if name in ("rename", "replace") and len(args) == 1:  # of a path; a text's replace takes two
+        return _rename(run, [owner, *args], kwargs, node, frame)
     if name in ("write_bytes", "write_text") and args:
         write_file(run, owner, rest)
         return UNKNOWN

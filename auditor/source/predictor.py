@@ -213,6 +213,15 @@ class Predictors:
             for atom in atoms
         )
 
+    def stored_answers(self, one: Atoms, two: Atoms) -> bool:
+        """True when validation tokens are compared with what a file holds at their positions."""
+        for tokens, stored in ((one, two), (two, one)):
+            if not any(atom[0] == "val" for atom in tokens) or _MODEL in tokens:
+                continue
+            if any(atom[0] == "file" for atom in stored) and not any(atom[0] in ("val", "par") for atom in stored):
+                return True
+        return False
+
     def compared(self, atoms: Atoms) -> Atoms:
         """What a comparison leaves of counts: which token or context they point at, not how often it was seen."""
         if not self.counted(atoms):

@@ -195,6 +195,11 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
             found.append(
                 Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open")
             )
+        elif atom[0] == "answers":
+            site, _ = run.predictors.sites[int(str(atom[1]))]
+            sites = ((site, "the tokens to be predicted are compared with the contents of a file here"), printed)
+            what = "the reported score uses a file that holds the answers for some validation tokens"
+            found.append(Violation("PAIDPREFIX", what, sites, True))
         elif atom[0] == "train":
             what = "the reported score is computed with training tokens that did not pass through the artifact"
             found.append(Violation("TRAINDATA", what, (printed,), False, "when they were read is not established"))

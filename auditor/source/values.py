@@ -21,6 +21,8 @@ tuples whose first item is their kind:
 ``("ranked", site, sure)``  a comparison of two losses
 ``("subset", site)``      a constant part of the whole stream was taken at `site`
 ``("stored", site)``      validation tokens that were written to a file at `site`
+``("file",)``             read from a file that is no shard of the data
+``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target",)``           the tokens being predicted, shifted by one against the input
