@@ -23,7 +23,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of the validation stream, described for a reader, e.g. "all of val_tokens", "chunk ci of the loop at 412"."""
+    """A part of the validation stream, for a reader: "all of val_tokens", "chunk ci of the loop at 412"."""
 
     text: str
 
