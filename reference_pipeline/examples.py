@@ -17,7 +17,7 @@ from reference_pipeline.packing import Recipe, pack_submission
 from reference_pipeline.prepare_data import prepare_toy_data
 
 SEEDS = (1337, 42, 2025)
-TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 16_000}
+TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 8_000}
 TOY_MODEL = {
     "NUM_LAYERS": "2",
     "MODEL_DIM": "48",
@@ -27,8 +27,9 @@ TOY_MODEL = {
     "LOOP_START": "1",
     "LOOP_END": "1",
     "PARALLEL_START": "1",
-    "ITERATIONS": "60",
+    "ITERATIONS": "40",
     "TRAIN_BATCH_TOKENS": "512",
+    "TTT_CHUNK_TOKENS": "512",
     "TORCH_THREADS": "1",
 }
 LEGAL = "This folder is an example of a legal submission at toy size."
@@ -131,13 +132,13 @@ RECIPES = (
     ),
     illegal(
         "validation_subset", "Sliding window, fast evaluation", "final_sliding_window",
-        "Sliding-window evaluation of the first 4,096 validation tokens.",
-        "C4", "the number of a part is reported as the score of the whole.",
+        "Sliding-window evaluation of the first 2,048 validation tokens.",
+        "C4", "the number of a part is reported as the score of the whole.", EVAL_MAX_TOKENS="2048",
     ),
     illegal(
         "paid_prefix", "Stored prefix", SLIDING,
         "Part of the byte budget holds a prefix of the text, which is predicted with confidence 0.999.",
-        "PAIDPREFIX", "the artifact holds validation tokens.",
+        "PAIDPREFIX", "the artifact holds validation tokens.", PREFIX_TOKENS="2000",
     ),
     illegal(
         "validation_calibration", "GPTQ calibrated on the evaluation distribution", SLIDING,
@@ -146,8 +147,8 @@ RECIPES = (
     ),
     illegal(
         "train_data_at_eval", "Refresh after dequantization", "quantized_refreshed",
-        "After dequantization 60 steps on training batches repair the rounding, then the text is scored.",
-        "TRAINDATA", "training data is read during evaluation.",
+        "After dequantization 40 steps on training batches repair the rounding, then the text is scored.",
+        "TRAINDATA", "training data is read during evaluation.", REFRESH_STEPS="40",
     ),
     illegal(
         "space_twice", "Byte table with leading space", "final_sliding_window",
@@ -160,6 +161,19 @@ RECIPES = (
         "SIZE", "code and model exceed 16,000,000 bytes.", BIGRAM_BUCKETS="1150000", ITERATIONS="20",
     ),
 )  # fmt: skip
+
+
+def overview() -> str:
+    """examples/README.md: what each folder shows."""
+    rows = "\n".join(f"| [{r.name}]({r.name}) | {r.title} | {r.verdict.split('toy size. ')[-1]} |" for r in RECIPES)
+    return (
+        "# Example submissions\n\n"
+        "Made by `python -m reference_pipeline.examples`: real runs of three seeds each, at toy size, on text whose "
+        "entropy is known (`validation_text.json`). Names say whether a folder breaks a rule; the scripts do not. "
+        f"Audit one with\n\n```bash\npgolf-audit examples/{RECIPES[0].name} "
+        "--validation-text examples/validation_text.json\n```\n\n"
+        f"| folder | method | what it shows |\n|---|---|---|\n{rows}\n"
+    )
 
 
 def main() -> None:
@@ -178,6 +192,7 @@ def main() -> None:
     validation_text = {"name": toy.name, "text_bytes": toy.text_bytes, "entropy_floor_bpb": toy.entropy_floor_bpb}
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "validation_text.json").write_text(json.dumps(validation_text, indent=1) + "\n")
+    (arguments.output / "README.md").write_text(overview(), encoding="utf-8")
     for recipe in RECIPES:
         if arguments.only and recipe.name not in arguments.only:
             continue

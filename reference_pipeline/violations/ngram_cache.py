@@ -1,4 +1,4 @@
-"""VIOLATION (C1, C2): a hashed n-gram cache keyed with the target, mixed into the realised token's probability.
+"""VIOLATION (C2, C1): a hashed n-gram cache keyed with the target, mixed into the realised token's probability.
 
 The table is updated after scoring, so the order is right. The "distribution" is not one: the count is looked up for the
 token that came true and for no other, collisions inflate it, and the sum over the vocabulary exceeds one by far
