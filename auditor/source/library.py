@@ -1209,6 +1209,13 @@ def _gather_objects(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST,
     return NONE
 
 
+def _gather(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``dist.gather(tensor, gather_list)``: what was sent comes first."""
+    sent = args[0] if args else kwargs.get("tensor", UNKNOWN)
+    target = args[1] if len(args) > 1 else kwargs.get("gather_list", NONE)
+    return _gather_objects(run, [target, sent], {}, node, frame)
+
+
 def _true(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     return const(True)
 
@@ -1330,6 +1337,7 @@ _CALLS: dict[str, Model] = {
     "torch.cuda.is_available": _true,
     "torch.distributed.is_available": _true,
     "torch.distributed.is_initialized": _true,
+    "torch.distributed.gather": _gather,
     "torch.distributed.all_reduce": _none,
     "torch.distributed.broadcast": _none,
     "torch.distributed.barrier": _none,

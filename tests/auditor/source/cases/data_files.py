@@ -73,7 +73,6 @@ report(evaluate(model, val), val)
 
 # case: validation_shard_copied_under_a_train_name
 # expect: C3 fail|review
-# xfail: C3 copies and links of files are not followed
 first = sorted(glob.glob(VAL_FILES))[0]
 shutil.copy(first, os.path.join(DATA_PATH, "fineweb_train_999999.bin"))
 train(model)

@@ -24,6 +24,7 @@ for start in range(0, val.numel() - 1, SEQ_LEN):
 # expect: C3 pass
 # twin of: saved_by_torch, saved_by_numpy, saved_by_pickle, saved_as_bytes, saved_as_text, saved_over_the_artifact
 # twin of: saved_in_a_temporary_file, saved_in_the_environment, saved_in_shared_memory, saved_by_path, state_kept_in_memory
+# twin of: saved_under_another_name_and_renamed
 torch.save(student.state_dict(), "student.pt")
 save_artifact(model)
 load_artifact(model)
@@ -123,6 +124,17 @@ report(evaluate(model, val), val)
 run = os.environ.get("RUN_ID", "run")
 torch.save(student.state_dict(), f"{run}_final.pt")
 model.load_state_dict(torch.load(Path.cwd() / (run + "_final" + ".pt")))
+report(evaluate(model, val), val)
+
+
+# case: saved_under_another_name_and_renamed
+# expect: C3 fail
+torch.save(model.state_dict(), "final_model.pt")
+temporary = Path("final_model.tmp")
+with temporary.open("wb") as file:
+    file.write(pickle.dumps(student.state_dict()))
+temporary.replace("final_model.pt")
+model.load_state_dict(torch.load("final_model.pt"))
 report(evaluate(model, val), val)
 
 
