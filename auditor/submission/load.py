@@ -96,11 +96,14 @@ def _load_range(repository: Repository, head: str, main: str, origin: str, numbe
 
 
 def _load_record_folder(origin: str, root: Path) -> Submission:
-    files, problems = read_folder(root)
-    if not files:
+    names = [entry.name.lower() for entry in root.iterdir()]
+    if not names:
         raise LoadError(f"{origin}: the folder is empty")
     if (root / "objects").is_dir() and (root / "HEAD").is_file():
         raise LoadError(f"{origin}: is a git directory; audit a pull request in it with --repo and --pr")
+    if not any(name in ("train_gpt.py", "submission.json") or name.startswith("readme") for name in names):
+        raise LoadError(f"{origin}: no train_gpt.py, submission.json or README in it, so it is no record folder")
+    files, problems = read_folder(root)
     submission = _assemble(origin, "", files, problems, read_elsewhere=lambda _: None, located=Located(""))
     track = track_of("/".join(root.parts[-3:]))
     return replace(submission, track=track) if track else submission
@@ -114,7 +117,7 @@ def _directory(path: str | os.PathLike[str]) -> Path:
             return root
         raise LoadError(f"{name}: {'is not a folder' if root.exists() else 'no such folder'}")
     except (OSError, ValueError, RuntimeError) as error:
-        raise LoadError(f"{name}: cannot be read ({error})") from error
+        raise LoadError(f"{name}: cannot be read ({shown(str(error))})") from error
 
 
 def _disk_reader(root: Path) -> Callable[[str], bytes | None]:

@@ -30,7 +30,9 @@ _MAY_RUN_CODE = re.compile(
     r"(?<![.\w])(?:exec|eval|execfile|__import__)\b|\b(?:run_path|run_module|exec_module|load_module|load_source)\b"
     r"|\b(?:builtins|__builtins__|marshal|CodeType|FunctionType)\b"
 )
-_STARTS_CODE = re.compile(r"\b(?:import_module|subprocess|Popen|execvp?e?|spawnvp?|os\.system)\b")
+_STARTS_CODE = re.compile(
+    r"\b(?:import_module|subprocess|Popen|execvp?e?|spawnvp?|os\.system|decompress|\w+\d\ddecode|fromhex|unhexlify)\b"
+)
 _DENSE = re.compile(rf"\S{{{_DENSE_LITERAL}}}")
 
 Reader = Callable[[str], bytes | None]
@@ -80,7 +82,7 @@ def open_source(path: str, data: bytes, read: Reader, budget: Budget | None = No
 
 
 def may_hide_code(text: str) -> bool:
-    """Whether opening `text` could find anything: it executes something, or is short and starts something."""
+    """Whether opening `text` could find anything: it executes something, is encoded, or is short and starts things."""
     if _MAY_RUN_CODE.search(text) or _DENSE.search(text):
         return True
     return len(text) <= 2 * _THIN_CODE and _STARTS_CODE.search(text) is not None
