@@ -36,6 +36,7 @@ MODEL_ALONE_SLACK_BYTES = 64
 DECLARED = (DECLARED_TOTAL, DECLARED_PARTS, README_TABLE)
 MEBIBYTE = 1024 * 1024
 
+_UNCLAIMED = ". No score is claimed, so no run is known to be the submission"
 _UNTOLD = ". Other runs fit, and which run carries the claim cannot be told"
 _UNDER_CAP_FLAG = re.compile(
     r"(?=.*16)(?=.*(?:under|within|below|le|lt|ok|compliant|valid)).*(?:mb|m|000)", re.IGNORECASE
@@ -57,10 +58,13 @@ def judge(evidence: Evidence) -> RuleResult:
         judged.update(own)
         if finding := _judge_run(log, own, record):
             findings.append(finding)
-    if not claimed and len(findings) < len(runs):
-        findings = [
-            replace(finding, status=Status.REVIEW, message=f"{finding.message}{_UNTOLD}") for finding in findings
-        ]
+    doubt = ""
+    if record.statement.val_bpb is None:
+        doubt = _UNCLAIMED
+    elif not claimed and len(findings) < len(runs):
+        doubt = _UNTOLD
+    if doubt:
+        findings = [replace(finding, status=Status.REVIEW, message=finding.message + doubt) for finding in findings]
     if not judged:
         findings += _judge_declared(totals, record)
     findings += _judge_leftovers(accounts, judged, record)

@@ -132,6 +132,10 @@ def test_without_a_recognised_claim_other_runs_leave_a_question(evidence_of: Evi
     assert judge(evidence_of(files)).status is Status.REVIEW
 
 
+def test_a_stray_log_without_a_claim_is_a_question(evidence_of: EvidenceOf) -> None:
+    assert judge(evidence_of({"train.log": log(16_127_834, 58_666), "README.md": "A trial.\n"})).status is Status.REVIEW
+
+
 def test_a_part_beside_the_model_is_counted(evidence_of: EvidenceOf) -> None:
     """The logged total holds four megabytes that are neither model nor code: model + code alone is no account."""
     files = folder(12_200_000, CODE)
