@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import importlib
 import json
 import lzma
 import os
@@ -19,7 +20,7 @@ import brotli
 import pytest
 import zstandard
 
-from auditor.submission import bounds, syntax
+from auditor.submission import bounds, fold, syntax
 from auditor.submission.decompress import Budget
 from auditor.submission.unpack import Opened, open_source
 
@@ -136,7 +137,8 @@ def shapes() -> dict[str, tuple[str, str]]:
             "runpy(lzma(b85))",
         ),
         "written and loaded": (
-            f"import lzma,base64,importlib.util as IU,os,sys\nc=lzma.decompress(base64.b85decode({xz!r}))\np='/tmp/t.py'\n"
+            "import lzma,base64,importlib.util as IU,os,sys\np='/tmp/t.py'\n"
+            f"c=lzma.decompress(base64.b85decode({xz!r}))\n"
             "if not os.path.exists(p):\n    with open(p,'wb') as f:\n        f.write(c)\n"
             "s=IU.spec_from_file_location('__main__',p)\nm=IU.module_from_spec(s)\nm.__name__='__main__'\n"
             "sys.modules['__main__']=m\ns.loader.exec_module(m)\n",
@@ -241,13 +243,11 @@ def test_too_many_layers_stop_with_one_problem() -> None:
 
 @pytest.mark.parametrize("module", ["lzma", "zlib", "bz2"])
 def test_a_bomb_becomes_one_problem(module: str) -> None:
-    import importlib
-
-    bomb = importlib.import_module(module).compress(bytes(64 << 20))
-    packed = base64.b85encode(bomb).decode()
-    found = opened(f"import {module},base64\nexec({module}.decompress(base64.b85decode({packed!r})))\n")
-    assert [problem.message for problem in found.problems] == ["packed: unpacks to more than 33,554,432 bytes"]
-    assert "33,554,432" in found.source.opaque
+    bomb = importlib.import_module(module).compress(bytes(4 << 20))
+    source = f"import {module},base64\nexec({module}.decompress(base64.b85decode({base64.b85encode(bomb)!r})))\n"
+    found = open_source(PATH, source.encode(), lambda _: None, Budget(output_bytes=1 << 20))
+    assert [problem.message for problem in found.problems] == ["packed: unpacks to more than 1,048,576 bytes"]
+    assert "1,048,576" in found.source.opaque
     assert not found.source.packed
 
 
@@ -256,7 +256,8 @@ def test_a_bomb_of_repetition() -> None:
     assert found.source.opaque
 
 
-def test_steps_are_bounded() -> None:
+def test_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_MAX_STEPS", 5_000)
     loop = "t = 0\nfor a in range(200000):\n    for b in range(200000):\n        t = a\n"
     found = opened("import lzma\n" + loop + "exec(t)\n")
     assert "steps" in found.source.opaque
