@@ -87,9 +87,12 @@ def lineage_notes(
 
 
 def evaluation_sites(ledger: Ledger) -> tuple[Site, ...]:
-    """Where a ledger learns from, scores or mixes validation tokens."""
+    """Where a ledger learns from, scores or mixes validation tokens.
+
+    A score whose place is not known stands where it is printed, which says nothing about how it was made.
+    """
     found = dict.fromkeys(learned.site for learned in ledger.learned)
-    found.update(dict.fromkeys(scored.site for scored in ledger.scored))
+    found.update(dict.fromkeys(scored.site for scored in ledger.scored if scored.site != scored.metric.site))
     for violation in ledger.violations:
         found.update(dict.fromkeys(site for site, _ in violation.sites))
     return tuple(found)

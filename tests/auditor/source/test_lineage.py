@@ -192,7 +192,8 @@ def test_the_sites_of_a_ledger() -> None:
     )
     learned = Learned(Region("all"), "model", Manner.GRADIENT, chunk, (main,))
     scored = Scored(Region("all"), Metric("", main), score, (main,))
-    ledger = Ledger((), (scored,), (learned,), (Violation("C1", "", ((table, "looks up"),), True),))
+    printed = Scored(Region("all"), Metric("", main), main, ())
+    ledger = Ledger((), (scored, printed), (learned,), (Violation("C1", "", ((table, "looks up"),), True),))
     assert evaluation_sites(ledger) == (chunk, score, table)
 
 
