@@ -91,7 +91,7 @@ report(evaluate(model, val), val)
 # case: backward_patched
 # loss.backward() of the diagnostic loop also steps.
 # expect: C3 fail
-# xfail: C3 a replaced attribute of a library is not called
+# xfail: C3 a replaced backward is a blind spot, not followed
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 original = torch.Tensor.backward
 

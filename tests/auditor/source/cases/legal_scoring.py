@@ -281,3 +281,61 @@ for start in range(0, shard.numel() - SEQ_LEN - 2, SEQ_LEN):
     optimizer.step()
     optimizer.zero_grad()
 report(evaluate(model, val), val)
+
+
+# case: claimed_line_printed_by_the_training_loop
+# The last of the periodic validations is the claim; it is printed by the line that printed all the others.
+# expect: C3 pass
+# expect: C4 pass|review
+# twin of: claimed_line_of_the_best_step
+# log: step:20000/20000 val_loss:2.05000000 val_bpb:1.21412547
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+shard = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
+step, last = 0, 20_000
+while True:
+    if step == last or step % 1000 == 0:
+        loss = evaluate(model, val)
+        bpb = loss / math.log(2.0) * (val.numel() - 1) / count_bytes(val)
+        print(f"step:{step}/{last} val_loss:{loss:.8f} val_bpb:{bpb:.8f}")
+        model.train()
+    if step == last:
+        break
+    x, y = window(shard, step * SEQ_LEN)
+    model(x, y).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    step += 1
+
+
+# case: claimed_line_of_the_best_step
+# expect: C4 fail|review
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+shard = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
+best = float("inf")
+for step in range(20_000):
+    if step % 1000 == 0:
+        best = min(best, evaluate(model, val))
+        model.train()
+    x, y = window(shard, step * SEQ_LEN)
+    model(x, y).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+report(best, val)
+
+
+# case: one_scorer_for_every_stage
+# The same function prints a line at every stage; the last one is the claim.
+# expect: C3 pass
+# expect: C4 pass|review
+# twin of: best_of_two_passes
+def stage(name):
+    loss = evaluate(model, val)
+    bpb = loss / math.log(2.0) * (val.numel() - 1) / count_bytes(val)
+    print(f"{name} val_loss:{loss:.8f} val_bpb:{bpb:.8f}")
+
+
+stage("raw")
+save_artifact(model)
+load_artifact(model)
+stage("quantized")
+stage("final")

@@ -95,7 +95,7 @@ report(evaluate(model, val), val)
 
 # case: saved_in_the_environment
 # expect: C3 fail|review
-# xfail: C3 what the script puts into os.environ is not kept
+# xfail: C3 what the script puts into os.environ is not read back as data
 buffer = io.BytesIO()
 torch.save(student.head.state_dict(), buffer)
 os.environ["HEAD_STATE"] = base64.b64encode(buffer.getvalue()).decode()
