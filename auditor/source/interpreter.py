@@ -18,7 +18,15 @@ from typing import Any
 from auditor.ledger import Blind, Site
 from auditor.source import library
 from auditor.source.predictor import Predictors
-from auditor.source.scan import assigned_by_update, changes_state, has_yield, learns, node_count
+from auditor.source.scan import (
+    assigned_by_update,
+    called_names,
+    changes_state,
+    has_yield,
+    learning_names,
+    learns,
+    node_count,
+)
 from auditor.source.switches import LoggedLines
 from auditor.source.values import (
     CHOICE,
@@ -114,6 +122,7 @@ class Interpreter:
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
+        self.learners = learning_names([tree, *(helper for _, helper in self.helpers.values())])
         self.blind: list[Blind] = []
         self.present: list[Frame] = []
         self.line = 0
@@ -137,14 +146,23 @@ class Interpreter:
             self.why_unfinished = "the script nests deeper than the analysis follows"
         for class_ in self.classes:
             for member in class_.node.body:
-                if isinstance(member, ast.FunctionDef) and self._runs_unseen(member):
+                if isinstance(member, ast.FunctionDef) and self._runs_unseen(class_, member):
                     text = f"{class_.name}.{member.name} may train or change parameters when Python calls it by itself"
                     self.cannot_see(text, ("C1", "C2", "C3", "C4"), member.lineno)
 
-    def _runs_unseen(self, method: ast.FunctionDef) -> bool:
-        """True for a special method that was not followed and that learns."""
+    def _runs_unseen(self, class_: Class, method: ast.FunctionDef) -> bool:
+        """True for a method that Python or a library calls by itself, that was not followed and that learns."""
         special = method.name.startswith("__") and method.name.endswith("__") and method.name != "__init__"
-        return special and method not in self.entered and learns(method)
+        called = special or (class_.family != "module" and any(base.kind == EXTERNAL for base in class_.bases))
+        if class_.family == "optimizer" and method.name == "step":
+            return False
+        return called and method not in self.entered and self.may_learn(method)
+
+    def may_learn(self, function: ast.AST) -> bool:
+        """True when a function runs a backward pass, a step or a gradient, itself or through functions it names."""
+        if learns(function):
+            return True
+        return not self.learners.isdisjoint(called_names(function))
 
     def _module(self, tree: ast.Module, frame: Frame) -> None:
         self.present.append(frame)
@@ -248,7 +266,7 @@ class Interpreter:
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:
             return self._choose(node, ("choice", ranked[1], True, ranked[2]), frame)
-        unset = ("setting",) in test.atoms
+        unset = ("setting",) in test.atoms or ("file",) in test.atoms
         self.open_settings += unset
         flow = self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
         self.open_settings -= unset
@@ -640,6 +658,8 @@ class Interpreter:
         for owner in choices(container):
             if owner.kind == OBJECT and owner.payload.kind in ("list", "dict"):
                 library.store_item(self, owner.payload, index, value)
+            elif owner.kind == OBJECT and owner.payload.kind == "namespace" and index.kind == CONST:
+                self.state.write(owner.payload.cells, index.payload, value)
             elif owner.kind == OBJECT and owner.payload.class_ and owner.payload.class_.find("__setitem__"):
                 self.call_method(owner, "__setitem__", [index, value], {}, target)
             elif owner.kind == EXTERNAL and owner.payload.endswith("environ"):
@@ -1185,6 +1205,8 @@ class Interpreter:
                 kwargs[keyword.arg] = value
             else:
                 kwargs.update(library.known_keywords(value))
+                if value.kind != OBJECT or value.payload.cells.get("loose"):
+                    kwargs["**"] = data(self.atoms_of(value))
         self.line = node.lineno
         return self.call(callee, args, kwargs, node, frame)
 
@@ -1270,7 +1292,7 @@ class Interpreter:
             if member is not None and member.kind == FUNCTION:
                 function: Function = member.payload
                 first = Value(CLASS, obj.class_) if function.kind == "class" else owner
-                if obj.kind == "module" and not changes_state(function.node):
+                if obj.kind == "module" and not (changes_state(function.node) or self.may_learn(function.node)):
                     return self.predictors.predict(owner, args, kwargs)
                 return self._call_function(function, [first, *args], kwargs, node)
         if owner.kind == CLASS:

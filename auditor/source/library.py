@@ -7,7 +7,10 @@ made of all its arguments, applies predictors among them to tokens among them, a
 from __future__ import annotations
 
 import ast
+import builtins
+import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Manner
@@ -64,6 +67,9 @@ def constant(value: Any) -> Value:
 def _path_atoms(text: str) -> Atoms:
     val, train = text.rfind(VAL_FILES), text.rfind(TRAIN_FILES)
     if max(val, train) < 0:
+        pattern = text.rpartition("/")[2]
+        if "*" in pattern and pattern.startswith("fineweb_") and fnmatch(VAL_FILES + "_000000.bin", pattern):
+            return frozenset((_VAL_PATH, _TRAIN_PATH))  # a pattern that takes the files of both splits
         return NOTHING
     return frozenset((_VAL_PATH if val > train else _TRAIN_PATH,))  # the file's name stands behind its folder's
 
@@ -334,6 +340,8 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
     if container.kind == EXTERNAL:
         if container.payload == "os.environ" and index.kind == CONST:
             return _environment(run, [index])
+        if index.kind == CONST and isinstance(index.payload, str):
+            return external(f"{container.payload}.{index.payload}")
         return external(container.payload)
     if container.kind == TUPLE or (container.kind == OBJECT and container.payload.kind == "list"):
         return _list_item(run, container, index, index_atoms)
@@ -457,6 +465,12 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
             return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
         atoms = run.predictors.looked_up(rest.atoms)
         return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
+    if obj.kind == "namespace":
+        if index.kind == CONST:
+            found = obj.cells.get(index.payload)
+            return found if isinstance(found, Value) else UNKNOWN
+        run.cannot_see("the script looks up its own functions by names that it computes", _ORDER)
+        return UNKNOWN
     if obj.class_ is not None and obj.class_.find("__getitem__"):
         return run.call_method(container, "__getitem__", [index], {}, node)
     if obj.kind == "module":
@@ -639,6 +653,9 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
         found = next((item for item in _FETCHING if item in command + " "), "")
         if found:
             return f"{name} runs {found.strip()!r}"
+        parts = run.elements(args[0], limit=64) or []
+        if "python" in command or ".py" in command or any(part.payload == "sys.executable" for part in parts):
+            run.cannot_see(f"{name} starts another Python program", _ORDER)
     return ""
 
 
@@ -646,6 +663,8 @@ def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.A
     """A call without a model."""
     parts = _operands(run, [*args, *kwargs.values()])
     atoms = run.predictors.combined(parts)
+    if name.partition(".")[0] not in _KNOWN_LIBRARIES:
+        unseen_callee(run, name, [*args, *kwargs.values()], parts)
     if _VAL_PATH in atoms or _TRAIN_PATH in atoms:
         atoms = _through_path(run, name, atoms)
     run_callbacks(run, args, kwargs, node)
@@ -659,6 +678,30 @@ def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.A
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
         atoms = atoms | {("hashed",)}
     return data(atoms)
+
+
+_KNOWN_LIBRARIES = (
+    frozenset(sys.stdlib_module_names)
+    | frozenset(dir(builtins))
+    | frozenset(
+        "torch numpy np scipy sklearn pandas tqdm einops triton flash_attn flash_attn_interface sentencepiece "
+        "tokenizers transformers numba identity namedtuple slice".split()
+    )
+)
+
+
+def unseen_callee(run: Interpreter, name: str, values: Args, parts: list[Atoms]) -> None:
+    """Code that is not seen and that gets a model together with validation tokens may train the one on the other."""
+    models = any(
+        (value.kind == OBJECT and value.payload.kind == "module")
+        or (value.base is not None and value.base.kind == "module")
+        for value in values
+    )
+    if models and any(atom[0] == "val" for part in parts for atom in part):
+        run.cannot_see(f"{name}, which is not part of the submission, gets the model and validation tokens", _ORDER)
+
+
+_ORDER = ("C1", "C2", "C3", "C4")
 
 
 def _in_place_call(run: Interpreter, name: str, short: str, args: Args, node: ast.AST) -> None:
@@ -959,6 +1002,8 @@ def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
         found = run.attribute(args[0], args[1].payload, node)
         missing = args[0].kind == OBJECT and args[0].payload.kind == "instance" and found.kind == METHOD
         return args[2] if missing and len(args) > 2 else found
+    if args and args[0].kind == EXTERNAL and args[0].payload in ("builtins", "__builtins__", "sys.modules"):
+        return _hidden_code(run, args, kwargs, node, frame)
     return data(union(map(run.atoms_of, args)), args[0].base if args else None)
 
 
@@ -1068,7 +1113,24 @@ def _thread(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: 
     return Value(PARTIAL, (target, tuple(inner or ()), known_keywords(kwargs["kwargs"]) if "kwargs" in kwargs else {}))
 
 
+def _spawn(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``spawn(f, args)`` runs ``f(rank, *args)`` in every process."""
+    given = kwargs.get("args", args[1] if len(args) > 1 else Value(TUPLE, ()))
+    if args:
+        run.call(args[0], [const(0), *(run.elements(given, limit=64) or [])], {}, node, frame)
+    return NONE
+
+
+def _settings(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """Values read from a settings file are not known."""
+    return data(union(map(run.atoms_of, args)) | {("setting",)})
+
+
 def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if not args:
+        return _globals(run, args, kwargs, node, frame)
+    if args[0].kind == EXTERNAL:
+        return args[0]
     result = new_dict(run, run.line)
     if args and args[0].kind in (OBJECT, CLASS):
         for key, cell in list(args[0].payload.cells.items()):
@@ -1076,6 +1138,15 @@ def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
                 store_item(run, result.payload, const(key), cell)
     loosen(run, result.payload)
     return result
+
+
+def _globals(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """The script's own names as a mapping."""
+    if frame is None:
+        return UNKNOWN
+    space = Obj("namespace", run.line, "globals")
+    space.cells = frame.globals_.names
+    return Value(OBJECT, space)
 
 
 def _hidden_code(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1265,7 +1336,7 @@ _CALLS: dict[str, Model] = {
     "map": _map,
     "next": _next,
     "vars": _vars,
-    "globals": _fresh,
+    "globals": _globals,
     "super": _fresh,
     "type": _fresh,
     "id": _fresh,
@@ -1318,7 +1389,13 @@ _CALLS: dict[str, Model] = {
     "copy.deepcopy": _deepcopy,
     "copy.copy": _deepcopy,
     "functools.partial": _partial,
-    "threading.Thread": _thread,
+    **dict.fromkeys(
+        ("threading.Thread", "multiprocessing.Process", "torch.multiprocessing.Process", "threading.Timer"), _thread
+    ),
+    **dict.fromkeys(("torch.multiprocessing.spawn", "torch.multiprocessing.start_processes"), _spawn),
+    **dict.fromkeys(
+        ("json.load", "json.loads", "yaml.safe_load", "yaml.load", "tomllib.load", "tomllib.loads"), _settings
+    ),
     "torch.nn.Parameter": _parameter,
     "numpy.add.at": _count_at,
     "numpy.bincount": _statistic,

@@ -120,3 +120,30 @@ def learns(function: ast.AST) -> bool:
         if isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.value, ast.Attribute):
             return node.value.attr == "autograd"
     return False
+
+
+@lru_cache(maxsize=65536)
+def called_names(function: ast.AST) -> frozenset[str]:
+    """Names of what a function calls: ``f`` of ``f(...)``, ``m`` of ``self.m(...)``."""
+    names: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            callee = node.func
+            if isinstance(callee, ast.Name):
+                names.add(callee.id)
+            elif isinstance(callee, ast.Attribute) and getattr(callee.value, "id", "") in ("self", "cls"):
+                names.add(callee.attr)
+    return frozenset(names)
+
+
+def learning_names(trees: list[ast.Module]) -> frozenset[str]:
+    """Names of the functions of a script that learn, themselves or through others."""
+    functions = [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    found = {node.name for node in functions if learns(node)}
+    while True:
+        more = {node.name for node in functions if node.name not in found and not found.isdisjoint(called_names(node))}
+        if not more:
+            return frozenset(found - {"forward", "__init__", "step", "backward"})
+        found |= more

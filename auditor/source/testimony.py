@@ -28,6 +28,7 @@ class _Pass:
     order: int
     sure: bool = True
     atoms: set[tuple[object, ...]] = field(default_factory=set)
+    possible: set[tuple[object, ...]] = field(default_factory=set)  # from prints that may not happen
 
     @property
     def text(self) -> str:
@@ -80,7 +81,7 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
             entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order, item.sure)
         entry.order = max(entry.order, item.order)
         entry.sure = entry.sure or item.sure
-        entry.atoms.update(item.atoms)
+        (entry.atoms if item.sure else entry.possible).update(item.atoms)
     return sorted(found.values(), key=lambda entry: entry.order)
 
 
@@ -128,7 +129,7 @@ def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[
 def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     """One entry for each place where the metric's predictions were made, with what had been learned before."""
     by_site: dict[int, set[int]] = {}
-    for atom in item.atoms:
+    for atom in item.atoms | item.possible:
         if atom[0] == "clash":
             by_site.setdefault(int(str(atom[2])), set()).add(int(str(atom[1])))
     entries = []
@@ -154,7 +155,7 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
 
 def _doubt(run: Interpreter, item: _Pass, site: int, events: list[int]) -> str:
     """Why the overlap is only possible; empty when one of the events is certain."""
-    if not item.sure:
+    if not any(("clash", number, site) in item.atoms for number in events):
         return "the score is printed on a condition that only some iterations of its loop may meet"
     if any((number, site) in run.predictors.certain for number in events):
         return ""
@@ -164,6 +165,8 @@ def _doubt(run: Interpreter, item: _Pass, site: int, events: list[int]) -> str:
 def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
     """What the reported number was computed with that C1, C2 or C4 forbid."""
     found: list[Violation] = []
+    if not item.atoms:
+        return found
     printed = (item.site, "the reported score is printed")
     sites: tuple[tuple[Site, str], ...]
     for atom in sorted(item.atoms, key=str):
