@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 
 from auditor.configuration import Contradiction, RunConfiguration
@@ -50,6 +51,8 @@ TRAIN_CAP_SECONDS = 600.5
 EVAL_CAP_SECONDS = 600.0
 SIZE_CAP_BYTES = 16_000_000
 MAX_COMPARED_LOGS = 30
+MIN_TRAINING_STEPS = 10
+"""Progress lines from which a log is that of a training run."""
 
 _NOTE_IN_LOG = re.compile(
     r"^#+\s|^(?:NOTE|N\.B\.|\[?note\]?)\s?:|\b(?:appended|reconstructed|recovered|transcribed|hand-written|placeholder|"
@@ -63,6 +66,7 @@ _DECISIVE = re.compile(
     r"TTT|SLOT|EVAL|NGRAM|PPM|STRIDE|GPTQ|MAX_WALLCLOCK|ADAPT|CACHE|MIXER|LORA|VAL_|TOKENIZER|ETLB|TILT|BIAS|HEDGE",
     re.IGNORECASE,
 )
+_PRINTS_SCORE = re.compile(r"\b(?:print|log0?|write)\(.{0,200}bpb", re.IGNORECASE)
 _CORRECTED = re.compile(r"\berrat(?:um|a)\b|\bcorrected (?:val_?)?bpb|\bcorrection\b|\brecomputed\b", re.IGNORECASE)
 _ALL_DEFAULTS = re.compile(
     r"(?:all )?(?:the )?defaults? (?:values? |settings? )?(?:match|reproduce|are|give|correspond)", re.IGNORECASE
@@ -224,15 +228,42 @@ def _doubt(record: Record, submission: Submission, claim: float) -> str:
         return "not every log could be read in full"
     if missing := _seeds_without_log(record):
         return f"no log of seed {', '.join(map(str, missing))} is there to compare with"
+    finals = [line.val_bpb for log in record.logs if _complete(log) for line in log.final_metrics if line.val_bpb]
+    if not finals:
+        return "no log of a whole training run with a final score is there"
+    if claim >= min(finals):
+        return f"a log prints a better final score ({min(finals):g})"
+    if scorer := _unlogged_scorer(record, submission):
+        return f"{scorer} prints scores too, and no log of it is there"
+    if record.readme_bpb is not None and _supported(record, record.readme_bpb):
+        return f"the README claims {record.readme_bpb:g}, which the logs support"
     if ratio := _recomputed(record, claim):
         return f"it follows from a logged val_loss with another line's bytes per token ({ratio:.6f} bpb per nat)"
     if _CORRECTED.search(record.readme_text):
         return "the README speaks of a correction"
-    shown = f"{claim:.4f}"
+    shown = f"{claim:.4f}".encode()
     for item in submission.files:
-        if item.role in (Role.LOG, Role.OTHER) and item.data is not None and shown.encode() in item.data:
+        if item.role in (Role.LOG, Role.OTHER) and item.data is not None and shown in item.data:
             return f"the figure stands in {_file(item.path)}, not as a score line"
     return ""
+
+
+def _complete(log: RunLog) -> bool:
+    return len(log.steps) >= MIN_TRAINING_STEPS or log.stop is not None
+
+
+def _unlogged_scorer(record: Record, submission: Submission) -> str:
+    """A helper script that prints a bpb and that no log names: a score may come from a run of its own."""
+    for helper in submission.helpers[:20]:
+        name = _file(helper.path.partition("!")[0])
+        if _PRINTS_SCORE.search(helper.text) and not any(name in line for log in record.logs for line in log.raw_lines):
+            return name
+    return ""
+
+
+def _supported(record: Record, claim: float) -> bool:
+    match = match_claim(replace(record, statement=replace(record.statement, val_bpb=claim, val_bpb_text="")))
+    return match is not None and abs(match.difference) <= CLAIM_TOLERANCE_BPB
 
 
 def _recomputed(record: Record, claim: float) -> float | None:

@@ -15,6 +15,7 @@ from auditor.record.model import MetricLine, Record, RunLog
 
 MAX_SUBSET_LOGS = 8  # means of subsets are tried for at most so many logs
 MAX_LABELS = 400
+MAX_REPEATS = 8  # earlier scores under one label that are tried
 ONE_LOG = "one log"
 _KINDS = (
     *("mean of all seeds", "the only log", "best seed", "mean of a subset", "median seed", "worst seed", "one seed"),
@@ -114,14 +115,18 @@ def _distance(log: RunLog, value: float | None) -> float:
 
 
 def _by_label(log: RunLog) -> dict[str, MetricLine]:
-    """The last line of each label; final lines before running and periodic ones, more digits before fewer."""
-    found: dict[str, MetricLine] = {}
+    """The last line of each label, and the earlier ones of a label that is printed with several scores."""
+    groups: dict[str, list[MetricLine]] = {}
     for line in log.metrics:
-        if line.val_bpb is None:
-            continue
-        key = label_key(line)
-        if key in found or len(found) < MAX_LABELS:
-            found[key] = line
+        if line.val_bpb is not None:
+            group = groups.setdefault(label_key(line), [])
+            if not group or group[-1].val_bpb != line.val_bpb:
+                group.append(line)
+    found: dict[str, MetricLine] = {}
+    for label, group in list(groups.items())[:MAX_LABELS]:
+        found[label] = group[-1]
+        if not group[-1].during_training:
+            found.update({f"{label} (no. {at})": line for at, line in enumerate(group[:-1][:MAX_REPEATS], 1)})
     return found
 
 

@@ -41,9 +41,7 @@ _LABEL_NOISE = re.compile(
     r"\b(?:train_time|elapsed|time|t|eval_time|step_avg|tt|sa)\s?[:=]\s?[\d.]{1,20}\s?[a-z]{0,3}(?=\s|$)|\[\s{0,4}\d{1,9}/\d{1,9}\s?\]"
 )
 _SPACED = re.compile(r"(?<![\w./-])(val[_ ]bpb|val[_ ]loss|bpb)\b[\s|*`]{1,12}(?=\d{1,2}\.\d)", re.IGNORECASE)
-_COMMENTED = re.compile(
-    r"\b(bpb|loss)\s{0,4}\([^)]{0,30}\)(?=\s{0,12}[:=])", re.IGNORECASE
-)  # "Quantized BPB (no XSA): 1.0"
+_COMMENTED = re.compile(r"\b(bpb|loss)\s{0,4}(\([^)]{0,30}\))(?=\s{0,12}[:=])", re.IGNORECASE)  # "BPB (no XSA): 1.0"
 _QUICK = ("bpb", "BPB", "Bpb", "vl:", "val_loss", "val loss", "Val loss", "bits per byte")
 
 
@@ -54,7 +52,7 @@ def may_hold_metric(text: str) -> bool:
 
 def metric_lines(line: Line, path: str) -> Iterator[MetricLine]:
     """The scores that one line prints: usually one pair, more where a line carries several ``*_bpb``."""
-    text = _COMMENTED.sub(r"\1", _SPACED.sub(r"\1:", line.text))
+    text = _COMMENTED.sub(r"\2 \1", _SPACED.sub(r"\1:", line.text))
     keyed = list(keyed_numbers(text))
     bpbs = [item for item in keyed if _is_bpb(item)]
     losses = [item for item in keyed if _is_loss(item)]

@@ -24,13 +24,25 @@ class Hyperparameters:
     data_path = os.environ.get("DATA_PATH", "./data")
 """
 SCORE = "final val_loss:2.00000000 val_bpb:1.00000000\n"
-BLOCK = "Hyperparameters:\n  prequant_ttt_enabled: True\n  qk_gain_init: 1.5\n  seed: 42\n  ttt_enabled: False\n  ttt_epochs: 3\n"
+BLOCK = """\
+Hyperparameters:
+  prequant_ttt_enabled: True
+  qk_gain_init: 1.5
+  seed: 42
+  ttt_enabled: False
+  ttt_epochs: 3
+"""
 
 
 @pytest.fixture
 def derived(tmp_path: Path) -> object:
     def build(**files: str) -> RunConfiguration:
-        names = {"readme": "README.md", "log": "train_seed42.log", "second": "train_seed7.log", "script": "train_gpt.py"}
+        names = {
+            "readme": "README.md",
+            "log": "train_seed42.log",
+            "second": "train_seed7.log",
+            "script": "train_gpt.py",
+        }
         files.setdefault("script", SCRIPT)
         files.setdefault("json", '{"val_bpb": 1.0}')
         for key, text in files.items():
@@ -83,19 +95,25 @@ def test_agreeing_spellings_are_no_contradiction(derived) -> None:
 
 
 def test_an_ablation_command_is_not_the_run(derived) -> None:
-    readme = command("TTT_ENABLED=0 python train_gpt.py", "Ablation without TTT") + command("TTT_ENABLED=1 python train_gpt.py")
+    readme = command("TTT_ENABLED=0 python train_gpt.py", "Ablation without TTT") + command(
+        "TTT_ENABLED=1 python train_gpt.py"
+    )
     assert value(derived(log="seed:42\n" + SCORE, readme=readme), "TTT_ENABLED") == ("1", "readme")
 
 
 def test_the_command_that_fits_the_log_is_taken(derived) -> None:
-    readme = command("TTT_EPOCHS=9 QK_GAIN_INIT=9 python train_gpt.py") + command("TTT_EPOCHS=3 QK_GAIN_INIT=1.5 python train_gpt.py")
+    readme = command("TTT_EPOCHS=9 QK_GAIN_INIT=9 python train_gpt.py") + command(
+        "TTT_EPOCHS=3 QK_GAIN_INIT=1.5 python train_gpt.py"
+    )
     configuration = derived(log=BLOCK + SCORE, readme=readme)
     assert configuration.command is not None and configuration.command.environment["TTT_EPOCHS"] == "3"
     assert not names(configuration) - {"PREQUANT_TTT"}
 
 
 def test_a_command_for_another_script_does_not_count(derived) -> None:
-    configuration = derived(log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=1 python prepare_data.py\npython train_gpt.py"))
+    configuration = derived(
+        log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=1 python prepare_data.py\npython train_gpt.py")
+    )
     assert value(configuration, "TTT_ENABLED") is None
 
 
@@ -122,7 +140,12 @@ def test_logs_that_differ_contradict_each_other(derived) -> None:
 def test_what_neither_command_nor_default_gives(derived) -> None:
     configuration = derived(log=BLOCK + SCORE, readme=command("SEED=42 python train_gpt.py"))
     (item,) = configuration.contradictions
-    assert (item.name, item.first.printed, item.second.source, item.second.value) == ("PREQUANT_TTT", "True", "default", "0")
+    assert (item.name, item.first.printed, item.second.source, item.second.value) == (
+        "PREQUANT_TTT",
+        "True",
+        "default",
+        "0",
+    )
 
 
 def test_a_printed_name_that_holds_another_value_is_not_taken(derived) -> None:
@@ -140,10 +163,11 @@ def test_spoken_names_of_the_readme(derived) -> None:
 
 def test_wrappers_force_or_set_defaults(derived) -> None:
     wrapper = (
-        "import os\nos.environ['TTT_ENABLED'] = '1'\nos.environ.setdefault('TTT_EPOCHS', '7')\n"
-        f"exec({SCRIPT!r})\n"
+        f"import os\nos.environ['TTT_ENABLED'] = '1'\nos.environ.setdefault('TTT_EPOCHS', '7')\nexec({SCRIPT!r})\n"
     )
-    configuration = derived(script=wrapper, log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=0 TTT_EPOCHS=5 python train_gpt.py"))
+    configuration = derived(
+        script=wrapper, log="seed:42\n" + SCORE, readme=command("TTT_ENABLED=0 TTT_EPOCHS=5 python train_gpt.py")
+    )
     if configuration.lookup("TTT_ENABLED") is None:
         pytest.skip("the loader does not open this wrapper")
     assert value(configuration, "TTT_EPOCHS") == ("5", "readme")
@@ -156,7 +180,14 @@ def test_nothing_at_all(derived) -> None:
 
 @pytest.mark.parametrize(
     ("first", "second", "same"),
-    [("5e-4", "0.0005", True), ("True", "1", True), ("[3, 4]", "3,4", True), ("1", "2", False), ("a", "b", False), ("nan", "1", False)],
+    [
+        ("5e-4", "0.0005", True),
+        ("True", "1", True),
+        ("[3, 4]", "3,4", True),
+        ("1", "2", False),
+        ("a", "b", False),
+        ("nan", "1", False),
+    ],
 )
 def test_same_values(first: str, second: str, same: bool) -> None:
     assert same_value(first, second) is same

@@ -30,6 +30,12 @@ def with_metadata(files: Files, **fields: object) -> Files:
     return {**files, "submission.json": json.dumps({**json.loads(files["submission.json"]), **fields}, indent=1)}
 
 
+def claiming(files: Files, bpb: float) -> Files:
+    """`files` with another claim, in submission.json and in the README."""
+    readme = re.sub(r"val_bpb: \d\S+", f"val_bpb: {bpb:.4f}", files["README.md"])
+    return {**with_metadata(files, val_bpb=bpb), "README.md": readme}
+
+
 def log_of(seed: int) -> str:
     return next(name for name in example_folder() if name.endswith((".log", ".txt")) and str(seed) in name)
 
@@ -52,13 +58,38 @@ def test_an_honest_folder_passes_and_says_what_the_claim_equals(evidence_of: Evi
 
 
 def test_a_claim_that_no_line_and_no_mean_carries(evidence_of: EvidenceOf) -> None:
-    result = judged(evidence_of(with_metadata(example_folder(), val_bpb=1.19)))
+    result = judged(evidence_of(claiming(example_folder(), 1.19)))
     assert result.status is Status.FAIL
     assert "no logged line" in result.reason
 
 
+def test_a_slip_in_submission_json_alone_is_a_question(evidence_of: EvidenceOf) -> None:
+    result = judged(evidence_of(with_metadata(example_folder(), val_bpb=1.19)))
+    assert result.status is Status.REVIEW
+    assert "the README claims 1.2142, which the logs support" in messages(result, Status.REVIEW)
+
+
+def test_a_claim_worse_than_what_the_logs_print_is_a_question(evidence_of: EvidenceOf) -> None:
+    assert judged(evidence_of(claiming(example_folder(), 1.23))).status is Status.REVIEW
+
+
+def test_logs_that_end_before_a_final_score_prove_nothing(evidence_of: EvidenceOf) -> None:
+    files = claiming(example_folder(), 1.19)
+    for seed in SEEDS:
+        files = edited(files, seed, r"final val_loss", "step:13041/20000 val_loss")
+    result = judged(evidence_of(files))
+    assert result.status is Status.REVIEW
+    assert "no log of a whole training run with a final score" in messages(result, Status.REVIEW)
+
+
+@pytest.mark.parametrize(("code", "status"), [('print(f"val_bpb:{x}")\n', Status.REVIEW), ("x = 1\n", Status.FAIL)])
+def test_a_scorer_whose_log_is_missing(evidence_of: EvidenceOf, code: str, status: Status) -> None:
+    files = claiming(example_folder(), 1.19)
+    assert judged(evidence_of({**files, "eval_ngram.py": code})).status is status
+
+
 def test_without_the_logs_of_its_seeds_the_same_claim_is_a_question(evidence_of: EvidenceOf) -> None:
-    files = with_metadata(example_folder(), val_bpb=1.19)
+    files = claiming(example_folder(), 1.19)
     del files[log_of(314)]
     result = judged(evidence_of(files))
     assert result.status is Status.REVIEW
@@ -68,78 +99,31 @@ def test_without_the_logs_of_its_seeds_the_same_claim_is_a_question(evidence_of:
 def test_a_claim_recomputed_from_a_logged_loss_is_a_question(evidence_of: EvidenceOf) -> None:
     files = example_folder()
     for seed in SEEDS:
-        files = edited(files, seed, r"(final val_loss:(\d\.\d+).*)", r"\1\nmixed val_loss:1.90000000 val_bpb:1.05000000")
-    claim = 1.9 * 0.592256327
-    result = judged(evidence_of(with_metadata(files, val_bpb=claim, seeds=list(SEEDS))))
+        files = edited(
+            files, seed, r"(final val_loss:(\d\.\d+).*)", r"\1\nmixed val_loss:1.90000000 val_bpb:1.19000000"
+        )
+    result = judged(evidence_of(claiming(files, 1.9 * 0.592256327)))
     assert "follows from a logged val_loss" in messages(result, Status.REVIEW)
     assert not messages(result, Status.FAIL)
 
 
 def test_a_claim_found_in_another_file_is_a_question(evidence_of: EvidenceOf) -> None:
-    files = with_metadata(example_folder(), val_bpb=1.1907)
+    files = claiming(example_folder(), 1.1907)
     result = judged(evidence_of({**files, "results.csv": "seed,bpb\n42,1.1907\n"}))
     assert result.status is Status.REVIEW
 
 
 def best_of(files: Files) -> float:
-    return min(float(match[1]) for seed in SEEDS for match in re.finditer(r"final .*val_bpb:(\d\.\d+)", files[log_of(seed)]))
+    return min(
+        float(match[1]) for seed in SEEDS for match in re.finditer(r"final .*val_bpb:(\d\.\d+)", files[log_of(seed)])
+    )
 
 
 def test_the_best_seed_is_named_as_such(evidence_of: EvidenceOf) -> None:
     files = example_folder()
     result = judged(evidence_of(with_metadata(files, val_bpb=best_of(files))))
     assert result.status is Status.REVIEW
-    assert "best seed of 'final' among 3 logs; the mean" in messages(result, Status.REVIEW).replace("(", "").replace(")", "") or (
-        "best seed" in messages(result, Status.REVIEW)
-    )
-
-
-def test_off_the_record_track_the_best_seed_is_no_question(evidence_of: EvidenceOf) -> None:
-    files = example_folder()
-    files = with_metadata(files, val_bpb=best_of(files))
-    files["README.md"] = re.sub(r"val_bpb: \S+ .*", "", files["README.md"])
-    assert judged(evidence_of(files, track=Track.NON_RECORD)).status is Status.PASS
-
-
-def test_a_validation_during_training_is_no_final_score(evidence_of: EvidenceOf) -> None:
-    files = example_folder()
-    for seed in SEEDS:
-        files = edited(files, seed, r"(stopping_early)", r"step:13041/20000 val_loss:2.0261 val_bpb:1.2000 train_time:1ms\n\1")
-    result = judged(evidence_of(with_metadata(files, val_bpb=1.2)))
-    assert "validation during training only" in messages(result, Status.REVIEW)
-
-
-def test_a_score_printed_before_the_artifact_was_made(evidence_of: EvidenceOf) -> None:
-    files = example_folder(log_lines=("DIAGNOSTIC post_ema val_loss:1.95839890 val_bpb:1.15987420",))
-    result = judged(evidence_of(with_metadata(files, val_bpb=1.1598742)))
-    assert "before the artifact was made" in messages(result, Status.REVIEW)
-
-
-def test_a_cell_that_its_log_does_not_print(evidence_of: EvidenceOf) -> None:
-    files = example_folder()
-    files["README.md"] = re.sub(r"(\| 314 \| \S+ \| )\S+", r"\g<1>1.2050", files["README.md"])
-    result = judged(evidence_of(files))
-    assert "seed 314" in messages(result, Status.REVIEW) and "1.205" in messages(result, Status.REVIEW)
-
-
-def embedding(files: Files, script: str) -> Files:
-    head = script + "\n" + "=" * 100 + "\nRunning Python 3.12.3\n" + "=" * 100 + "\n"
-    return {name: head + text if name in map(log_of, SEEDS) else text for name, text in files.items()}
-
-
-def test_the_source_in_the_logs_is_the_submitted_script(evidence_of: EvidenceOf) -> None:
-    result = judged(evidence_of(embedding(example_folder(), HONEST_SCRIPT)))
-    assert result.status is Status.PASS
-    assert "is the submitted script" in messages(result, Status.PASS)
-
-
-def test_comments_and_blank_lines_are_no_other_code(evidence_of: EvidenceOf) -> None:
-    commented = HONEST_SCRIPT.replace("import math\n", "import math\n\n# a comment\n")
-    assert judged(evidence_of(embedding(example_folder(), commented))).status is Status.PASS
-
-
-def test_a_log_of_another_byte_table(evidence_of: EvidenceOf) -> None:
-    other = HONEST_SCRIPT.replace('leading_space[i] = piece.startswith("\\u2581")', 'leading_space[i] = piece.startswith("?")')
+    assert "best seed of 'final' among 3 logs" in messages(result, Status.REVIEW)
     assert other != HONEST_SCRIPT
     result = judged(evidence_of(embedding(example_folder(), other)))
     assert "another script" in messages(result, Status.REVIEW) and "the byte table" in messages(result, Status.REVIEW)
@@ -152,8 +136,12 @@ def test_code_that_one_seed_counts_differently(evidence_of: EvidenceOf) -> None:
 
 
 def test_settings_that_the_script_does_not_have(evidence_of: EvidenceOf) -> None:
-    known = "".join(f"  {name}: 1\n" for name in ("data_path", "train_files", "val_files", "tokenizer_path", "vocab_size"))
-    known += "".join(f"  {name}: 1\n" for name in ("seq_len", "model_dim", "learning_rate", "max_wallclock_seconds", "seed"))
+    known = "".join(
+        f"  {name}: 1\n" for name in ("data_path", "train_files", "val_files", "tokenizer_path", "vocab_size")
+    )
+    known += "".join(
+        f"  {name}: 1\n" for name in ("seq_len", "model_dim", "learning_rate", "max_wallclock_seconds", "seed")
+    )
     block = f"Hyperparameters:\n{known}"
     files = {name: block + text if name in map(log_of, SEEDS) else text for name, text in example_folder().items()}
     assert "does not have" not in messages(judged(evidence_of(files)), Status.REVIEW)
@@ -162,7 +150,11 @@ def test_settings_that_the_script_does_not_have(evidence_of: EvidenceOf) -> None
 
 
 def test_a_label_that_the_script_cannot_print(evidence_of: EvidenceOf) -> None:
-    files = {name: text.replace("final val_loss", "slot_window val_loss") for name, text in example_folder().items() if name != "train_gpt.py"}
+    files = {
+        name: text.replace("final val_loss", "slot_window val_loss")
+        for name, text in example_folder().items()
+        if name != "train_gpt.py"
+    }
     result = judged(evidence_of({**files, "train_gpt.py": HONEST_SCRIPT}))
     assert "printed nowhere in the submitted code" in messages(result, Status.REVIEW)
 
@@ -176,7 +168,10 @@ def test_one_run_given_as_two_seeds(evidence_of: EvidenceOf) -> None:
     files = example_folder()
     copied = files[log_of(42)].replace("seed:42", "seed:314")
     copied = re.sub(r"final val_loss.*", re.search(r"final val_loss.*", files[log_of(314)])[0], copied)  # type: ignore[index]
-    extra = "".join(f"step:{step}/20000 train_loss:2.{step} train_time:{step * 46}ms step_avg:46.00ms\n" for step in range(10_100, 12_100, 100))
+    extra = "".join(
+        f"step:{step}/20000 train_loss:2.{step} train_time:{step * 46}ms step_avg:46.00ms\n"
+        for step in range(10_100, 12_100, 100)
+    )
     files[log_of(42)] += extra
     result = judged(evidence_of({**files, log_of(314): copied + extra}))
     assert result.status is Status.FAIL
@@ -184,8 +179,13 @@ def test_one_run_given_as_two_seeds(evidence_of: EvidenceOf) -> None:
 
 
 def test_first_steps_in_common_are_no_copy(evidence_of: EvidenceOf) -> None:
-    shared = "".join(f"step:{step}/20000 train_loss:6.9 train_time:{step * 46}ms step_avg:46.00ms\n" for step in range(1, 11))
-    files = {name: text.replace("step:1000/", shared + "step:1000/", 1) if name in map(log_of, SEEDS) else text for name, text in example_folder().items()}
+    shared = "".join(
+        f"step:{step}/20000 train_loss:6.9 train_time:{step * 46}ms step_avg:46.00ms\n" for step in range(1, 11)
+    )
+    files = {
+        name: text.replace("step:1000/", shared + "step:1000/", 1) if name in map(log_of, SEEDS) else text
+        for name, text in example_folder().items()
+    }
     assert judged(evidence_of(files)).status is Status.PASS
 
 
@@ -222,7 +222,9 @@ def test_a_command_that_is_not_the_run(evidence_of: EvidenceOf) -> None:
     files = example_folder(environment={"MODEL_DIM": "512"})
     assert judged(evidence_of(files)).status is Status.PASS
     files["README.md"] = files["README.md"].replace("MODEL_DIM=512", "MODEL_DIM=256")
-    assert "README's command is not the logged run: MODEL_DIM 512 against 256" in messages(judged(evidence_of(files)), Status.REVIEW)
+    assert "README's command is not the logged run: MODEL_DIM 512 against 256" in messages(
+        judged(evidence_of(files)), Status.REVIEW
+    )
 
 
 @pytest.mark.parametrize(

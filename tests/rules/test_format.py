@@ -73,7 +73,11 @@ def test_missing_fields(evidence_of: EvidenceOf) -> None:
 
 @pytest.mark.parametrize(
     ("outside", "status"),
-    [(("train_gpt.py", "data/x.py"), Status.REVIEW), ((".gitignore", "requirements.txt"), Status.PASS), ((), Status.PASS)],
+    [
+        (("train_gpt.py", "data/x.py"), Status.REVIEW),
+        ((".gitignore", "requirements.txt"), Status.PASS),
+        ((), Status.PASS),
+    ],
 )
 def test_changes_outside_records(evidence_of: EvidenceOf, outside: tuple[str, ...], status: Status) -> None:
     assert judge(evidence_of(example_folder(), changed_outside_records=outside)).status is status

@@ -49,7 +49,9 @@ def test_assigning_to_the_environment_is_no_reading() -> None:
     assert environment_reads("os.environ['KEY'] = '1'\n") == ()
 
 
-@pytest.mark.parametrize("source", ["(" * 5000 + "environ", "x = os.environ.get(" * 500, "\x00environ", "environ = " + "-" * 100_000 + "1"])
+@pytest.mark.parametrize(
+    "source", ["(" * 5000 + "environ", "x = os.environ.get(" * 500, "\x00environ", "environ = " + "-" * 100_000 + "1"]
+)
 def test_hostile_sources_are_survived(source: str) -> None:
     environment_reads(source)
 

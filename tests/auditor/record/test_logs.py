@@ -154,7 +154,7 @@ def test_a_pass_that_is_printed_twice_is_one_phase() -> None:
         ("final_int8_zlib_roundtrip_exact val_bpb:1.19492542", "final_int8_zlib_roundtrip_exact", None, 1.19492542),
         ("q_sw vl:1.9226 bpb:1.1387 s:64 t:94699ms", "q_sw", 1.9226, 1.1387),
         ("val_loss: 2.773728  val_bpb: 1.073801  time: 410.7s", "", 2.773728, 1.073801),
-        ("  Quantized BPB (no XSA): 1.007202", "Quantized", None, 1.007202),
+        ("  Quantized BPB (no XSA): 1.007202", "Quantized (no XSA)", None, 1.007202),
         (
             "ppm_full_native tokens=40540160 mix_bpb=1.00425333 gate=0.15",
             "ppm_full_native tokens=40540160 mix_bpb",
