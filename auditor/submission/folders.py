@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from auditor.submission.git import TREE, Change, Repository
+from auditor.submission.git import Change, Repository
 from auditor.submission.model import Track
 
 _TRACK = re.compile(rb"track_(?:\d+min|non_record)\w*", re.IGNORECASE)
 _CONTAINER = re.compile(rb"records?|non[_-]record|track_(?:\d+min|non_record)\w*", re.IGNORECASE)
+_LOG = re.compile(rb".*\.log|.*(?:log|train|seed|run).*\.txt", re.IGNORECASE)
 _DATE = re.compile(rb"20\d\d[-_]?[01]\d[-_]?[0-3]\d")
 _OWN_SHARE = 0.5  # a folder is foreign from this share of blobs in common with an earlier one of the same name
+_PLACES = ("records/track_10min_16mb", "records/track_non_record_16mb", "records", "records/records/track_10min_16mb")
 _PULL = re.compile(r"refs/(?:pull|remotes/\w+/pull)/(\d{1,9})/head")
 
 
@@ -30,6 +32,7 @@ class Candidate:
     added: bool  # not there before the pull request
     has_script: bool  # a train_gpt.py that the pull request adds or changes
     has_metadata: bool  # a submission.json likewise
+    has_log: bool
     files: int  # added or changed ones
 
     @property
@@ -74,14 +77,15 @@ def candidates(changes: Iterable[Change], existing: frozenset[bytes] = frozenset
             added=path not in existing,
             has_script=b"train_gpt.py" in files,
             has_metadata=b"submission.json" in files,
+            has_log=any(_LOG.fullmatch(name) for name in files),
             files=len(files),
         )
         for path, files in sorted(names.items())
     )
 
 
-def preference(candidate: Candidate) -> tuple[bool | bytes | int, ...]:
-    """Sort key: the folder that looks most like the submission comes last."""
+def preference(candidate: Candidate) -> tuple[bool | bytes, ...]:
+    """Sort key: the folder that looks most like the submission comes last; equals are not told apart by names."""
     return (
         candidate.added,
         candidate.has_script or candidate.has_metadata,
@@ -90,56 +94,49 @@ def preference(candidate: Candidate) -> tuple[bool | bytes | int, ...]:
         track_of(candidate.path.decode("utf-8", "replace")) is not None,
         candidate.has_metadata,
         candidate.date,
-        candidate.files,
-        candidate.path,
+        candidate.has_log,
     )
 
 
-class FolderIndex:
-    """Record folders of every pull request known to a repository, by folder name; built on first use."""
+def earlier_owners(repository: Repository, trees: Mapping[bytes, str], number: int) -> dict[bytes, int]:
+    """Which folders an earlier pull request has, and which one.
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._by_name: Mapping[bytes, list[tuple[int, str]]] | None = None
-        self._blobs: dict[str, frozenset[str]] = {}
+    `trees` maps folder names to their tree objects. A folder belongs to an earlier pull request when that one has a
+    folder of the same name with at least half of the same blobs. Reads the record folders of every earlier pull
+    request that the repository knows: a tenth of a second for two thousand.
+    """
+    earlier = sorted(item for item in _pull_heads(repository).items() if item[0] < number)
+    owners: dict[bytes, int] = {}
+    blobs = {name: _blobs(repository, tree) for name, tree in trees.items()}
+    compared: dict[tuple[bytes, str], bool] = {}
+    found: list[tuple[int, bytes, str]] = []
+    for place in _PLACES:
+        contents = repository.trees_of([oid for _, oid in earlier], place)
+        for (other, _), content in zip(earlier, contents, strict=False):
+            found.extend(
+                (other, name, oid) for name in trees if (oid := tree_entry(content, name, repository.hash_bytes))
+            )
+    for other, name, oid in sorted(found):
+        if name not in owners:
+            if (name, oid) not in compared:
+                shared = len(blobs[name] & _blobs(repository, oid))
+                compared[name, oid] = oid == trees[name] or 0 < len(blobs[name]) <= shared / _OWN_SHARE
+            if compared[name, oid]:
+                owners[name] = other
+    return owners
 
-    def owner(self, tree: str, name: bytes, number: int) -> int | None:
-        """The lowest-numbered earlier pull request that has this folder, None when it is the first."""
-        own = self.blobs(tree)
-        for earlier, other in self._folders().get(name, ()):
-            if earlier >= number:
-                return None
-            if other == tree or (own and len(own & self.blobs(other)) >= _OWN_SHARE * len(own)):
-                return earlier
-        return None
 
-    def blobs(self, tree: str) -> frozenset[str]:
-        """Names of all blobs below a tree."""
-        if tree not in self._blobs:
-            self._blobs[tree] = frozenset(entry.oid for entry in self._repository.walk(tree))
-        return self._blobs[tree]
+def tree_entry(content: bytes, name: bytes, hash_bytes: int = 20) -> str:
+    """The object name of the sub-tree `name` in a raw tree, "" without one."""
+    mark = b"40000 " + name + b"\0"
+    at = content.find(mark)
+    return content[at + len(mark) : at + len(mark) + hash_bytes].hex() if at >= 0 else ""
 
-    def _folders(self) -> Mapping[bytes, list[tuple[int, str]]]:
-        if self._by_name is None:
-            found: dict[bytes, list[tuple[int, str]]] = defaultdict(list)
-            references = self._repository.references("refs/pull/*/head", "refs/remotes/*/pull/*/head")
-            heads = [(int(match[1]), oid) for ref, oid in references.items() if (match := _PULL.fullmatch(ref))]
-            for number, oid in sorted(heads):
-                for name, tree in self._record_folders(oid):
-                    found[name].append((number, tree))
-            self._by_name = found
-        return self._by_name
 
-    def _record_folders(self, commit: str) -> Iterator[tuple[bytes, str]]:
-        """Folders below ``records/`` and its containers, without reading their contents."""
-        pending = [(entry.name, entry.oid) for entry in self._repository.tree(self._repository.root(commit))]
-        pending = [(name, oid) for name, oid in pending if _CONTAINER.fullmatch(name)]
-        for _ in range(64):  # containers in containers: a bound, not a limit anyone meets
-            if not pending:
-                return
-            _, tree = pending.pop()
-            for entry in self._repository.tree(tree):
-                if entry.mode == TREE and _CONTAINER.fullmatch(entry.name):
-                    pending.append((entry.name, entry.oid))
-                elif entry.mode == TREE:
-                    yield entry.name, entry.oid
+def _pull_heads(repository: Repository) -> dict[int, str]:
+    references = repository.references("refs/pull/*/head", "refs/remotes/*/pull/*/head")
+    return {int(match[1]): oid for ref, oid in references.items() if (match := _PULL.fullmatch(ref))}
+
+
+def _blobs(repository: Repository, tree: str) -> frozenset[str]:
+    return frozenset(entry.oid for entry in repository.walk(tree))

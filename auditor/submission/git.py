@@ -6,12 +6,13 @@ configuration could start (file-system monitors, lazy fetches, external diffs) i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,8 @@ _SWITCHED_OFF = (
     "core.bigFileThreshold=16m",  # larger objects are streamed instead of held in git's memory
     "protocol.allow=never",
 )
+
+_UNDER_WAY = 64  # requests sent before their answers are read; they fit into a pipe's buffer
 
 TREE, LINK, SUBMODULE = 0o040000, 0o120000, 0o160000
 
@@ -98,7 +101,8 @@ class Repository:
         self._environment = _clean_environment()
         self._batch: _Batch | None = None
         self._trees: dict[str, tuple[Entry, ...]] = {}
-        self.run("rev-parse", "--git-dir")
+        known = self.run("rev-parse", "--show-object-format").strip()
+        self.hash_bytes = 32 if known == b"sha256" else 20
 
     def __enter__(self) -> Self:
         return self
@@ -231,7 +235,7 @@ class Repository:
         """Entries of one tree (``<commit>:<path>`` or its name); empty when there is no such tree."""
         if oid_or_path not in self._trees:
             kind, content = self._objects().read_small(oid_or_path, bounds.GIT_OUTPUT_BYTES)
-            self._trees[oid_or_path] = tuple(_entries(content)) if kind == "tree" else ()
+            self._trees[oid_or_path] = tuple(_entries(content, self.hash_bytes)) if kind == "tree" else ()
         return self._trees[oid_or_path]
 
     def subtree(self, commit: str, path: bytes) -> str | None:
@@ -260,6 +264,11 @@ class Repository:
                 yield from self.walk(entry.oid, name + b"/", depth + 1)
             else:
                 yield Entry(name, TREE, entry.oid)
+
+    def trees_of(self, commits: Sequence[str], path: str) -> Iterator[bytes]:
+        """The raw tree at `path` of each commit, b"" where there is none."""
+        for kind, content in self._objects().read_many([f"{commit}:{path}" for commit in commits]):
+            yield content if kind == "tree" else b""
 
     def blob(self, oid: str) -> Blob:
         """A blob within the bounds of one file."""
@@ -310,7 +319,27 @@ class _Batch:
         stream.read(1)
         return kind, content
 
+    def read_many(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Like `read_small` for many objects, with several requests under way at a time."""
+        for at in range(0, len(names), _UNDER_WAY):
+            part = names[at : at + _UNDER_WAY]
+            answers = self._ask(part)
+            for _ in part:
+                kind, size = _header(answers)
+                if size > bounds.GIT_OUTPUT_BYTES:
+                    self.close()
+                    return
+                content = answers.read(size) if kind else b""
+                if kind:
+                    answers.read(1)
+                yield kind, content
+
     def _request(self, name: str) -> tuple[str, int, IO[bytes]]:
+        answers = self._ask((name,))
+        kind, size = _header(answers)
+        return kind, size, answers
+
+    def _ask(self, names: Sequence[str]) -> IO[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self.close()
         if self._process is None:
@@ -319,15 +348,10 @@ class _Batch:
         self._requested_at = time.monotonic()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(name.encode("ascii") + b"\n")
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write("".join(name + "\n" for name in names).encode("ascii"))
             self._process.stdin.flush()
-        except BrokenPipeError:
-            return "", 0, self._process.stdout
-        header = self._process.stdout.readline(4096).split()
-        if len(header) != 3 or not header[2].isdigit():
-            return "", 0, self._process.stdout
-        return header[1].decode("ascii", "replace"), int(header[2]), self._process.stdout
+        return self._process.stdout
 
     def _watch(self) -> None:
         """Kill a process that has not been asked anything new for the bound of seconds: it hangs, or nobody asks."""
@@ -348,21 +372,29 @@ class _Batch:
         self._process = self._watchdog = None
 
 
+def _header(answers: IO[bytes]) -> tuple[str, int]:
+    """Kind and size of the next object, ("", 0) when it is missing or the process has ended."""
+    header = answers.readline(4096).split()
+    if len(header) != 3 or not header[2].isdigit():
+        return "", 0
+    return header[1].decode("ascii", "replace"), int(header[2])
+
+
 def _skip(stream: IO[bytes], count: int) -> None:
     while count > 0 and (chunk := stream.read(min(count, bounds.MIB))):
         count -= len(chunk)
 
 
-def _entries(content: bytes) -> Iterator[Entry]:
-    """Entries of a raw tree object with 20-byte names (SHA-1)."""
+def _entries(content: bytes, hash_bytes: int) -> Iterator[Entry]:
+    """Entries of a raw tree object."""
     at = 0
     while at < len(content):
         space = content.find(b" ", at)
         end = content.find(b"\0", space)
         if space < 0 or end < 0:
             return
-        yield Entry(content[space + 1 : end], int(content[at:space], 8), content[end + 1 : end + 21].hex())
-        at = end + 21
+        yield Entry(content[space + 1 : end], int(content[at:space], 8), content[end + 1 : end + 1 + hash_bytes].hex())
+        at = end + 1 + hash_bytes
 
 
 def _git_directory(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from auditor.submission.folders import Candidate, FolderIndex, candidates, preference, record_folder
+from auditor.submission.folders import Candidate, candidates, earlier_owners, preference, record_folder
 from auditor.submission.git import Change, Commit, Repository
 from auditor.submission.model import Problem
 from auditor.submission.names import shown
@@ -67,7 +67,7 @@ def choose_folder(repository: Repository, span: Range, number: int | None = None
     if len(found) == 1:
         return FolderChoice(found[0].path)
     own, foreign = _split_foreign(repository, span.head, found, number)
-    ranked = sorted(own or foreign, key=preference, reverse=True)
+    ranked = _ranked(repository, span, own or foreign)
     chosen = ranked[0].path
     others = tuple(candidate.path for candidate in ranked[1:]) if own else ()
     problems = []
@@ -89,9 +89,31 @@ def touched_folders(repository: Repository, span: Range) -> list[Candidate]:
 
 def first_commit(repository: Repository, span: Range, folder: bytes | None) -> Commit | None:
     """The first commit of the range that touches the folder, else the first of the range."""
-    revisions = (f"{span.base}..{span.head}",) if span.base else (span.head,)
-    touching = repository.log("--reverse", *revisions, paths=(folder,)) if folder else iter(())
-    return next(touching, None) or next(repository.log("--reverse", *revisions), None)
+    touching = repository.log("--reverse", *revisions(span), paths=(folder,)) if folder else iter(())
+    return next(touching, None) or next(repository.log("--reverse", *revisions(span)), None)
+
+
+def _ranked(repository: Repository, span: Range, found: list[Candidate]) -> list[Candidate]:
+    """Candidates, the submission first; among equals the one that was worked on last, then the fullest."""
+    best = max(map(preference, found))
+    equal = [candidate for candidate in found if preference(candidate) == best]
+    if len(equal) > 1:
+        equal.sort(
+            key=lambda candidate: (_last_touched(repository, span, candidate.path), candidate.files), reverse=True
+        )
+    rest = [candidate for candidate in found if preference(candidate) != best]
+    return [*equal, *sorted(rest, key=preference, reverse=True)]
+
+
+def _last_touched(repository: Repository, span: Range, folder: bytes) -> float:
+    """When the newest commit of the range that touches the folder was made, in seconds since 1970."""
+    commits = repository.log(*revisions(span), paths=(folder,), limit=1)
+    return max((commit.committed.timestamp() for commit in commits), default=0.0)
+
+
+def revisions(span: Range) -> tuple[str, ...]:
+    """The range as git's revision arguments."""
+    return (f"{span.base}..{span.head}",) if span.base else (span.head,)
 
 
 def listed(folders: Iterable[bytes]) -> str:
@@ -105,10 +127,7 @@ def _split_foreign(
 ) -> tuple[list[Candidate], list[Candidate]]:
     if number is None:
         return found, []
-    index = FolderIndex(repository)
-    own: list[Candidate] = []
-    foreign: list[Candidate] = []
-    for candidate in found:
-        tree = repository.subtree(head, candidate.path) or ""
-        (own if index.owner(tree, candidate.name, number) is None else foreign).append(candidate)
-    return own, foreign
+    trees = {candidate.name: repository.subtree(head, candidate.path) or "" for candidate in found}
+    owners = earlier_owners(repository, trees, number)
+    own = [candidate for candidate in found if candidate.name not in owners]
+    return own, [candidate for candidate in found if candidate.name in owners]
