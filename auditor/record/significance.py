@@ -144,7 +144,11 @@ def _mean_variance(values: Sequence[float]) -> tuple[float, float]:
 
 def student_t_upper(statistic: float, freedom: float) -> float:
     """P(T > statistic) for Student's t with `freedom` > 0 degrees of freedom."""
-    tail = 0.5 * _incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + statistic * statistic))
+    square = statistic * statistic
+    if square < 1.0:  # near the middle the complement keeps the digits
+        tail = 0.5 - 0.5 * _incomplete_beta(0.5, freedom / 2.0, square / (freedom + square))
+    else:
+        tail = 0.5 * _incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + square))
     return tail if statistic >= 0.0 else 1.0 - tail
 
 

@@ -104,7 +104,7 @@ def log_accounts(
         yield SizeAccount(LOG_TOTAL, total.size_bytes, log.path, total.place)
     if model is None:
         return
-    code = last_size(log, "code_compressed") or last_size(log, "code")
+    code = _counted_code(log, total, model)
     parts = _further_parts(total, model, last_size(log, "code") or code)
     if code is not None and not parts:
         yield SizeAccount(COUNTED_CODE, model.size_bytes + code.size_bytes, log.path, model.place)
@@ -116,6 +116,16 @@ def log_accounts(
         if compressed_script is not None and compressed_script < script.size:
             smaller = size_bytes - script.size + compressed_script
             yield SizeAccount(COMPRESSED_CODE, smaller, log.path, model.place, made_by_author=False)
+
+
+def _counted_code(log: RunLog, total: SizeLine | None, model: SizeLine) -> SizeLine | None:
+    """Of the code sizes a log prints, the one its total counts; else the compressed one, else the last."""
+    printed = [item for item in log.sizes if item.kind in ("code", "code_compressed")]
+    if total is not None:
+        for item in reversed(printed):
+            if model.size_bytes + item.size_bytes == total.size_bytes:
+                return item
+    return last_size(log, "code_compressed") or last_size(log, "code")
 
 
 def _further_parts(total: SizeLine | None, model: SizeLine, code: SizeLine | None) -> int:

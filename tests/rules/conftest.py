@@ -32,7 +32,7 @@ def evidence_of(tmp_path: Path) -> EvidenceOf:
         text: ValidationText = FINEWEB_50K,
         **changes: object,
     ) -> Evidence:
-        for name, content in files.items():
+        for name, content in {"README.md": "A submission.\n", **files}.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")

@@ -77,6 +77,22 @@ def test_compressed_code_in_the_log_is_what_the_log_counts(tmp_path: Path) -> No
     assert found[COUNTED_CODE] == found[LOG_TOTAL] == 15_900_947
 
 
+def test_of_several_code_sizes_the_one_in_the_total_counts(tmp_path: Path) -> None:
+    found = accounts(
+        tmp_path,
+        {
+            "train_gpt.py": SCRIPT,
+            "train.log": log(
+                "Code: 52734 raw -> 17947 wrapped -> 14308 lzma",
+                "Code size: 17947 bytes",
+                "Serialized model quantized+brotli: 15977237 bytes",
+                "Total submission size quantized+brotli: 15995184 bytes",
+            ),
+        },
+    )
+    assert found[COUNTED_CODE] == 15_995_184
+
+
 def test_the_script_is_compressed_only_where_it_matters(tmp_path: Path) -> None:
     files = {"train_gpt.py": SCRIPT, "train.log": log("Serialized model int8+zlib: 1000 bytes")}
     assert COMPRESSED_CODE not in accounts(tmp_path, files, compress_above=16_000_000)
