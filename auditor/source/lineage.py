@@ -194,7 +194,7 @@ class _Canonical:
     """Writes a function as words that do not depend on what its author called things."""
 
     def __init__(self, function: FunctionNode) -> None:
-        self.numbers: dict[tuple[str, str], int] = {}
+        self.numbers: dict[str, dict[str, int]] = {}
         self.statements = 0
         self.depth = 0
         self.too_deep = False
@@ -203,7 +203,8 @@ class _Canonical:
 
     def numbered(self, kind: str, name: str) -> str:
         """A name by the order in which names of its kind first occur."""
-        return f"{kind}{self.numbers.setdefault((kind, name), len(self.numbers))}"
+        numbers = self.numbers.setdefault(kind, {})
+        return f"{kind}{numbers.setdefault(name, len(numbers))}"
 
     def function(self, node: FunctionNode | ast.Lambda) -> Iterator[str]:
         for decorator in getattr(node, "decorator_list", ()):
@@ -253,7 +254,7 @@ class _Canonical:
             yield "." + (node.attr if node.attr in _LIBRARY_WORDS else self.numbered("a", node.attr))
         elif isinstance(node, ast.keyword):
             known = node.arg is None or node.arg in _LIBRARY_WORDS
-            yield f"{node.arg or '**'}=" if known else self.numbered("k", str(node.arg)) + "="
+            yield f"{node.arg or '**'}=" if known else "k="  # `device=` of a library and of the script are two names
             yield from self.node(node.value)
         elif isinstance(node, FunctionNode):
             yield self.numbered("n", node.name)

@@ -84,6 +84,11 @@ def test_another_function_is_not(old: str, new: str) -> None:
     assert mark(ADAPT.replace(old, new)) != mark(ADAPT)
 
 
+def test_a_keyword_that_a_library_has_too_may_be_renamed_in_own_calls_alone() -> None:
+    call = ADAPT + "    return torch.zeros(3, device=device), wrap(model, device=device)\n"
+    assert mark(call) == mark(call.replace("wrap(model, device=", "wrap(model, place=")) != mark(ADAPT)
+
+
 def test_a_logging_condition_does_not_count_but_a_condition_does() -> None:
     logged = ADAPT + "        if epoch == 0:\n            log0('first')\n"
     acting = ADAPT + "        if epoch == 0:\n            model.eval()\n"
