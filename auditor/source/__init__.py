@@ -12,7 +12,7 @@ from auditor.configuration import RunConfiguration
 from auditor.ledger import Blind, Ledger, Site
 from auditor.record.model import Record
 from auditor.source.interpreter import Interpreter
-from auditor.source.lineage import lineage_notes
+from auditor.source.lineage import evaluation_sites, lineage_notes
 from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
 from auditor.submission import syntax
@@ -36,19 +36,17 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     run = interpret(submission.script, submission.helpers, configuration, lines)
     claimed = claimed_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = _with_lineage(testify(run, claimed, metrics), submission)
+    ledger = _with_lineage(testify(run, claimed, metrics), submission, tree)
     if not lines and not configuration.environment and not ledger.violations and not _learned_first(ledger):
         opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
         return _with_open_switches(ledger, testify(opened, claimed, metrics))
     return ledger
 
 
-def _with_lineage(ledger: Ledger, submission: Submission) -> Ledger:
+def _with_lineage(ledger: Ledger, submission: Submission, tree: ast.Module) -> Ledger:
     """Notes on functions that learn or score and are known from submissions that were ruled on."""
     assert submission.script is not None
-    learned = [item.site for entry in ledger.scored for item in entry.after] or [item.site for item in ledger.learned]
-    sites = dict.fromkeys([*learned, *(entry.site for entry in ledger.scored)])
-    notes = lineage_notes(submission.script, sites)
+    notes = lineage_notes(submission.script, evaluation_sites(ledger), tree)
     return replace(ledger, notes=(*ledger.notes, *notes))
 
 

@@ -1107,7 +1107,7 @@ def _current(run: Interpreter, act: int) -> int:
 
 
 def _thread(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    target = kwargs.get("target", NONE)
+    target = kwargs.get("target", kwargs.get("function", args[1] if len(args) > 1 else NONE))
     given = kwargs.get("args")
     inner = run.elements(given, limit=64) if given is not None else []
     return Value(PARTIAL, (target, tuple(inner or ()), known_keywords(kwargs["kwargs"]) if "kwargs" in kwargs else {}))

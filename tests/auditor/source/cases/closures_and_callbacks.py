@@ -192,7 +192,6 @@ report(evaluate(model, val), val)
 
 # case: length_that_learns
 # expect: C3 fail|review
-# xfail: C3 __len__ of a class of the script is not run
 class Chunks:
     def __len__(self):
         for start in starts:
@@ -253,7 +252,6 @@ report(evaluate(model, val), val)
 
 # case: missing_attribute_that_learns
 # expect: C3 fail|review
-# xfail: C3 __getattr__ of a class of the script is not run
 class Run:
     def __getattr__(self, name):
         for start in starts:
@@ -283,7 +281,6 @@ report(evaluate(model, val), val)
 
 # case: descriptor_that_learns
 # expect: C3 fail|review
-# xfail: C3 __get__ of a class of the script is not run
 class Setting:
     def __get__(self, instance, owner):
         for start in starts:
@@ -366,7 +363,6 @@ report(final_score(model, val), val)
 
 # case: number_format_that_learns
 # expect: C3 fail|review
-# xfail: C3 __format__, __str__ and __repr__ are not run where a value becomes text
 class Seconds(float):
     def __format__(self, spec):
         for start in starts:
@@ -380,7 +376,6 @@ report(evaluate(model, val), val)
 
 # case: conversion_that_learns
 # expect: C3 fail|review
-# xfail: C3 __format__, __str__ and __repr__ are not run where a value becomes text
 class Seconds:
     def __str__(self):
         for start in starts:
@@ -416,7 +411,6 @@ report(evaluate(model, val), val)
 
 # case: metaclass_that_learns
 # expect: C3 fail|review
-# xfail: C3 what a class statement runs beyond its body is not run
 class Registry(type):
     def __new__(mcs, name, bases, namespace):
         for start in starts:
@@ -433,7 +427,6 @@ report(evaluate(model, val), val)
 
 # case: subclass_hook_that_learns
 # expect: C3 fail|review
-# xfail: C3 what a class statement runs beyond its body is not run
 class Base:
     def __init_subclass__(cls):
         for start in starts:
@@ -471,7 +464,6 @@ report(evaluate(model, val), val)
 
 # case: finalizer_that_learns
 # expect: C3 fail|review
-# xfail: C3 __del__ is not run
 class Token:
     def __del__(self):
         for start in starts:
@@ -554,7 +546,6 @@ report(total / (val.numel() - 1), val)
 
 # case: hash_that_learns
 # expect: C3 fail|review
-# xfail: C3 __hash__ and __eq__ are not run
 class Key:
     def __hash__(self):
         for start in starts:
@@ -624,7 +615,6 @@ report(total / (val.numel() - 1), val)
 
 # case: dataset_item_that_learns
 # expect: C3 fail|review
-# xfail: C3 __getitem__ of an object handed to a DataLoader is not run
 class Windows(torch.utils.data.Dataset):
     def __len__(self):
         return len(starts)

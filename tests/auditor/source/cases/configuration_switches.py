@@ -212,7 +212,6 @@ report(MODES[os.environ.get("EVAL_MODE", "plain")](model), val)
 # case: method_chosen_by_its_name
 # expect: C3 fail
 # setting: EVAL_MODE=full
-# xfail: C3 globals() and sys.modules[__name__] are not the script's names
 def eval_full(model):
     adapt(model, val)
     return evaluate(model, val)

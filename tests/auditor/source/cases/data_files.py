@@ -40,7 +40,6 @@ report(evaluate(model, val), val)
 
 # case: pattern_that_matches_both
 # expect: C3 fail|review
-# xfail: C3 a pattern that matches validation shards as well is not a path to them
 train(model, files=os.path.join(DATA_PATH, "fineweb_*.bin"))
 save_artifact(model)
 load_artifact(model)

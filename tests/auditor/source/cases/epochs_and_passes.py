@@ -247,8 +247,6 @@ report(run(model) / (val.numel() - 1), val)
 # Later passes are made for a diagnostic and not reported.
 # expect: C3 pass|review
 # twin of: pass_number_as_argument_default
-# xfail: C3 the length of a list that an abstract loop fills is not known
-# xfail: C4 the length of a list that an abstract loop fills is not known
 def run(model, passes=int(os.environ.get("PASSES", "2"))):
     history = []
     while len(history) < passes:

@@ -159,7 +159,6 @@ report(evaluate(model, val), val)
 # case: process_that_learns
 # The weights live in shared memory; a child process adapts them.
 # expect: C3 fail
-# xfail: C3 start() of a thread class, Process and spawn do not run their target with its arguments
 def work(shared):
     steps = torch.optim.SGD(shared.parameters(), lr=1e-3)
     for start in starts:
@@ -191,7 +190,6 @@ report(evaluate(model, val), val)
 
 # case: spawned_processes_that_learn
 # expect: C3 fail|review
-# xfail: C3 start() of a thread class, Process and spawn do not run their target with its arguments
 def work(rank, shared):
     steps = torch.optim.SGD(shared.parameters(), lr=1e-3)
     for start in starts[rank::8]:
@@ -207,7 +205,6 @@ report(evaluate(model, val), val)
 # case: second_program_that_learns
 # A child runs another script on the saved weights; its result is loaded.
 # expect: C3 fail|review
-# xfail: C3 another program that changes a file is not a blind spot
 torch.save(model.state_dict(), "weights.pt")
 subprocess.run([sys.executable, "polish.py", "weights.pt"], check=True)
 model.load_state_dict(torch.load("weights.pt"))

@@ -24,7 +24,6 @@ report(evaluate(model, val), val)
 
 # case: exec_by_pieces_of_its_name
 # expect: C3 fail|review
-# xfail: C3 exec under the name builtins.exec is not known
 run = getattr(builtins, "".join(("ex", "ec")))
 run(codecs.decode("sbe fgneg va fgnegf: cnff", "rot13"))
 report(evaluate(model, val), val)
@@ -32,7 +31,6 @@ report(evaluate(model, val), val)
 
 # case: exec_in_a_dictionary
 # expect: C3 fail|review
-# xfail: C3 exec under the name builtins.exec is not known
 tools = {"show": print, "run": vars(builtins)["exec"]}
 tools["run"](os.environ.get("EXTRA", "pass"))
 report(evaluate(model, val), val)
@@ -56,7 +54,6 @@ report(evaluate(model, val), val)
 
 # case: imported_by_name
 # expect: C3 fail|review
-# xfail: C3 calls of code from outside the folder with model and tokens are no blind spot
 polish = __import__(os.environ.get("POLISH_MODULE", "po" + "lish"))
 polish.polish(model, val)
 report(evaluate(model, val), val)
@@ -231,7 +228,6 @@ report(evaluate(model, val), val)
 # case: evaluation_replaced
 # The function that the final line calls is another one by then.
 # expect: C3 fail
-# xfail: C3 globals() and sys.modules[__name__] are not the script's names
 honest = evaluate
 
 
