@@ -124,6 +124,58 @@ def test_the_best_seed_is_named_as_such(evidence_of: EvidenceOf) -> None:
     result = judged(evidence_of(with_metadata(files, val_bpb=best_of(files))))
     assert result.status is Status.REVIEW
     assert "best seed of 'final' among 3 logs" in messages(result, Status.REVIEW)
+
+
+def test_off_the_record_track_the_best_seed_is_no_question(evidence_of: EvidenceOf) -> None:
+    files = example_folder()
+    files = with_metadata(files, val_bpb=best_of(files))
+    files["README.md"] = re.sub(r"val_bpb: \S+ .*", "", files["README.md"])
+    assert judged(evidence_of(files, track=Track.NON_RECORD)).status is Status.PASS
+
+
+def test_a_validation_during_training_is_no_final_score(evidence_of: EvidenceOf) -> None:
+    files = example_folder()
+    for seed in SEEDS:
+        files = edited(
+            files, seed, r"(stopping_early)", r"step:13041/20000 val_loss:2.0261 val_bpb:1.2000 train_time:1ms\n\1"
+        )
+    result = judged(evidence_of(with_metadata(files, val_bpb=1.2)))
+    assert "validation during training only" in messages(result, Status.REVIEW)
+
+
+def test_a_score_printed_before_the_artifact_was_made(evidence_of: EvidenceOf) -> None:
+    files = example_folder(log_lines=("DIAGNOSTIC post_ema val_loss:1.95839890 val_bpb:1.15987420",))
+    result = judged(evidence_of(with_metadata(files, val_bpb=1.1598742)))
+    assert "before the artifact was made" in messages(result, Status.REVIEW)
+
+
+def test_a_cell_that_its_log_does_not_print(evidence_of: EvidenceOf) -> None:
+    files = example_folder()
+    files["README.md"] = re.sub(r"(\| 314 \| \S+ \| )\S+", r"\g<1>1.2050", files["README.md"])
+    result = judged(evidence_of(files))
+    assert "seed 314" in messages(result, Status.REVIEW) and "1.205" in messages(result, Status.REVIEW)
+
+
+def embedding(files: Files, script: str) -> Files:
+    head = script + "\n" + "=" * 100 + "\nRunning Python 3.12.3\n" + "=" * 100 + "\n"
+    return {name: head + text if name in map(log_of, SEEDS) else text for name, text in files.items()}
+
+
+def test_the_source_in_the_logs_is_the_submitted_script(evidence_of: EvidenceOf) -> None:
+    result = judged(evidence_of(embedding(example_folder(), HONEST_SCRIPT)))
+    assert result.status is Status.PASS
+    assert "is the submitted script" in messages(result, Status.PASS)
+
+
+def test_comments_and_blank_lines_are_no_other_code(evidence_of: EvidenceOf) -> None:
+    commented = HONEST_SCRIPT.replace("import math\n", "import math\n\n# a comment\n")
+    assert judged(evidence_of(embedding(example_folder(), commented))).status is Status.PASS
+
+
+def test_a_log_of_another_byte_table(evidence_of: EvidenceOf) -> None:
+    other = HONEST_SCRIPT.replace(
+        'leading_space[i] = piece.startswith("\\u2581")', 'leading_space[i] = piece.startswith("?")'
+    )
     assert other != HONEST_SCRIPT
     result = judged(evidence_of(embedding(example_folder(), other)))
     assert "another script" in messages(result, Status.REVIEW) and "the byte table" in messages(result, Status.REVIEW)
