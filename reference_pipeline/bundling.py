@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import libcst as cst
@@ -28,6 +29,21 @@ class ModuleParts:
     defines: dict[str, int] = field(default_factory=dict)  # name -> place in `statements`
     internal: dict[str, str] = field(default_factory=dict)  # name -> module of the package
     external: dict[str, tuple[str, str | None]] = field(default_factory=dict)  # name -> (module, attribute)
+
+    @cached_property
+    def references(self) -> list[list[str]]:
+        """For each statement the names it refers to or binds, sorted."""
+        found = []
+        for statement in self.statements:
+            used = UsedNames()
+            statement.visit(used)
+            found.append(sorted(used.names | set(_bound_names(statement))))
+        return found
+
+    @cached_property
+    def shortened(self) -> list[cst.BaseStatement]:
+        """The statements as they go into the script."""
+        return [statement.visit(Shorten()) for statement in self.statements]
 
 
 class UsedNames(cst.CSTVisitor):
@@ -122,8 +138,14 @@ def take_apart(module: str, root: Path) -> ModuleParts:
     path = root / Path(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         raise PipelineError(f"{path}: no such module to bundle")
+    return _parse(module, path.read_text(encoding="utf-8"), path)
+
+
+@lru_cache(maxsize=128)
+def _parse(module: str, text: str, path: Path) -> ModuleParts:
+    """Modules are shared by many bundles; each text is parsed once a process."""
     parts = ModuleParts(module)
-    for statement in cst.parse_module(path.read_text(encoding="utf-8")).body:
+    for statement in cst.parse_module(text).body:
         if _is_docstring(statement):
             continue
         small = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
@@ -190,10 +212,7 @@ class Bundle:
                 raise PipelineError(f"{module} and {self.owner[name]} both define {name}; rename one to bundle them")
             place = parts.defines[name]
             self.taken[module].add(place)
-            statement = parts.statements[place]
-            used = UsedNames()
-            statement.visit(used)
-            for other in sorted(used.names | set(_bound_names(statement))):
+            for other in parts.references[place]:
                 self.need(module, other)
 
     def text(self) -> str:
@@ -213,7 +232,7 @@ class Bundle:
             places = sorted(self.taken[name])
             if not places:
                 continue
-            body = [self.modules[name].statements[place].visit(Shorten()) for place in places]
+            body = [self.modules[name].shortened[place] for place in places]
             chunks.append(
                 f"# --- {name.split('.')[-1].replace('_', ' ')} ---\n" + cst.Module(body).code.strip("\n") + "\n"
             )
