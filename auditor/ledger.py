@@ -56,13 +56,17 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A printed validation metric: the template of its line, where it is printed, whether it carries the claim."""
+    """A printed validation metric: the template of its line, where it is printed, whether it carries the claim.
+
+    `tied` is False for a reported metric that was guessed: no log prints a line like it.
+    """
 
     label: str
     site: Site
     calls: tuple[Site, ...] = ()
     reported: bool = False
     why: str = ""  # how it was found to be (or not to be) the reported one
+    tied: bool = True
 
 
 @dataclass(frozen=True, slots=True)

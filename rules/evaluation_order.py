@@ -12,11 +12,13 @@ from dataclasses import replace
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
-from auditor.ledger import Blind, Learned, Ledger, Scored
+from auditor.ledger import Blind, Learned, Ledger, Scored, Violation
+from auditor.record.claimed_line import scored_logs
 from rules.base import Evidence
 from rules.order_story import learner_key, order_finding, violation_finding
 
 SCORE_BEFORE_UPDATE = "C3"
+RULES_OF_SCORING = ("C1", "C2", "C3", "C4")  # judged by what a printed score was made of
 MAX_PLACES = 6  # places listed for one reason
 
 
@@ -53,13 +55,32 @@ def judge_ledgers(
         return unheard
     findings = list(found)
     for witness, ledger in ledgers(evidence):
-        findings += [violation_finding(item, witness) for item in ledger.violations if item.rule == code]
+        doubt = reported_score_doubt(evidence, ledger) if code in RULES_OF_SCORING else ""
+        for violation in ledger.violations:
+            if violation.rule == code:
+                findings.append(violation_finding(_doubted(violation, doubt), witness))
         findings += blind_findings(code, ledger, witness)
     if in_force and evidence.as_of and evidence.as_of < in_force:
         findings = [_before_the_ruling(finding, in_force) for finding in findings]
     if unheard is not None and not any(finding.status in (Status.FAIL, Status.REVIEW) for finding in findings):
         return replace(unheard, findings=tuple(findings))
     return conclude(code, findings, passed=passed)
+
+
+def reported_score_doubt(evidence: Evidence, ledger: Ledger) -> str:
+    """Why the score that a ledger follows may not be the reported one; "" when there is no reason to think so.
+
+    Where logs print scores, and none is printed by a line like the one that was followed, other code made the score.
+    Without any log the script as it stands is all there is to judge.
+    """
+    reported = [metric for metric in ledger.metrics if metric.reported]
+    if not reported or any(metric.tied for metric in reported) or not scored_logs(evidence.record):
+        return ""
+    return "no log prints a line like the one followed here, so the reported score may come from other code"
+
+
+def _doubted[Event: (Scored, Violation)](event: Event, doubt: str) -> Event:
+    return replace(event, definite=False, doubt=doubt) if doubt and event.definite else event
 
 
 def blind_findings(code: str, ledger: Ledger, witness: Witness) -> list[Finding]:
@@ -81,8 +102,10 @@ def order_findings(evidence: Evidence) -> list[Finding]:
     """One finding for each learner whose update came before a reported score of the same tokens."""
     findings: list[Finding] = []
     for witness, ledger in ledgers(evidence):
+        doubt = reported_score_doubt(evidence, ledger)
         for learned, scored in _by_learner(ledger):
-            findings.append(order_finding(learned, scored[0], len(scored) - 1, evidence.submission, witness))
+            first = _doubted(scored[0], doubt)
+            findings.append(order_finding(learned, first, len(scored) - 1, evidence.submission, witness))
     return findings
 
 

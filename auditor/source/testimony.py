@@ -40,7 +40,14 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
     passes = _passes(run.predictors.printed, logged)
     reported, why = _reported(passes, claimed)
     metrics = tuple(
-        Metric(item.text.strip()[:120], item.site, item.calls, item in reported, why if item in reported else "")
+        Metric(
+            item.text.strip()[:120],
+            item.site,
+            item.calls,
+            item in reported,
+            why if item in reported else "",
+            tied=any(matches(item.template, line.raw) for line in (claimed or logged)),
+        )
         for item in passes
     )
     scored = tuple(

@@ -11,7 +11,7 @@ import pytest
 from auditor.configuration import RunConfiguration
 from auditor.findings import Status, Witness
 from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
-from auditor.record.model import Record, Statement
+from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
 from auditor.submission.model import Problem, SourceText, Submission, Track
 from rules import RULES
 from rules.base import Evidence
@@ -137,6 +137,26 @@ def test_a_score_that_is_not_reported_accuses_nobody() -> None:
         learned=(ADAPTED,),
     )
     assert judge("C3", ledger)[0] is Status.PASS
+
+
+def with_log(evidence: Evidence) -> Evidence:
+    line = MetricLine("other", 2.0, 1.2, "2.0", "1.2", None, Place("train.log", 1), "other val_loss:2.0 val_bpb:1.2")
+    return replace(evidence, record=Record(Statement(), (RunLog("train.log", 42, None, metrics=(line,)),)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_score_that_no_log_prints_accuses_only_where_there_is_no_log(tied: bool) -> None:
+    followed = replace(REPORTED, tied=tied)
+    ledger = Ledger(
+        metrics=(followed,),
+        scored=(replace(SCORED, metric=followed, after=(ADAPTED,)),),
+        violations=(Violation("C1", "reads the answer", ((site(11, "evaluate"), "here"),), definite=True),),
+    )
+    for code in ("C1", "C3"):
+        logged = RULES[code].judge(with_log(evidence(ledger)))
+        assert logged.status is (Status.FAIL if tied else Status.REVIEW)
+        assert ("other code" in logged.reason) is not tied
+        assert RULES[code].judge(evidence(ledger)).status is Status.FAIL
 
 
 @pytest.mark.parametrize("code", ["C1", "C2", "C4", "TRAINDATA", "PAIDPREFIX", "EXTERNAL"])
