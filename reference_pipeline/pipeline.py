@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -73,22 +72,12 @@ def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) ->
     evaluate_artifact(h, device, val_data)
 
 
-def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What the user can mend is one line; anything else keeps its traceback."""
-    if issubclass(kind, PipelineError):
-        log(f"error: {error}", console=False)
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
 def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
     """Join the ranks, set the threads, open the log and write its head. Returns the device and the script's path."""
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
     code_path = Path(sys.argv[0])
-    sys.excepthook = report_error
     open_log(Path("logs") / f"{h.run_id}.txt" if rank == 0 else None)
     log_environment(h, code_path.read_text(encoding="utf-8"), world_size, device)
     return device, code_path
@@ -98,7 +87,11 @@ def main() -> None:
     """Entry point of the script."""
     h = Hyperparameters()
     device, code_path = start_run(h)
-    train_and_eval(h, device, code_path)
+    try:
+        train_and_eval(h, device, code_path)
+    except PipelineError as error:
+        log(f"error: {error}")
+        sys.exit(f"error: {error}")
     stop_distributed()
 
 
