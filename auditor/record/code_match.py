@@ -20,7 +20,14 @@ _COMMENT = re.compile(r"\s*#")
 _SPACES = re.compile(r"\s+")
 BYTE_TABLE = "the byte table"
 _SUBJECTS = (
-    (BYTE_TABLE, re.compile(r"startswith\(.(?:\u2581|\\u2581|\?)|base_bytes|has_leading_space|is_boundary|byte_count|bytes_lut|_bytes\b|byte_token", re.I)),
+    (
+        BYTE_TABLE,
+        re.compile(
+            r"startswith\(.(?:\u2581|\\u2581|\?)|base_bytes|has_leading_space|is_boundary|byte_count|bytes_lut|_bytes\b"
+            r"|byte_token",
+            re.I,
+        ),
+    ),
     ("validation", re.compile(r"val_tokens|val_loss|val_bpb|eval_|def eval|load_validation", re.I)),
     ("test-time training", re.compile(r"ttt|adapt|slot", re.I)),
     ("quantization", re.compile(r"quant|gptq|int6|int8|compress", re.I)),
@@ -82,9 +89,8 @@ def _difference(log: RunLog, logged: Sequence[str], theirs: Counter[str], lines:
     first = next((number for number, line in enumerate(lines[begin:], begin + 1) if _key(line) in fewer), 0)
     changed = "\n".join([*more, *fewer])[:200_000]
     subjects = tuple(name for name, pattern in _SUBJECTS if pattern.search(changed))
-    return SourceDifference(
-        log.path, log.embedded_source_place, len(logged), len(lines) - begin, more.total(), fewer.total(), subjects, first
-    )
+    sizes = len(logged), len(lines) - begin, more.total(), fewer.total()
+    return SourceDifference(log.path, log.embedded_source_place, *sizes, subjects, first)
 
 
 def _first_common(lines: Sequence[str], theirs: Counter[str]) -> int:
@@ -206,5 +212,3 @@ def printed_decimals(submission: Submission) -> frozenset[int]:
 def decimals(text: str) -> int:
     """Digits behind the decimal point of a printed number."""
     return len(text.partition(".")[2]) if "e" not in text.lower() else 0
-
-

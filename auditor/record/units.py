@@ -1,7 +1,7 @@
 """Differences of bpb that are called nats.
 
-The challenge asks for 0.005 nats per token; a nat per token is 1.7 to 2.6 times as much bpb, depending on the tokenizer,
-so the two must not be mixed up.
+The challenge asks for 0.005 nats per token; a nat per token is 1.7 to 2.6 times as much bpb, depending on the
+tokenizer, so the two must not be mixed up.
 """
 
 from __future__ import annotations
