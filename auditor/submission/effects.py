@@ -18,7 +18,7 @@ from auditor.submission.values import FilePath, Handle, Namespace, UnfoldableErr
 
 ROOT = "/<root>/"  # where the submission's files appear to lie; no real path is involved
 TEMPORARY = "/<tmp>"
-_TRACKED = 64  # bytes or characters from which a value's origin is remembered
+_TRACKED = 8  # bytes or characters from which a value's origin is remembered
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ class SourceText:
     @property
     def module(self) -> str:
         """The name by which neighbours import it: "lib.cache" for "records/x/y/train_gpt.py!lib/cache.py"."""
-        inner = self.path.removesuffix("!unpacked").rpartition("!")
-        name = inner[2] if inner[1] else inner[2].rpartition("/")[2]
+        stored, _, written = self.path.replace("!unpacked", "").partition("!")
+        name = written or stored.rpartition("/")[2]
         return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

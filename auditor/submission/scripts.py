@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -14,16 +14,18 @@ from auditor.submission.model import Problem, Role, SourceText, StoredFile
 from auditor.submission.text import decode, decode_source
 from auditor.submission.unpack import Opened, may_hide_code, open_source
 
-_RUN = re.compile(
-    r"(?:torchrun|torch\.distributed\.(?:run|launch)|accelerate\s+launch|\bpython[\d.]*|\buv\s+run)"
-    r"(?P<options>(?:\\\n|[^\n`|;&#])*?)(?<![\w/.-])(?P<path>[\w./-]{1,200}\.py)\b"
+_LAUNCHER = re.compile(
+    r"torchrun|torch\.distributed\.(?:run|launch)|accelerate\s+launch|\bpython[\d.]{0,8}\s|\buv\s+run"
 )
+_PYTHON_FILE = re.compile(r"(?<![\w/.-])[\w./-]{1,200}\.py\b")
+_COMMAND_END = re.compile(r"[;&|`#]")
 _SCORES = re.compile(r"val_bpb|val_loss|bits.per.byte", re.IGNORECASE)
 _TRAINER = re.compile(r"train|gpt|submission|main|run", re.IGNORECASE)
 _TWIN = re.compile(
     r"human|readable|decoded|decompressed|unpacked|unminified|source|pretty|commented|orig", re.IGNORECASE
 )
 _READ_CHARACTERS = 200_000  # of a README or a log's head, searched for commands
+_LINE_CHARACTERS = 4_000
 _OPENED_HELPERS = 200
 
 
@@ -112,12 +114,16 @@ def _commanded(folder: str, files: Sequence[StoredFile], sources: Mapping[str, S
     for item in files:
         if item.role in (Role.README, Role.SHELL, Role.LOG) and item.data:
             head = decode(item.data[:_READ_CHARACTERS])
-            if item.role is Role.LOG and ("torchrun" not in head and "python" not in head):
-                continue
-            for match in _RUN.finditer(head):
-                if (path := _source_named(folder, match["path"], sources)) is not None:
-                    named[path] += 1
+            named.update(filter(None, (_source_named(folder, name, sources) for name in _run_files(head))))
     return [path for path, _ in named.most_common()]
+
+
+def _run_files(text: str) -> Iterator[str]:
+    """The python files that command lines in `text` run; a backslash continues a line."""
+    for line in text.replace("\\\n", " ").split("\n"):
+        for command in _COMMAND_END.split(line[:_LINE_CHARACTERS]):
+            if (launcher := _LAUNCHER.search(command)) and (name := _PYTHON_FILE.search(command, launcher.end())):
+                yield name.group()
 
 
 def _source_named(folder: str, name: str, sources: Mapping[str, StoredFile]) -> str | None:
