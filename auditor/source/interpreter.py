@@ -246,7 +246,8 @@ class Interpreter:
             self.predictors.update(old, result.atoms, node)
             return NORMAL
         if old.base is not None or (old.kind == OBJECT and old.payload.kind in ("tensor", "module")):
-            self.predictors.update(old, self.atoms_of(new), node)
+            mixed = frozenset(atom for atom in result.atoms if atom[0] == "hashed")
+            self.predictors.update(old, self.atoms_of(new) | mixed, node)
         else:
             self.assign(node.target, self.settle(result), frame)
         return NORMAL

@@ -191,6 +191,10 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
                     "before it is mixed into the model's prediction for that token"
                 )
                 found.append(Violation("C1", why, sites, True))
+            else:
+                why = "a count is looked up for the realised token itself before its probability is mixed"
+                doubt = "exact counts may be normalized all the same; a hashed or backed-off count is not"
+                found.append(Violation("C1", why, sites, False, doubt))
         elif atom[0] == "choice":
             found.extend(_choice(run, item, atom))
         elif atom[0] == "subset":
