@@ -47,7 +47,7 @@ class Outcome:
     reasons: Mapping[str, str]
     wall_seconds: float
     cpu_seconds: float
-    peak_bytes: int  # resident memory
+    peak_bytes: int  # resident memory; never less than what the benchmark itself held when it started the audit
     error: str = ""
 
     def status(self, rule: str) -> str:
