@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from auditor.submission.decompress import Budget
@@ -26,7 +26,10 @@ _TWIN = re.compile(
 )
 _READ_CHARACTERS = 200_000  # of a README or a log's head, searched for commands
 _LINE_CHARACTERS = 4_000
-_OPENED_HELPERS = 200
+_WORD = re.compile(r"\w+")
+_OPENED_CHARACTERS = 1_500_000  # of all helpers that are opened
+
+_Reader = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,7 @@ class ScriptChoice:
     problems: tuple[Problem, ...] = ()
 
 
-def choose_script(
-    folder: str, files: Sequence[StoredFile], read_elsewhere: Callable[[str], bytes | None]
-) -> ScriptChoice:
+def choose_script(folder: str, files: Sequence[StoredFile], read_elsewhere: _Reader) -> ScriptChoice:
     """The source that produced the score, among the python files of `folder`.
 
     train_gpt.py, unless README or logs only ever run another file; without one, the file they run, or the one that
@@ -53,16 +54,15 @@ def choose_script(
     }
     path, reason, problems = _choose(folder, files, sources)
     if path is None:
-        helpers, more = _helpers(sources, {}, lambda _: None)
-        return ScriptChoice(None, "", reason, helpers, (Problem(folder, reason), *more))
+        return ScriptChoice(None, "", reason, _helpers(sources, None, read_elsewhere), (Problem(folder, reason),))
     read = _reader(files, read_elsewhere)
     opened = open_source(path, sources[path].data or b"", read)
     run = {path, opened.source.path.partition("!")[0]}
-    beside, more = _helpers({p: item for p, item in sources.items() if p not in run}, sources, read)
+    beside = _helpers({place: item for place, item in sources.items() if place not in run}, opened, read)
     helpers = (*opened.helpers, *beside)
     if opened.source.path.partition("!")[0] != path:
         reason = f"{reason}; it runs {opened.source.path}"
-    return ScriptChoice(opened.source, path, reason, helpers, (*problems, *opened.problems, *more))
+    return ScriptChoice(opened.source, path, reason, helpers, (*problems, *opened.problems))
 
 
 def _choose(
@@ -141,31 +141,42 @@ def _text(item: StoredFile) -> str:
     return decode(item.data or b"")
 
 
-def _reader(files: Sequence[StoredFile], elsewhere: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+def _reader(files: Sequence[StoredFile], elsewhere: _Reader) -> _Reader:
     here = {item.path: item.data for item in files if item.data is not None and not item.tail}
     return lambda path: here[path] if path in here else elsewhere(path)
 
 
-def _helpers(
-    chosen: Mapping[str, StoredFile], sources: Mapping[str, StoredFile], read: Callable[[str], bytes | None]
-) -> tuple[tuple[SourceText, ...], list[Problem]]:
-    helpers: list[SourceText] = []
-    problems: list[Problem] = []
+def _helpers(chosen: Mapping[str, StoredFile], opened: Opened | None, read: _Reader) -> tuple[SourceText, ...]:
+    """The python files beside the script; those that it may import are opened where they could hide something."""
+    texts = {path: decode_source(item.data or b"")[0] for path, item in sorted(chosen.items())}
+    named = _named_sources(texts, opened) if opened else set()
     budget = Budget()
-    for path, item in sorted(chosen.items()):
-        opened = _open_helper(path, item.data or b"", read, budget if len(helpers) < _OPENED_HELPERS else None)
-        helpers.extend((opened.source, *opened.helpers) if opened.source.layers else (opened.source,))
-        problems.extend(opened.problems if opened.source.layers else ())
-    return tuple(helpers), problems
+    helpers: list[SourceText] = []
+    for path, text in texts.items():
+        data = chosen[path].data or b""
+        if path not in named or not may_hide_code(text):
+            helpers.append(SourceText(path, text, hashlib.sha256(data).hexdigest()))
+            continue
+        found = open_source(path, data, read, budget)
+        helpers.extend((found.source, *found.helpers))
+    return tuple(helpers)
 
 
-def _open_helper(path: str, data: bytes, read: Callable[[str], bytes | None], budget: Budget | None) -> Opened:
-    """A neighbour of the script; opened when it could hide something, else only decoded."""
-    text, _ = decode_source(data)
-    plain = SourceText(path, text, hashlib.sha256(data).hexdigest())
-    if budget is None or not may_hide_code(text):
-        return Opened(plain)
-    opened = open_source(path, data, read, budget)
-    if opened.source.layers:
-        return opened
-    return Opened(replace(plain, opaque=opened.source.opaque))
+def _named_sources(texts: Mapping[str, str], opened: Opened) -> set[str]:
+    """Files whose module name the script, or a file that it names, has as a word."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for path in texts:
+        by_stem[PurePosixPath(path).stem].append(path)
+    named: set[str] = set()
+    pending = [opened.source.text, *(helper.text for helper in opened.helpers)]
+    characters = 0
+    while pending:
+        words = set(_WORD.findall(pending.pop()))
+        fresh = {path for stem in by_stem.keys() & words for path in by_stem[stem]} - named
+        for path in sorted(fresh):
+            characters += len(texts[path])
+            if characters > _OPENED_CHARACTERS:
+                return named
+            named.add(path)
+            pending.append(texts[path])
+    return named

@@ -95,11 +95,14 @@ def test_the_script_of_a_folder_in_the_folder() -> None:
     assert name_of(choice) == "final/train_gpt.py"
 
 
-def test_packed_helpers_are_opened_too() -> None:
+def test_packed_helpers_are_opened_when_the_script_names_them() -> None:
     packed = base64.b85encode(lzma.compress(b"class Cache:\n    pass\n")).decode()
     wrapper = f"import lzma,base64\nexec(lzma.decompress(base64.b85decode({packed!r})))\n"
-    choice = chosen({"train_gpt.py": SCORES, "cache.py": wrapper})
-    assert [(helper.module, helper.text) for helper in choice.helpers] == [("cache", "class Cache:\n    pass\n")]
+    choice = chosen({"train_gpt.py": "import cache\n" + SCORES, "cache.py": wrapper, "tool.py": wrapper})
+    assert [(helper.module, helper.text) for helper in choice.helpers] == [
+        ("cache", "class Cache:\n    pass\n"),
+        ("tool", wrapper),  # nobody imports it
+    ]
 
 
 def test_a_shim_s_target_is_the_script_and_no_helper() -> None:
