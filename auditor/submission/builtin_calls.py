@@ -46,6 +46,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[object, object], object]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.BitXor: operator.xor,
@@ -69,11 +70,13 @@ def operate(kind: ast.operator, left: object, right: object, limit: int) -> obje
 
 
 def _operable(kind: ast.operator, left: object, right: object, limit: int) -> bool:
-    if isinstance(left, int) and isinstance(right, int):
+    if isinstance(left, int) and isinstance(right, int) and not isinstance(kind, ast.Div):
         small = left.bit_length() + right.bit_length() <= _MAX_INTEGER_BITS
         if isinstance(kind, ast.Pow | ast.LShift):
             return small and 0 <= right <= 64
         return small
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return not isinstance(kind, ast.Pow | ast.LShift) or abs(right) <= 64
     if isinstance(kind, ast.Mult):
         sequence, count = (right, left) if isinstance(left, int) else (left, right)
         if not isinstance(sequence, str | bytes | list | tuple) or not isinstance(count, int):
@@ -137,7 +140,7 @@ def _str(arguments: Arguments, keywords: Keywords, limit: int) -> object:
     first = arguments[0]
     if isinstance(first, bytes) and (len(arguments) > 1 or keywords):
         return _decode(first, arguments[1:], keywords, limit)
-    if isinstance(first, str | int):
+    if isinstance(first, str | int | float):
         return str(first)
     if text := getattr(first, "text", None):
         return str(text)
@@ -221,8 +224,9 @@ PURE_CALLS: dict[str, PureCall] = {
     "bytes.maketrans": _maketrans,
     "chr": _plain(chr, int, most=1),
     "ord": _plain(ord, str, bytes, most=1),
-    "int": _plain(int, int, str, most=2),
-    "bool": _plain(bool, int, str, bytes, list, tuple, dict, most=1),
+    "int": _plain(int, int, float, str, most=2),
+    "float": _plain(float, int, float, str, most=1),
+    "bool": _plain(bool, int, float, str, bytes, list, tuple, dict, most=1),
     "min": _plain(min, int),
     "max": _plain(max, int),
     "abs": _plain(abs, int, most=1),

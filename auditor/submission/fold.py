@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ast
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
 from auditor.submission import syntax
-from auditor.submission.builtin_calls import elements, operate
+from auditor.submission.builtin_calls import PURE_CALLS, PURE_METHODS, elements, operate
 from auditor.submission.decompress import BoundExceededError, Budget, UndecodableError
 from auditor.submission.effects import Effects, Folded
 from auditor.submission.library import attribute, call_method, call_reference, is_setting
@@ -43,6 +44,12 @@ _SHOWN_REPEATS = 64  # of a for loop whose body does not fold
 _EXECUTORS = frozenset({"exec", "eval", "execfile"})
 _RUNNERS = frozenset({"run_path", "run_module", "exec_module", "load_module", "load_source"})
 _BUILDERS = frozenset({"marshal.loads", "types.CodeType", "types.FunctionType"})
+_PURE_METHOD_NAMES = frozenset(name for kind, name in PURE_METHODS if kind in (str, bytes)) | {
+    "format",
+    "items",
+    "keys",
+}
+_BY_NAME = frozenset({"globals", "locals", "vars()", "eval", "__import__", "__builtins__", "sys.modules"})
 _BOOKKEEPING = frozenset({Reference("sys.modules"), Reference("linecache.cache")})
 
 _UNKNOWABLE = (UnfoldableError, UndecodableError, LookupError, TypeError, ValueError)
@@ -63,18 +70,48 @@ def fold_module(
 ) -> Folded:
     """Fold a module. `path` is its place below the root, `read` returns a file of the submission by such a path.
 
-    With `whole` False only those functions are entered that execute something: for scripts that are no wrapper.
+    With `whole` False only those functions are entered that lead to an execution: for scripts that are no wrapper.
     Never raises for what the module holds.
     """
     effects = Effects(path, read, budget)
     try:
-        _Folder(effects, whole).run(tree.body, None)
+        _Folder(effects, None if whole else _executing_functions(tree)).run(tree.body, None)
     except BoundExceededError as bound:
         effects.folded.exceeded = str(bound)
-    for node in ast.walk(tree):
-        if (name := _executor(node)) and id(node) not in effects.explained:
-            effects.folded.unopened.append((getattr(node, "lineno", 0), name))
+    dead = _never_called(tree)
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name in dead:
+            continue
+        for node in ast.walk(statement):
+            if (name := _executor(node)) and id(node) not in effects.explained:
+                effects.folded.unopened.append((getattr(node, "lineno", 0), name))
     return effects.folded
+
+
+def _never_called(tree: ast.Module) -> frozenset[str]:
+    """Functions of the module that nothing outside of them names; none where names may be computed."""
+    named: Counter[str] = Counter()
+    defined: set[str] = set()
+    for statement in tree.body:
+        names = list(_named(statement))
+        if _BY_NAME.intersection(names):
+            return frozenset()
+        if isinstance(statement, ast.FunctionDef):
+            defined.add(statement.name)
+            names = [name for name in names if name != statement.name]
+        named.update(names)
+    return frozenset(defined - named.keys())
+
+
+def _named(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement reads, with ``sys.modules`` and a bare ``vars()`` among them."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and _dotted(node.func) == "vars" and not node.args:
+            yield "vars()"
+        elif isinstance(node, ast.Attribute) and _dotted(node) == "sys.modules":
+            yield "sys.modules"
+        elif isinstance(node, ast.Name):
+            yield node.id
 
 
 def _executor(node: ast.AST) -> str:
@@ -102,16 +139,23 @@ def _dotted(node: ast.expr) -> str:
     return ""
 
 
-def _executes(tree: ast.AST) -> bool:
-    return any(_executor(node) for node in ast.walk(tree))
+def _executing_functions(tree: ast.Module) -> frozenset[str]:
+    """Names of the module's functions that execute something, or that call one which does."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    nodes = {function.name: tuple(ast.walk(function)) for function in functions}
+    found = {name for name, inner in nodes.items() if any(map(_executor, inner))}
+    names = {name: {node.id for node in inner if isinstance(node, ast.Name)} for name, inner in nodes.items()}
+    while fresh := {name for name in names.keys() - found if names[name] & found}:
+        found |= fresh
+    return frozenset(found)
 
 
 class _Folder:
     """Folds one module. Handlers of statements return how the body ended, those of expressions the value."""
 
-    def __init__(self, effects: Effects, whole: bool) -> None:
+    def __init__(self, effects: Effects, entered: frozenset[str] | None) -> None:
         self.effects = effects
-        self._whole = whole
+        self._entered = entered  # names of functions whose calls are followed; None: all
         self._globals: _Scope = {"__file__": effects.file, "__name__": "__main__"}
         self._returned: object = None
         self._steps = 0
@@ -141,7 +185,7 @@ class _Folder:
         self._given_up += 1
         for name in _bound_names(statement):
             scope[name] = UNKNOWN
-        if _has_effect(statement):
+        if _has_effect(statement) and not _sets_command_line(statement):
             self.effects.folded.unexplained.append((statement.lineno, reason))
 
     def _do_unknown(self, statement: ast.stmt, scope: _Scope) -> None:
@@ -386,7 +430,7 @@ class _Folder:
 
     def _of_formattedvalue(self, node: ast.FormattedValue, scope: _Scope) -> object:
         value = self.value(node.value, scope)
-        if node.format_spec is not None or not isinstance(value, str | int | FilePath):
+        if node.format_spec is not None or not isinstance(value, str | int | float | FilePath):
             raise UnfoldableError("formats something unknown")
         return value.text if isinstance(value, FilePath) else str(value)
 
@@ -405,7 +449,7 @@ class _Folder:
         value = self.value(node.operand, scope)
         if isinstance(node.op, ast.Not):
             return not value
-        if isinstance(value, int) and isinstance(node.op, ast.USub):
+        if isinstance(value, int | float) and isinstance(node.op, ast.USub):
             return -value
         raise UnfoldableError("an unknown operator")
 
@@ -431,8 +475,8 @@ class _Folder:
         key = self._key(node.slice, scope)
         if isinstance(owner, Environment):
             return self.effects.variable(key)
-        if isinstance(owner, CommandLine) and key == 0:
-            return self.effects.file
+        if isinstance(owner, CommandLine) and (key == 0 or isinstance(key, slice)):
+            return self.effects.file if key == 0 else owner
         if isinstance(owner, Namespace) and owner.name == "__main__" and isinstance(key, str):
             return self._name(key, self._globals)
         if isinstance(owner, dict):
@@ -504,7 +548,8 @@ class _Folder:
     def _call_function(self, function: Function, call: Call) -> object:
         if self._depth >= _MAX_CALLS:
             raise UnfoldableError("calls nested too deeply")
-        if not self._whole and not _executes(function.node):
+        followed = self._entered is None or getattr(function.node, "name", "") in self._entered
+        if not followed:
             raise UnfoldableError("calls a function of the script")
         scope = self._arguments(function, call)
         self._depth += 1
@@ -586,7 +631,20 @@ def _has_effect(statement: ast.stmt) -> bool:
     """Whether a statement that could not be folded may change what other code does."""
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
     sets_elsewhere = any(isinstance(target, ast.Attribute | ast.Subscript) for target in targets)
-    return sets_elsewhere or any(isinstance(node, ast.Call) for node in _own_nodes(statement))
+    return sets_elsewhere or any(isinstance(node, ast.Call) and not _is_pure(node) for node in _own_nodes(statement))
+
+
+def _is_pure(call: ast.Call) -> bool:
+    """Whether a call by this name changes nothing, whatever it is called on."""
+    if isinstance(call.func, ast.Name):
+        return call.func.id in PURE_CALLS or call.func.id == "print"
+    return isinstance(call.func, ast.Attribute) and call.func.attr in _PURE_METHOD_NAMES
+
+
+def _sets_command_line(statement: ast.stmt) -> bool:
+    """``sys.argv = ...``: what a wrapper passes on is not part of the payload's source."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Attribute) and target.attr == "argv" for target in targets)
 
 
 def _is_environment_guard(test: ast.expr) -> bool:
@@ -612,6 +670,7 @@ def _contains(container: object, item: object) -> bool:
     return item in elements(container)
 
 
+_COMPARABLE = (str, int, float, bytes, list, tuple, dict, range, type(None))
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: lambda left, right: left == right,
     ast.NotEq: lambda left, right: left != right,
@@ -629,7 +688,9 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 def _holds(operator: ast.cmpop, left: object, right: object) -> bool:
     """The truth of a comparison between plain values; an identity test against None works on everything known."""
     identity = isinstance(operator, ast.Is | ast.IsNot) and (left is None or right is None)
-    simple = all(isinstance(value, str | int | bytes | list | tuple | dict | range | None) for value in (left, right))
+    simple = all(
+        isinstance(value, str | int | float | bytes | list | tuple | dict | range | None) for value in (left, right)
+    )
     if not (identity or simple):
         raise UnfoldableError("compares something unknown")
     return bool(_COMPARISONS[type(operator)](left, right))

@@ -72,6 +72,7 @@ class SourceText:
     wrapper: str = ""  # text of the outermost file, when packed
     opaque: str = ""  # why the text is not all that runs (code built at run time, code from outside the folder)
     wrapper_path: str = ""  # the stored file this text comes from, when packed or written by a wrapper
+    imported_as: str = ""  # the module name under which the script loads this file, when that is not the file's own
 
     @property
     def packed(self) -> bool:
@@ -81,6 +82,8 @@ class SourceText:
     @property
     def module(self) -> str:
         """The name by which neighbours import it: "lib.cache" for "records/x/y/train_gpt.py!lib/cache.py"."""
+        if self.imported_as:
+            return self.imported_as
         stored, _, written = self.path.replace("!unpacked", "").partition("!")
         name = written or stored.rpartition("/")[2]
         return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

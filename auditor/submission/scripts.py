@@ -57,7 +57,7 @@ def choose_script(folder: str, files: Sequence[StoredFile], read_elsewhere: _Rea
         return ScriptChoice(None, "", reason, _helpers(sources, None, read_elsewhere), (Problem(folder, reason),))
     read = _reader(files, read_elsewhere)
     opened = open_source(path, sources[path].data or b"", read)
-    run = {path, opened.source.path.partition("!")[0]}
+    run = {path, opened.source.path.partition("!")[0], *(helper.path for helper in opened.helpers)}
     beside = _helpers({place: item for place, item in sources.items() if place not in run}, opened, read)
     helpers = (*opened.helpers, *beside)
     if opened.source.path.partition("!")[0] != path:
@@ -77,7 +77,7 @@ def _choose(
     )
     commanded = _commanded(folder, files, sources)
     if usual is not None and (usual in commanded or not commanded):
-        others = sorted(set(commanded) - {usual})
+        others = sorted(path for path in set(commanded) - {usual} if _SCORES.search(_text(sources[path])))
         if not others:
             return usual, "train_gpt.py", []
         message = f"README or logs also run {', '.join(others[:5])}"

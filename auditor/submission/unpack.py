@@ -152,13 +152,27 @@ def _described(payload: Execution) -> str:
 def _keep_helpers(state: _Layers, folded: Folded, payload: Execution | None) -> None:
     """Sources beside the payload: modules made from strings, written python files, smaller executed pieces."""
     for number, item in enumerate(folded.executions):
-        if item is payload or item.stored or item.written:
+        if item is payload or item.written:
+            continue
+        if item.stored:
+            _keep_stored(state, item)
             continue
         name = f"{item.namespace.replace('.', '/')}.py" if item.namespace not in ("__main__", "") else f"exec{number}"
         _keep(state, name, item.source)
     for path, content in folded.written.items():
         if path.endswith(".py") and (payload is None or path != payload.written):
             _keep(state, _below_common_folder(path, folded), content)
+
+
+def _keep_stored(state: _Layers, item: Execution) -> None:
+    """A file of the submission that is loaded as a module by its path, from this folder or from another one."""
+    if item.stored in (state.stored, state.path) or item.namespace in ("__main__", ""):
+        return
+    text = decode_source(item.source)[0] if isinstance(item.source, bytes) else item.source
+    data = item.source if isinstance(item.source, bytes) else item.source.encode("utf-8", "surrogatepass")
+    state.helpers[item.stored] = SourceText(
+        item.stored, text, hashlib.sha256(data).hexdigest(), imported_as=item.namespace
+    )
 
 
 def _keep(state: _Layers, name: str, source: str | bytes) -> None:

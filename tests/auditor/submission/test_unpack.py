@@ -281,6 +281,10 @@ def test_time_is_bounded() -> None:
         "m=u.module_from_spec(s)\ns.loader.exec_module(m)\n",
         "import builtins\ng = getattr(builtins, 'ex' + input())\ng('1')\n",
         "__import__(''.join(reversed(input())))\n",
+        "def load(x):\n    exec(x)\nload(input())\n",
+        "def load(x):\n    exec(x)\nglobals()['lo' + 'ad'](input())\n",
+        "import sys\ndef load(x):\n    exec(x)\ngetattr(sys.modules['__main__'], 'load')(input())\n",
+        "class C:\n    def load(self, x):\n        exec(x)\n",
         "e = exec\ndef late():\n    e(input())\n",
         f"import base64,pickle\nrun = pickle.loads(base64.b64decode({NOISE!r}))\nrun()\n",
         f"import base64\nfrom Crypto import decrypt\nexec(decrypt(base64.b64decode({NOISE!r})))\n",
@@ -302,6 +306,7 @@ def test_what_cannot_be_opened_is_opaque(source: str) -> None:
         "import subprocess\nprint(subprocess.run(['nvidia-smi'], capture_output=True).stdout)\n",
         "import base64\nTABLE = base64.b64decode('" + "QUJD" * 1000 + "')\n" + PAYLOAD,
         "import importlib\nm = importlib.import_module('flash_attn_interface')\n",
+        "def never_called(x):\n    exec(x)\nprint('val_bpb')\n",
         "import zlib\nblob = open('model.ptz','rb').read()\nstate = zlib.decompress(blob)\n" + PAYLOAD,
     ],
 )
@@ -384,6 +389,25 @@ def test_written_modules_become_helpers() -> None:
     assert found.source.text.strip() == PAYLOAD.strip()
     helpers = {helper.module: helper.text for helper in found.helpers}
     assert helpers["lib.cache"].startswith("class Cache")
+    assert found.source.opaque == ""
+
+
+def test_a_neighbour_loaded_by_its_path_keeps_the_name_it_is_loaded_under() -> None:
+    here, other = PATH.rpartition("/")[0], "records/track_10min_16mb/2026-03-01_Base/train_gpt.py"
+    loader = (
+        "import importlib.util\nfrom pathlib import Path\n"
+        "def load(path, name):\n    spec = importlib.util.spec_from_file_location(name, path)\n"
+        "    module = importlib.util.module_from_spec(spec)\n    spec.loader.exec_module(module)\n    return module\n"
+        "here = Path(__file__).resolve()\ncache = load(here.parent / 'cache.py', 'fast_cache')\n"
+        "def base():\n    return load(here.parents[1] / '2026-03-01_Base' / 'train_gpt.py', 'base')\n"
+        "base()\n"
+    )
+    found = opened(loader + PAYLOAD, {f"{here}/cache.py": "x = 1\n", other: "y = 2\n"})
+    assert {helper.module: (helper.path, helper.text) for helper in found.helpers} == {
+        "fast_cache": (f"{here}/cache.py", "x = 1\n"),
+        "base": (other, "y = 2\n"),
+    }
+    assert found.source.text == loader + PAYLOAD
     assert found.source.opaque == ""
 
 
