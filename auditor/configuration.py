@@ -320,9 +320,12 @@ def _described(
             continue
         spoken = r"[ _-]?".join(map(re.escape, words))
         mentions = re.finditer(
-            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00.]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w.])", text
+            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00.]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w%]|[.,]\d)",
+            text,
         )
         stated = [(match[1], match.start()) for match in mentions]
+        if given in ("0", "1"):
+            stated = [item for item in stated if item[0] in ("0", "1")]
         if stated and not any(same_value(value, given) for value, _ in stated):
             value, at = stated[0]
             line = text.count("\x00", 0, at) + 1

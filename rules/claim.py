@@ -29,7 +29,7 @@ from auditor.record.code_match import (
     prints_label,
     source_difference,
 )
-from auditor.record.copied_lines import overlaps
+from auditor.record.copied_lines import Overlap, overlaps
 from auditor.record.model import MetricLine, Place, Record, RunLog
 from auditor.record.seed_cells import CheckedCell, checked_cells
 from auditor.record.units import bpb_called_nats
@@ -55,8 +55,10 @@ MIN_TRAINING_STEPS = 10
 """Progress lines from which a log is that of a training run."""
 
 _NOTE_IN_LOG = re.compile(
-    r"^#+\s|^(?:NOTE|N\.B\.|\[?note\]?)\s?:|\b(?:appended|reconstructed|recovered|transcribed|hand-written|placeholder|"
-    r"pod died|copied) (?:from|by|after|before)\b",
+    r"^(?:#{1,3}\s?)?(?:NOTE|N\.B\.)\b.{0,200}(?:append|reconstruct|recover|transcri|polling|pod died|lost|copied|"
+    r"by hand|manual)|"
+    r"^#.{0,200}\b(?:appended|reconstructed|recovered|transcribed|copied|typed) (?:from|by|after|in)\b|"
+    r"\bthis log (?:was|is) (?:reconstructed|recovered|transcribed|written|assembled)\b",
     re.IGNORECASE,
 )
 _BEFORE_ARTIFACT = re.compile(
@@ -67,6 +69,7 @@ _DECISIVE = re.compile(
     re.IGNORECASE,
 )
 _PRINTS_SCORE = re.compile(r"\b(?:print|log0?|write)\(.{0,200}bpb", re.IGNORECASE)
+_SCRIPT_NAME = re.compile(r"\b([\w-]{1,60}\.py)\b")
 _CORRECTED = re.compile(r"\berrat(?:um|a)\b|\bcorrected (?:val_?)?bpb|\bcorrection\b|\brecomputed\b", re.IGNORECASE)
 _ALL_DEFAULTS = re.compile(
     r"(?:all )?(?:the )?defaults? (?:values? |settings? )?(?:match|reproduce|are|give|correspond)", re.IGNORECASE
@@ -228,13 +231,15 @@ def _doubt(record: Record, submission: Submission, claim: float) -> str:
         return "not every log could be read in full"
     if missing := _seeds_without_log(record):
         return f"no log of seed {', '.join(map(str, missing))} is there to compare with"
-    finals = [line.val_bpb for log in record.logs if _complete(log) for line in log.final_metrics if line.val_bpb]
+    finals = [line.val_bpb for line in _pairs(log for log in record.logs if _complete(log)) if line.val_bpb]
     if not finals:
         return "no log of a whole training run with a final score is there"
     if claim >= min(finals):
         return f"a log prints a better final score ({min(finals):g})"
     if scorer := _unlogged_scorer(record, submission):
         return f"{scorer} prints scores too, and no log of it is there"
+    if scorer := _named_scorer(record, claim):
+        return f"the README takes the score from {scorer}, and no log of it is there"
     if record.readme_bpb is not None and _supported(record, record.readme_bpb):
         return f"the README claims {record.readme_bpb:g}, which the logs support"
     if ratio := _recomputed(record, claim):
@@ -258,6 +263,17 @@ def _unlogged_scorer(record: Record, submission: Submission) -> str:
         name = _file(helper.path.partition("!")[0])
         if _PRINTS_SCORE.search(helper.text) and not any(name in line for log in record.logs for line in log.raw_lines):
             return name
+    return ""
+
+
+def _named_scorer(record: Record, claim: float) -> str:
+    """A script that the README names on a line with the claimed score, and that no log names."""
+    for line in record.readme_text[:200_000].split("\n"):
+        if f"{claim:.4f}"[:-1] in line:
+            for name in _SCRIPT_NAME.findall(line[:2_000]):
+                logged = any(name in text for log in record.logs for text in log.raw_lines)
+                if name != "train_gpt.py" and not logged:
+                    return str(name)
     return ""
 
 
@@ -291,14 +307,22 @@ def _seeds_without_log(record: Record) -> list[int]:
 
 
 def _statement_against_readme(record: Record) -> list[Finding]:
+    """A README that claims another score and mentions the one of submission.json nowhere."""
     claim, readme = record.statement.val_bpb, record.readme_bpb
     if claim is None or readme is None or record.statement.val_bpb_key == "README":
         return []
-    if abs(claim - readme) <= CLAIM_TOLERANCE_BPB:
+    if abs(claim - readme) <= CLAIM_TOLERANCE_BPB or _mentions(record.readme_text, claim):
         return []
     message = f"submission.json claims {claim:g}, the README {readme:g}"
     steps = [Step(record.readme_path, record.readme_bpb_place.line if record.readme_bpb_place else 0, f"{readme:g}")]
     return [_finding(Status.REVIEW, message, record.statement.val_bpb_place, steps)]
+
+
+def _mentions(text: str, claim: float) -> bool:
+    """Whether `text` holds the score to four decimals, rounded or (outside tables) cut, or written with three."""
+    prose = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("|"))
+    three = re.compile(rf"(?<!\d){re.escape(f'{claim:.3f}')}(?!\d)")
+    return f"{claim:.4f}" in text or f"{claim:.8f}"[:-4] in prose or bool(three.search(prose))
 
 
 def _cells(record: Record) -> list[Finding]:
@@ -451,8 +475,7 @@ def _copies(record: Record) -> list[Finding]:
     logs = [log for log in _carriers(record) if log.steps or log.metrics]
     findings = []
     for overlap in overlaps(logs):
-        first, second = seed_of(overlap.first_log), seed_of(overlap.second_log)
-        if overlap.share <= UNUSUAL_SHARE:
+        if overlap.share <= UNUSUAL_SHARE or _one_run(overlap):
             continue
         names = f"{_file(overlap.first_log.path)} and {_file(overlap.second_log.path)}"
         message = (
@@ -463,11 +486,19 @@ def _copies(record: Record) -> list[Finding]:
             Step(overlap.first.path, overlap.first.line, "stands here"),
             Step(overlap.second.path, overlap.second.line, "and here"),
         ]
-        proved = overlap.share > COPIED_SHARE and first is not None and second is not None and first != second
+        proved = overlap.share > COPIED_SHARE
         if overlap.share <= COPIED_SHARE:
             message = message.replace(": they are not separate runs", "; separate runs share at most 9 %")
         findings.append(_finding(Status.FAIL if proved else Status.REVIEW, message, overlap.first, steps))
     return findings[:6]
+
+
+def _one_run(overlap: Overlap) -> bool:
+    """Whether two logs are copies of one run and say so: nothing in them or their names claims different seeds."""
+    first, second = overlap.first_log, overlap.second_log
+    printed = first.seed is not None and second.seed is not None and first.seed != second.seed
+    named = None not in (first.seed_in_name, second.seed_in_name) and first.seed_in_name != second.seed_in_name
+    return not printed and not named
 
 
 def _seed_names(record: Record) -> list[Finding]:
@@ -488,7 +519,7 @@ def _notes_in_logs(record: Record) -> list[Finding]:
     findings = []
     for log in _carriers(record):
         for number, text in enumerate(log.raw_lines):
-            if _NOTE_IN_LOG.search(text[:300]) and len(text) > 12 and not text.startswith("###"):
+            if _NOTE_IN_LOG.search(text[:300]):
                 where = log.raw_line_numbers[number] if number < len(log.raw_line_numbers) else 0
                 message = f"{_file(log.path)} holds a line that no program printed: {text[:140]!r}"
                 findings.append(_finding(Status.REVIEW, message, Place(log.path, where)))

@@ -31,7 +31,7 @@ def judge(evidence: Evidence) -> RuleResult:
     """What the folder lacks, what the pull request touches besides, and what cannot be read."""
     submission, record = evidence.submission, evidence.record
     findings = [
-        *_script(submission),
+        *_script(submission, record),
         *_readme(submission),
         *_metadata(submission, record),
         *_logs(submission),
@@ -46,7 +46,7 @@ def _finding(status: Status, message: str, path: str = "", line: int = 0, steps:
     return Finding(status, Witness.RECORD, message, path, line, steps=tuple(steps))
 
 
-def _script(submission: Submission) -> list[Finding]:
+def _script(submission: Submission, record: Record) -> list[Finding]:
     """A record submission without any Python source cannot be run by anybody."""
     folder = submission.folder
     usual = f"{folder}/{SCRIPT_NAME}" if folder else SCRIPT_NAME
@@ -58,10 +58,19 @@ def _script(submission: Submission) -> list[Finding]:
         shown = ", ".join(submission.relative(item.path) for item in sources[:3])
         message = f"there is no {SCRIPT_NAME} at the top of the record folder; Python sources: {shown}"
         return [_finding(Status.REVIEW, message, sources[0].path)]
-    python = [item for item in submission.files if item.path.endswith((".py", ".ipynb"))]
-    notebook = bool(python) or submission.track is not Track.RECORD or bool(submission.changed_outside_records)
     message = f"the record folder holds no Python source, so there is no {SCRIPT_NAME} to run"
-    return [_finding(Status.REVIEW if notebook else Status.FAIL, message, folder)]
+    return [_finding(Status.FAIL if _certain(submission, record) else Status.REVIEW, message, folder)]
+
+
+def _certain(submission: Submission, record: Record) -> bool:
+    """Whether nothing else can be meant: a score is claimed for the record track, and no source stands anywhere.
+
+    Write-ups of negative results and additions to another pull request claim no score of their own.
+    """
+    elsewhere = submission.changed_outside_records or submission.other_folders or submission.foreign_folders
+    source = any(item.path.endswith((".py", ".ipynb")) for item in submission.files)
+    in_track = submission.track is Track.RECORD and (not submission.folder or "track_10min" in submission.folder)
+    return in_track and _has_field(record, "val_bpb") and not elsewhere and not source
 
 
 def _unreadable_script(submission: Submission) -> list[Finding]:
@@ -105,7 +114,7 @@ def _line_in(text: str) -> int:
 
 def _has_field(record: Record, name: str) -> bool:
     if name == "val_bpb":
-        return record.statement.val_bpb is not None and record.statement.val_bpb_key != "README"
+        return bool(record.statement.fields) and record.statement.val_bpb_key not in ("", "README")
     tops = {key.partition(".")[0].lower() for key in record.statement.fields}
     return any(spelling in tops for spelling in _FIELD_SPELLINGS[name])
 

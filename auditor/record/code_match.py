@@ -15,7 +15,9 @@ from auditor.record.model import MetricLine, Place, RunLog, SizeLine
 from auditor.submission.model import Role, Submission
 
 MAX_COMPARED_LINES = 60_000
+MAX_WRAPPER_LINES = 120
 SAME_BYTES = 2  # a final newline more or less
+_WRAPPER = re.compile(r"\bexec\(|runpy|b85decode|b64decode|a85decode|importlib|subprocess|execfile|decompress\(")
 _COMMENT = re.compile(r"\s*#")
 _SPACES = re.compile(r"\s+")
 BYTE_TABLE = "the byte table"
@@ -65,10 +67,18 @@ def submitted_texts(submission: Submission) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
+def opaque(submission: Submission) -> bool:
+    """Whether the submitted script is a short wrapper around code that was not opened."""
+    script = submission.script
+    if script is None or script.packed:
+        return False
+    return bool(_WRAPPER.search(script.text)) and script.text.count("\n") < MAX_WRAPPER_LINES
+
+
 def source_difference(log: RunLog, submission: Submission) -> SourceDifference | None:
     """The log's embedded source against the closest text of the submission; None where either is missing."""
     texts = submitted_texts(submission)
-    if log.embedded_source is None or not texts:
+    if log.embedded_source is None or not texts or opaque(submission):
         return None
     logged = log.embedded_source.split("\n")[:MAX_COMPARED_LINES]
     theirs = Counter(_essential(logged))
@@ -83,7 +93,9 @@ def source_difference(log: RunLog, submission: Submission) -> SourceDifference |
 
 
 def _difference(log: RunLog, logged: Sequence[str], theirs: Counter[str], lines: Sequence[str]) -> SourceDifference:
-    begin = _first_common(lines, theirs) if log.embedded_source_damaged else 0
+    begin = _first_common(lines, theirs)
+    if not log.embedded_source_damaged and next(_essential(logged), "") != _key(lines[begin]):
+        begin = 0  # otherwise the source in the log starts in the middle of the script
     ours = Counter(_essential(lines[begin:]))
     more, fewer = theirs - ours, ours - theirs
     first = next((number for number, line in enumerate(lines[begin:], begin + 1) if _key(line) in fewer), 0)
@@ -180,7 +192,7 @@ def _words(text: str) -> frozenset[str]:
 def missing_settings(log: RunLog, submission: Submission) -> list[str]:
     """Names of the log's hyperparameter block that occur nowhere in the submitted code."""
     texts = submitted_texts(submission)
-    if not texts or len(log.hyperparameters) - len(log.inline_hyperparameters) < 10:
+    if not texts or opaque(submission) or len(log.hyperparameters) - len(log.inline_hyperparameters) < 10:
         return []
     known = frozenset().union(*(_words(text) for text in texts))
     lowered = {word.lower() for word in known}
@@ -195,7 +207,7 @@ def prints_label(line: MetricLine, submission: Submission) -> bool | None:
     """
     texts = submitted_texts(submission)
     words = [word for word in re.split(r"[^A-Za-z]+", line.label) if len(word) >= 3]
-    if not texts or not words or len(texts[0]) < 2_000:
+    if not texts or not words or len(texts[0]) < 2_000 or opaque(submission):
         return None
     together = "\n".join(texts)[: 8 * 1024 * 1024].lower()
     return all(word.lower() in together for word in words)

@@ -226,6 +226,7 @@ def _compared(value: ast.expr, constants: Mapping[str, object]) -> tuple[str, ..
 _ATTRIBUTE = re.compile(
     r"^(?:int\(|float\(|bool\()?(?:\w{1,40}\.)?|\)?(?:[!:].*)?$"
 )  # around the name in "int(args.name):d"
+_REMARK = re.compile(r"(?<=[\w.])\s{1,4}\([^()]{1,200}\)$")  # "4.0 (vs baseline 1.5)"
 _FORMATTED = re.compile(r"(?<![\w.])(\w{2,60})\s?[:=]\s?\{([^{}\n]{1,120})\}")
 
 
@@ -252,7 +253,7 @@ def as_set(printed: str, read: EnvironmentRead | None) -> str:
     A boolean is printed as True or False while the code converts with ``bool(int(..))`` or compares texts: "1" and "0"
     serve both, unless the comparison asks for another word. Brackets of a printed list are dropped.
     """
-    text = printed.strip().strip("\"'")
+    text = _REMARK.sub("", printed.strip()).strip("\"'")
     if text in ("True", "true", "False", "false"):
         positive = text.lower() == "true"
         wanted = read.compared_with if read else ()

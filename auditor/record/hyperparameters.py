@@ -20,7 +20,13 @@ _NOT_SETTINGS = frozenset(
         *("phase", "frac", "scale", "lr"),
     )
 )
+_ATTRIBUTE = re.compile(r"(?:args|self|h|hp|hparams|cfg|config|model|os|torch|math|opt)\.\w")
 _EVENTS = frozenset({"start", "done", "enabled", "disabled", "end", "begin", "applying"})  # "ttt:start", not a setting
+
+
+def is_code(name: str, value: str) -> bool:
+    """Whether ``name=value`` is a piece of source (``ttt_lr=args.ttt_lr``) rather than a printed setting."""
+    return "(" in value or bool(_ATTRIBUTE.match(value)) or (value == name and not value.isdigit())
 
 
 def is_block_head(text: str) -> bool:
@@ -47,7 +53,8 @@ def inline_settings(line: Line) -> Iterator[tuple[str, str]]:
     names = [match[1].lower() for match in hits]
     if any(name in _NOT_SETTINGS for name in names[:1]) or "val_bpb" in names or "train_loss" in names:
         return
-    for match in hits:
-        value = match[2].rstrip(",").strip("\"'")
-        if value not in _EVENTS:
-            yield match[1], value
+    for position, match in enumerate(hits):
+        name, value = match[1], match[2].rstrip(",").strip("\"'")
+        event = position == 0 and len(hits) > 1 and value.isalpha() and value not in ("True", "False", "None")
+        if not event and value not in _EVENTS and not is_code(name, value):
+            yield name, value

@@ -23,6 +23,7 @@ _PREFIX = re.compile(
     r"\[?(?:default|rank|Rank)\s?\d{1,4}\]?:\s?"  # [rank0]:  [default0]:  rank 0:
     r"|\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t:|-]{0,4}"
     r"|\[?\d\d:\d\d:\d\d(?:[.,]\d{1,9})?\]?[ \t:|-]{1,4}"
+    r"|\d{10}(?:\.\d{1,6})?[ \t]+(?=\S)"  # seconds of the epoch
     r"|\[(?:modal|local|run|train|stdout|stderr|worker|out|err|remote|pod|log|\d{1,3})\]\s?"
     r"|\((?:\w{1,40} )?pid=\d{1,9}(?:, ip=[\d.]{1,20})?\)\s?"
     r"|(?:INFO|DEBUG|WARNING)(?::[\w.]{0,40})?:?\s|\d{1,3}:\s(?=\S)"

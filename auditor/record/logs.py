@@ -32,8 +32,8 @@ MAX_TOTAL_BYTES = 32 * 1024 * 1024  # of all logs of a submission; the most that
 MIN_LOG_CHARACTERS = 128 * 1024
 MAX_RAW_LINES = 20_000
 MAX_RAW_CHARACTERS = 600
-_SEED_IN_NAME = re.compile(r"(?:seed|(?<![a-z])s)[_\-=]?(\d{1,6})(?!\d)", re.IGNORECASE)
-_BARE_SEED_IN_NAME = re.compile(r"(?:^|[_\-./])(1337|42|2025|2024|314|999|1234|7|0|1338|1339)(?=[_\-.]|$)")
+_SEED_IN_NAME = re.compile(r"seed[_\-=]?(\d{1,6})(?!\d)|(?<![a-z0-9])s(\d{2,6})(?!\d)", re.IGNORECASE)
+_BARE_SEED_IN_NAME = re.compile(r"(?:^|[_\-.])(1337|42|2025|2024|314|999|1234|1338|1339)(?=[_\-.]|$)")
 _STOP_WORDS = (
     "stopping_early",
     "stop tt:",
@@ -47,7 +47,9 @@ _COMPLETE = re.compile(
     r"Training complete in (\d{1,7}(?:\.\d{1,3})?)\s?s\b|training_seconds\s?:\s{0,8}(\d{1,7}(?:\.\d{1,3})?)",
     re.IGNORECASE,
 )
-_SEED_WORDS = re.compile(r"(?<![\w.])(?:seed|s)\s?[:=]\s{0,4}(\d{1,9})\b", re.IGNORECASE)
+_SEED_WORDS = re.compile(
+    r"(?<![\w.])seed\s?[:=]\s{0,4}(\d{1,9})\b|^s:(\d{1,9})$|\bga:\d{1,3} s:(\d{1,9})\b", re.IGNORECASE
+)
 _VAL_TOKENS = re.compile(
     r"(?:val_loader:.{0,300}?\btokens|\bval_tokens|^Validation tokens|^Val tokens)\s?[:=]\s{0,4}([\d,_]{1,20})"
 )
@@ -148,15 +150,31 @@ def _progress(text: str) -> int | None:
 
 
 def _without_copies(runs: list[RunLog]) -> list[RunLog]:
+    """Runs without those that repeat another one of the file; of two the one that says more stays."""
     kept: list[RunLog] = []
-    seen: set[tuple[tuple[str, str, str], ...]] = set()
     for run in runs:
-        key = tuple((item.label, item.loss_text, item.bpb_text) for item in run.metrics)
-        if key and key in seen:
-            continue
-        seen.add(key)
-        kept.append(run)
+        lines = _own_lines(run)
+        twins = (at for at, other in enumerate(kept) if _same_seed(run, other) and _same_run(lines, _own_lines(other)))
+        twin = next(twins, None)
+        if twin is None:
+            kept.append(run)
+        elif len(run.metrics) + len(run.sizes) > len(kept[twin].metrics) + len(kept[twin].sizes):
+            kept[twin] = run
     return kept
+
+
+def _same_seed(run: RunLog, other: RunLog) -> bool:
+    return run.seed == other.seed or None in (run.seed, other.seed)
+
+
+def _own_lines(run: RunLog) -> set[str]:
+    return {step.text for step in run.steps} | {
+        f"{line.label} {line.loss_text} {line.bpb_text}" for line in run.metrics
+    }
+
+
+def _same_run(lines: set[str], others: set[str]) -> bool:
+    return bool(lines) and len(lines & others) * 2 >= min(len(lines), len(others)) > 0
 
 
 @dataclass(slots=True)
@@ -243,8 +261,10 @@ class _Reader:
             self.metrics.append(metric)
 
     def _step(self, line: Line) -> bool:
+        if len(self.steps) >= MAX_STEPS:
+            return "train_loss" in line.text  # a log has no use for more; reading on would only take time
         step = train_step(line, self.path)
-        if step is not None and len(self.steps) < MAX_STEPS:
+        if step is not None:
             self.steps.append(step)
         return step is not None
 
@@ -281,7 +301,7 @@ class _Reader:
         ):
             match = _SEED_WORDS.search(text)
             if match and "/" not in text[match.end() : match.end() + 1]:
-                self.seed = int(match[1])
+                self.seed = int(next(digits for digits in match.groups() if digits))
         if self.world_size is None and (match := _WORLD.search(text)):
             self.world_size = int(match[1])
         if self.val_tokens is None and "okens" in text and (match := _VAL_TOKENS.search(text)):
@@ -327,10 +347,13 @@ def _last_train_seconds(reader: _Reader) -> float | None:
 
 
 def seed_in_name(path: str) -> int | None:
-    """The seed that a log's file name (or, failing it, its folder) says."""
+    """The one seed that a log's file name (or, failing it, its folder) says; None where it says several."""
     for part in reversed(path.split("/")[-2:]):
         stem = part.rsplit(".", 1)[0] if "." in part else part
-        if match := _SEED_IN_NAME.search(stem):
-            return int(match[1])
-    match = _BARE_SEED_IN_NAME.search(path.rsplit("/", 1)[-1])
-    return int(match[1]) if match else None
+        seeds = {int(match[1] or match[2]) for match in _SEED_IN_NAME.finditer(stem)}
+        if not seeds:
+            continue
+        others = {int(match[1]) for match in _BARE_SEED_IN_NAME.finditer(stem)}
+        return seeds.pop() if len(seeds | others) == 1 and "seeds" not in stem.lower() else None
+    bare = {int(match[1]) for match in _BARE_SEED_IN_NAME.finditer(path.rsplit("/", 1)[-1])}
+    return bare.pop() if len(bare) == 1 and "seeds" not in path.lower() else None

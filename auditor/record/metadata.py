@@ -109,6 +109,8 @@ def _from_readme(readme: Readme) -> Statement:
     return Statement(
         val_bpb=readme.val_bpb,
         val_bpb_place=readme.val_bpb_place,
+        val_bpb_text=readme.val_bpb_text,
+        val_bpb_key="README" if readme.val_bpb is not None else "",
         name=readme.title,
         seeds=readme.seed_claims,
     )

@@ -15,7 +15,7 @@ from auditor.record.lines import Keyed, Line, keyed_numbers, place, seconds
 from auditor.record.model import MetricLine, TrainStep
 
 MAX_METRICS = 4_000  # a log
-MAX_STEPS = 60_000
+MAX_STEPS = 25_000
 _RAW_CHARACTERS = 400
 
 _STEP = re.compile(

@@ -15,7 +15,7 @@ _SCORE = re.compile(r"bpb|bits per byte", re.IGNORECASE)
 _LOSS = re.compile(r"val[_ ]?loss|\bloss\b|\bnats\b|\bnll\b", re.IGNORECASE)
 _SIZE = re.compile(r"artifact|total.*bytes|bytes.*total|submission size|\bsize\b", re.IGNORECASE)
 _CHANGE = re.compile(
-    r"Δ|delta|gain|std|vs\b|diff|improve|gap|before|prior|previous|sota|baseline|pr ?#|-\s*$|reduction", re.IGNORECASE
+    r"Δ|delta|gain|std|vs\b|diff|improve|gap|before|prior|previous|sota|baseline|\bpr ?#?\d|#\d|parent|corrected|projected|-\s*$|reduction", re.IGNORECASE
 )
 _SEED = re.compile(r"(?:seed\s{0,4}[=:#]?\s{0,4})?(\d{1,6})(?:\s{0,4}\([^)]{0,40}\))?$", re.IGNORECASE)
 _SEED_HEAD = re.compile(r"(?:random )?seeds?|run|run \(seed\)|seed #", re.IGNORECASE)
@@ -47,8 +47,14 @@ class CheckedCell:
 
     @property
     def matches(self) -> bool:
-        tolerance = 0.5 if self.cell.kind == "bytes" else written_tolerance(self.cell.text)
+        tolerance = _rounding(self.cell.value) if self.cell.kind == "bytes" else written_tolerance(self.cell.text)
         return self.difference is not None and abs(self.difference) <= tolerance
+
+
+def _rounding(size: float) -> float:
+    """15,300,000 bytes stands for anything within 100,000."""
+    digits = f"{size:.0f}"
+    return float(10 ** (len(digits) - len(digits.rstrip("0")))) if digits.strip("0") else 0.5
 
 
 def checked_cells(record: Record) -> list[CheckedCell]:

@@ -16,6 +16,7 @@ from auditor.record.readme import plain
 MAX_LINES = 5_000
 _NATS = re.compile(r"(?<![\d.])[-−–+~]?\s?(0\.\d{3,8})\s{0,2}nats\b(?!\s?/\s?byte|\s+per\s+byte)", re.IGNORECASE)
 _SCORE = re.compile(r"(?<![\d.])([012]\.\d{3,10})(?![\d.])")
+_LOSS_OVER_BPB = 1.5  # a loss in nats per token is 1.69 times the bpb with 1,024 tokens, more with larger vocabularies
 _THRESHOLDS = (0.005,)
 
 
@@ -52,9 +53,14 @@ def _found(record: Record) -> Iterator[MisnamedNats]:
             scores = [float(text) for text in _SCORE.findall(line) if not text.startswith("0.0")]
             if claim is not None:
                 scores.append(claim)
-            pair = _pair(value, len(match[1]) - 2, scores)
+            pair = _pair(value, len(match[1]) - 2, [score for score in scores if not _is_loss(score, claim)])
             if pair and not any(abs(score - loss) < 5e-4 for score in pair for loss in losses):
                 yield MisnamedNats(match[1], *pair, Place(record.readme_path, number))
+
+
+def _is_loss(score: float, claim: float | None) -> bool:
+    """A number that is far above the claimed bpb is a loss in nats per token."""
+    return claim is not None and score > _LOSS_OVER_BPB * claim
 
 
 def _pair(value: float, decimals: int, scores: list[float]) -> tuple[float, float] | None:

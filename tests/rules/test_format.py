@@ -33,6 +33,10 @@ def test_a_record_without_any_source_cannot_be_run(evidence_of: EvidenceOf) -> N
     assert judge(evidence_of(without("train_gpt.py"))).status is Status.FAIL
 
 
+def test_a_write_up_that_claims_no_score_is_a_question(evidence_of: EvidenceOf) -> None:
+    assert judge(evidence_of(without("train_gpt.py", "submission.json"))).status is Status.REVIEW
+
+
 def test_off_the_record_track_that_is_a_question(evidence_of: EvidenceOf) -> None:
     assert judge(evidence_of(without("train_gpt.py"), track=Track.NON_RECORD)).status is Status.REVIEW
 
