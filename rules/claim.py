@@ -74,7 +74,6 @@ _CORRECTED = re.compile(r"\berrat(?:um|a)\b|\bcorrected (?:val_?)?bpb|\bcorrecti
 _ALL_DEFAULTS = re.compile(
     r"(?:all )?(?:the )?defaults? (?:values? |settings? )?(?:match|reproduce|are|give|correspond)", re.IGNORECASE
 )
-_UNCERTAIN_KEYS = ("README", "mean of the seeds")
 
 
 def judge(evidence: Evidence) -> RuleResult:
@@ -531,6 +530,7 @@ def _settings(configuration: RunConfiguration, record: Record) -> list[Finding]:
     """README command, logs and defaults that disagree about a setting."""
     findings = []
     stated = [item for item in configuration.contradictions if item.second.source != "default"]
+    promised = bool(_ALL_DEFAULTS.search(record.readme_text))
     for source, title in (
         ("log", "logs of the claim ran under different settings"),
         ("readme", "the README's command is not the logged run"),
@@ -540,12 +540,12 @@ def _settings(configuration: RunConfiguration, record: Record) -> list[Finding]:
     ):
         group = [item for item in stated if item.second.source == source]
         if group:
-            findings.append(
-                _finding(Status.REVIEW, f"{title}: {_named(group)}", group[0].second.place, _setting_steps(group))
-            )
+            certain = source != "readme text" or promised
+            message = f"{title}: {_named(group)}"
+            place, steps = group[0].second.place, _setting_steps(group)
+            findings.append(_finding(Status.REVIEW if certain else Status.PASS, message, place, steps))
     implied = [item for item in configuration.contradictions if item.second.source == "default"]
     if implied:
-        promised = bool(_ALL_DEFAULTS.search(record.readme_text))
         decisive = promised or any(_DECISIVE.search(item.name) for item in implied)
         but = "the README says that the defaults are the submission, but " if promised else ""
         message = (
