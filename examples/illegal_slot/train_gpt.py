@@ -1,0 +1,1723 @@
+from __future__ import annotations
+
+import brotli
+import hashlib
+import io
+import json
+import lzma
+import math
+import numpy as np
+import os
+import platform
+import random
+import sentencepiece as spm
+import struct
+import subprocess
+import sys
+import time
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+import uuid
+import zlib
+import zstandard
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from torch import Tensor, nn
+
+
+# --- distributed ---
+def start_distributed() -> tuple[int, int, torch.device]:
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if world_size > 1 and not dist.is_initialized():
+        dist.init_process_group(backend="nccl" if device.type == "cuda" else "gloo")
+    return rank, world_size, device
+
+
+def stop_distributed() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def rank_and_world() -> tuple[int, int]:
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    if dist.is_initialized():
+        dist.all_reduce(tensor, op=dist.ReduceOp.SUM)
+    return tensor
+
+
+def average_gradients(model: nn.Module) -> None:
+    if not dist.is_initialized():
+        return
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad, op=dist.ReduceOp.SUM)
+        parameter.grad.div_(dist.get_world_size())
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    return bool(sum_over_ranks(torch.tensor(int(flag), device=device)).item())
+
+
+def wait_for_device(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+# --- errors ---
+class PipelineError(Exception):
+    pass
+
+
+# --- hyperparameters ---
+class Hyperparameters:
+    # data
+    data_path = os.environ.get("DATA_PATH", "./data/datasets/fineweb10B_sp1024")
+    tokenizer_path = os.environ.get("TOKENIZER_PATH", "./data/tokenizers/fineweb_1024_bpe.model")
+    train_files = f"{data_path}/fineweb_train_*.bin"
+    val_files = f"{data_path}/fineweb_val_*.bin"
+    val_bytes_files = f"{data_path}/fineweb_val_bytes_*.bin"
+    vocab_size = int(os.environ.get("VOCAB_SIZE", 512))
+    bos_id = int(os.environ.get("BOS_ID", 1))
+    loader = os.environ.get("LOADER", "shuffled")
+    seed = int(os.environ.get("SEED", 1337))
+    run_id = os.environ.get("RUN_ID", str(uuid.uuid4()))
+    artifact_path = os.environ.get("ARTIFACT_PATH", "final_model.int6.ptz")
+    eval_only = bool(int(os.environ.get("EVAL_ONLY", "0")))
+
+    # model
+    num_layers = int(os.environ.get("NUM_LAYERS", 4))
+    model_dim = int(os.environ.get("MODEL_DIM", 96))
+    num_heads = int(os.environ.get("NUM_HEADS", 4))
+    num_kv_heads = int(os.environ.get("NUM_KV_HEADS", 2))
+    mlp_mult = float(os.environ.get("MLP_MULT", 3.0))
+    rope_dims = int(os.environ.get("ROPE_DIMS", 16))
+    rope_base = float(os.environ.get("ROPE_BASE", 10000.0))
+    qk_gain_init = float(os.environ.get("QK_GAIN_INIT", 4.0))
+    xsa_last_n = int(os.environ.get("XSA_LAST_N", 2))
+    ve_last_n = int(os.environ.get("VE_LAST_N", 1))
+    ve_dim = int(os.environ.get("VE_DIM", 16))
+    parallel_start = int(os.environ.get("PARALLEL_START", 3))
+    loop_start = int(os.environ.get("LOOP_START", 1))
+    loop_end = int(os.environ.get("LOOP_END", 2))
+    num_loops = int(os.environ.get("NUM_LOOPS", 1))
+    enable_looping_at = float(os.environ.get("ENABLE_LOOPING_AT", 0.5))
+    smear_gate = bool(int(os.environ.get("SMEAR_GATE", "1")))
+    bigram_buckets = int(os.environ.get("BIGRAM_BUCKETS", 512))
+    bigram_dim = int(os.environ.get("BIGRAM_DIM", 16))
+    skip_gates = bool(int(os.environ.get("SKIP_GATES", "1")))
+    logit_softcap = float(os.environ.get("LOGIT_SOFTCAP", 30.0))
+    tied_embed_init_std = float(os.environ.get("TIED_EMBED_INIT_STD", 0.02))
+
+    # training
+    iterations = int(os.environ.get("ITERATIONS", 300))
+    train_batch_tokens = int(os.environ.get("TRAIN_BATCH_TOKENS", 2048))
+    train_seq_len = int(os.environ.get("TRAIN_SEQ_LEN", 128))
+    max_wallclock_seconds = float(os.environ.get("MAX_WALLCLOCK_SECONDS", 600.0))
+    gptq_reserve_seconds = float(os.environ.get("GPTQ_RESERVE_SECONDS", 12.0))
+    schedule = os.environ.get("SCHEDULE", "steps")  # "steps": reproducible; "clock": fraction of the wall-clock cap
+    warmup_steps = int(os.environ.get("WARMUP_STEPS", 0))
+    warmdown_frac = float(os.environ.get("WARMDOWN_FRAC", 0.6))
+    min_lr = float(os.environ.get("MIN_LR", 0.05))
+    val_loss_every = int(os.environ.get("VAL_LOSS_EVERY", 0))
+    train_log_every = int(os.environ.get("TRAIN_LOG_EVERY", 50))
+    checkpoint_path = os.environ.get("CHECKPOINT_PATH", "")
+    checkpoint_every = int(os.environ.get("CHECKPOINT_EVERY", 0))
+    compile_model = bool(int(os.environ.get("COMPILE_MODEL", "1")))  # on a GPU only
+    torch_threads = int(os.environ.get("TORCH_THREADS", 0))  # 0: leave it to torch
+
+    # optimizers
+    embed_lr = float(os.environ.get("EMBED_LR", 0.03))
+    matrix_lr = float(os.environ.get("MATRIX_LR", 0.03))
+    scalar_lr = float(os.environ.get("SCALAR_LR", 0.02))
+    muon_momentum = float(os.environ.get("MUON_MOMENTUM", 0.95))
+    muon_backend_steps = int(os.environ.get("MUON_BACKEND_STEPS", 5))
+    muon_backend = os.environ.get("MUON_BACKEND", "newton_schulz")  # or "polar_express"
+    muon_row_normalize = bool(int(os.environ.get("MUON_ROW_NORMALIZE", "1")))
+    muon_wd = float(os.environ.get("MUON_WD", 0.02))
+    adam_wd = float(os.environ.get("ADAM_WD", 0.01))
+    beta1 = float(os.environ.get("BETA1", 0.9))
+    beta2 = float(os.environ.get("BETA2", 0.95))
+    adam_eps = float(os.environ.get("ADAM_EPS", 1e-8))
+    grad_clip_norm = float(os.environ.get("GRAD_CLIP_NORM", 0.3))
+    averaging = os.environ.get("AVERAGING", "ema")  # "ema", "swa" or "none"
+    ema_decay = float(os.environ.get("EMA_DECAY", 0.98))
+    swa_start_frac = float(os.environ.get("SWA_START_FRAC", 0.9))
+    swa_every = int(os.environ.get("SWA_EVERY", 5))
+
+    # quantization and artifact
+    matrix_bits = int(os.environ.get("MATRIX_BITS", 6))
+    embed_bits = int(os.environ.get("EMBED_BITS", 8))
+    matrix_clip_sigmas = float(os.environ.get("MATRIX_CLIP_SIGMAS", 12.85))
+    embed_clip_sigmas = float(os.environ.get("EMBED_CLIP_SIGMAS", 20.0))
+    gptq_enabled = bool(int(os.environ.get("GPTQ_ENABLED", "1")))
+    gptq_calibration_batches = int(os.environ.get("GPTQ_CALIBRATION_BATCHES", 8))
+    gptq_calibration = os.environ.get("GPTQ_CALIBRATION", "train")  # or "self" (text the model generates)
+    gptq_damping = float(os.environ.get("GPTQ_DAMPING", 0.01))
+    keep_float_numel = int(os.environ.get("KEEP_FLOAT_NUMEL", 2048))
+    lqer_rank = int(os.environ.get("LQER_RANK", 0))
+    lqer_top_k = int(os.environ.get("LQER_TOP_K", 3))
+    compressor = os.environ.get("COMPRESSOR", "brotli")
+
+    # scoring
+    val_batch_size = int(os.environ.get("VAL_BATCH_SIZE", 4096))  # tokens
+    eval_seq_len = int(os.environ.get("EVAL_SEQ_LEN", 128))
+    eval_stride = int(os.environ.get("EVAL_STRIDE", 64))
+    sliding_window_enabled = bool(int(os.environ.get("SLIDING_WINDOW_ENABLED", "1")))
+    document_eval_enabled = bool(int(os.environ.get("DOCUMENT_EVAL_ENABLED", "0")))
+
+    # adaptation on tokens already scored
+    ttt_enabled = bool(int(os.environ.get("TTT_ENABLED", "0")))
+    ttt_lr = float(os.environ.get("TTT_LR", 0.005))
+    ttt_momentum = float(os.environ.get("TTT_MOMENTUM", 0.9))
+    ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
+    ttt_chunk_tokens = int(os.environ.get("TTT_CHUNK_TOKENS", 1024))
+    ttt_batch_seqs = int(os.environ.get("TTT_BATCH_SEQS", 8))
+    lora_ttt_enabled = bool(int(os.environ.get("LORA_TTT_ENABLED", "0")))
+    ttt_lora_rank = int(os.environ.get("TTT_LORA_RANK", 4))
+    ttt_lora_lr = float(os.environ.get("TTT_LORA_LR", 0.03))
+    ttt_lora_chunk = int(os.environ.get("TTT_LORA_CHUNK", 32))  # tokens scored between two updates
+    ttt_doc_batch = int(os.environ.get("TTT_DOC_BATCH", 16))  # documents side by side, each with its own LoRA
+    phased_ttt_enabled = bool(int(os.environ.get("PHASED_TTT_ENABLED", "0")))
+    phased_ttt_num_phases = int(os.environ.get("PHASED_TTT_NUM_PHASES", 3))
+    global_ttt_lr = float(os.environ.get("GLOBAL_TTT_LR", 0.03))
+    global_ttt_epochs = int(os.environ.get("GLOBAL_TTT_EPOCHS", 1))
+    ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
+
+
+# --- logs ---
+_log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
+
+
+def open_log(path: Path | None, console: bool = True) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
+    _log_state["path"], _log_state["console"] = path, console
+
+
+def log(message: str, console: bool = True) -> None:
+    path = _log_state["path"]
+    if path is None:
+        return
+    if console and _log_state["console"]:
+        print(message, flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        print(message, file=file)
+
+
+def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    if os.environ.get("LOG_SOURCE", "1") == "1":
+        log(source, console=False)
+    log("=" * 100, console=False)
+    log(f"Running Python {sys.version}", console=False)
+    log(f"Running PyTorch {torch.__version__}", console=False)
+    log(f"source_sha256: {digest} source_bytes: {len(source.encode())}", console=False)
+    machine = f"{platform.machine()} cpus:{os.cpu_count()} torch_threads:{torch.get_num_threads()}"
+    log(f"platform: {machine} device:{device.type}", console=False)
+    if device.type == "cuda":
+        log(subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=False).stdout, console=False)
+    log("=" * 100, console=False)
+    log("Hyperparameters:")
+    for name in sorted(dir(h)):
+        if not name.startswith("_"):
+            log(f"  {name}: {getattr(h, name)}")
+    log(f"world_size:{world_size}")
+    log(f"seed:{h.seed}")
+
+
+# --- attention ---
+try:
+    from flash_attn_interface import flash_attn_func
+except ImportError:
+    try:
+        from flash_attn import flash_attn_func
+    except ImportError:
+        flash_attn_func = None
+
+
+def sdpa_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    y = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True, enable_gqa=q.size(2) != k.size(2)
+    )
+    return y.transpose(1, 2)
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k = q.to(v.dtype), k.to(v.dtype)  # under autocast the normalisations return float32
+    if flash_attn_func is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16):
+        y = flash_attn_func(q, k, v, causal=True)
+        return y[0] if isinstance(y, tuple) else y  # flash-attn 3 also returns the log-sum-exp
+    return sdpa_attention(q, k, v)
+
+
+# --- model ---
+def rms_norm(x: Tensor) -> Tensor:
+    return F.rms_norm(x, (x.size(-1),))
+
+
+class Linear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Rotary(nn.Module):
+    def __init__(self, rope_dims: int, base: float):
+        super().__init__()
+        frequencies = base ** (-torch.arange(0, rope_dims, 2, dtype=torch.float32) / rope_dims)
+        self.register_buffer("frequencies", frequencies, persistent=False)  # (rope_dims / 2,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.frequencies.numel()
+        angles = torch.arange(x.size(1), device=x.device, dtype=torch.float32)[:, None] * self.frequencies  # (T, half)
+        cos, sin = angles.cos()[None, :, None].to(x.dtype), angles.sin()[None, :, None].to(x.dtype)
+        a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+        return torch.cat((a * cos + b * sin, b * cos - a * sin, rest), dim=-1)
+
+
+class CausalSelfAttention(nn.Module):
+    def __init__(self, h: Hyperparameters, layer: int):
+        super().__init__()
+        if h.model_dim % h.num_heads or h.num_heads % h.num_kv_heads:
+            raise ValueError(f"NUM_HEADS={h.num_heads} must divide MODEL_DIM and be a multiple of NUM_KV_HEADS")
+        self.num_heads, self.num_kv_heads, self.head_dim = h.num_heads, h.num_kv_heads, h.model_dim // h.num_heads
+        kv_dim = self.num_kv_heads * self.head_dim
+        self.c_q = Linear(h.model_dim, h.model_dim, bias=False)
+        self.c_k = Linear(h.model_dim, kv_dim, bias=False)
+        self.c_v = Linear(h.model_dim, kv_dim, bias=False)
+        self.proj = Linear(h.model_dim, h.model_dim, bias=False)
+        self.q_gain = nn.Parameter(torch.full((h.num_heads,), h.qk_gain_init))
+        self.rotary = Rotary(min(h.rope_dims, self.head_dim), h.rope_base)
+        self.xsa = layer >= h.num_layers - h.xsa_last_n
+
+    def exclusive(self, y: Tensor, v: Tensor) -> Tensor:
+        b, t, heads, d = y.shape
+        own = F.normalize(v, dim=-1).unsqueeze(3)  # (B, T, Hkv, 1, D)
+        grouped = y.reshape(b, t, self.num_kv_heads, heads // self.num_kv_heads, d)
+        return (grouped - (grouped * own).sum(-1, keepdim=True) * own).reshape(b, t, heads, d)
+
+    def forward(self, x: Tensor, value_embedding: Tensor | None = None, lora=None) -> Tensor:
+        b, t, _ = x.shape
+        q, k, v = self.c_q(x), self.c_k(x), self.c_v(x)
+        if lora is not None:
+            q, v = q + lora.q(x), v + lora.v(x)
+        if value_embedding is not None:
+            v = v + value_embedding
+        q = rms_norm(q.view(b, t, self.num_heads, self.head_dim))
+        k = rms_norm(k.view(b, t, self.num_kv_heads, self.head_dim))
+        v = v.view(b, t, self.num_kv_heads, self.head_dim)
+        q = self.rotary(q) * self.q_gain.to(x.dtype)[:, None]
+        y = causal_attention(q, self.rotary(k), v)
+        if self.xsa:
+            y = self.exclusive(y, v)
+        return self.proj(y.reshape(b, t, -1))
+
+
+class MLP(nn.Module):
+    def __init__(self, h: Hyperparameters):
+        super().__init__()
+        self.fc = Linear(h.model_dim, int(h.mlp_mult * h.model_dim), bias=False)
+        self.proj = Linear(int(h.mlp_mult * h.model_dim), h.model_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(F.leaky_relu(self.fc(x), negative_slope=0.5).square())
+
+
+class Block(nn.Module):
+    def __init__(self, h: Hyperparameters, layer: int):
+        super().__init__()
+        self.attn, self.mlp = CausalSelfAttention(h, layer), MLP(h)
+        self.attn_scale = nn.Parameter(torch.ones(h.model_dim))
+        self.mlp_scale = nn.Parameter(torch.ones(h.model_dim))
+        self.resid_mix = nn.Parameter(torch.stack((torch.ones(h.model_dim), torch.zeros(h.model_dim))))
+        self.parallel = layer >= h.parallel_start
+        self.norm_scale = (layer + 1) ** -0.5  # deeper layers read a smaller input
+
+    def forward(self, x: Tensor, x0: Tensor, value_embedding: Tensor | None = None, lora=None) -> Tensor:
+        mix = self.resid_mix.to(x.dtype)
+        x = mix[0] * x + mix[1] * x0
+        normed = rms_norm(x) * self.norm_scale
+        attended = self.attn_scale.to(x.dtype) * self.attn(normed, value_embedding, lora)
+        if self.parallel:
+            return x + attended + self.mlp_scale.to(x.dtype) * self.mlp(normed)
+        x = x + attended
+        return x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x) * self.norm_scale)
+
+
+class SmearGate(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.gate = nn.Parameter(torch.full((dim,), -3.0))
+
+    def forward(self, x: Tensor, is_bos: Tensor) -> Tensor:
+        previous = F.pad(x, (0, 0, 1, 0))[:, :-1]
+        previous = previous.masked_fill(is_bos.unsqueeze(-1), 0.0)
+        return x + torch.sigmoid(self.gate).to(x.dtype) * previous
+
+
+class BigramHash(nn.Module):
+    def __init__(self, buckets: int, dim: int, model_dim: int):
+        super().__init__()
+        self.buckets = buckets
+        self.embed = nn.Embedding(buckets, dim)
+        self.proj = Linear(dim, model_dim, bias=False)
+        nn.init.normal_(self.embed.weight, std=0.02)
+
+    def forward(self, input_ids: Tensor, is_bos: Tensor) -> Tensor:
+        previous = F.pad(input_ids, (1, 0))[:, :-1].masked_fill(is_bos, 0)
+        hashed = (input_ids * 36313 + previous * 27191) % self.buckets
+        return self.proj(self.embed(hashed))
+
+
+class GPT(nn.Module):
+    def __init__(self, h: Hyperparameters):
+        super().__init__()
+        self.bos_id, self.logit_softcap = h.bos_id, h.logit_softcap
+        self.tok_emb = nn.Embedding(h.vocab_size, h.model_dim)
+        self.blocks = nn.ModuleList(Block(h, layer) for layer in range(h.num_layers))
+        self.smear = SmearGate(h.model_dim) if h.smear_gate else None
+        self.bigram = BigramHash(h.bigram_buckets, h.bigram_dim, h.model_dim) if h.bigram_buckets else None
+        self.ve_first = h.num_layers - h.ve_last_n
+        kv_dim = h.num_kv_heads * (h.model_dim // h.num_heads)
+        self.value_embed = nn.Embedding(h.vocab_size, h.ve_dim) if h.ve_last_n else None
+        self.value_proj = Linear(h.ve_dim, kv_dim, bias=False) if h.ve_last_n else None
+        self.value_scale = nn.Parameter(torch.full((max(h.ve_last_n, 1),), 0.5))
+        plain = list(range(h.num_layers))
+        looped = (
+            plain[: h.loop_start] + plain[h.loop_start : h.loop_end + 1] * (1 + h.num_loops) + plain[h.loop_end + 1 :]
+        )
+        self.orders = (plain, looped)
+        self.looping = False
+        skips = len(looped) // 2
+        self.skip_gates = nn.Parameter(torch.zeros(skips, h.model_dim)) if h.skip_gates else None
+        self.skip_weights = nn.Parameter(torch.full((skips, h.model_dim), 0.5)) if h.skip_gates else None
+        self.init_weights(h)
+
+    def init_weights(self, h: Hyperparameters) -> None:
+        nn.init.normal_(self.tok_emb.weight, std=h.tied_embed_init_std)
+        if self.value_embed is not None:
+            nn.init.normal_(self.value_embed.weight, std=0.02)
+        for name, module in self.named_modules():
+            if isinstance(module, Linear):
+                if name.endswith(("mlp.proj", "attn.proj")):
+                    nn.init.zeros_(module.weight)
+                else:
+                    nn.init.orthogonal_(module.weight)
+
+    def forward_hidden(self, input_ids: Tensor, lora=None) -> Tensor:
+        is_bos = input_ids == self.bos_id
+        x = self.tok_emb(input_ids)
+        if self.bigram is not None:
+            x = x + self.bigram(input_ids, is_bos)
+        if self.smear is not None:
+            x = self.smear(x, is_bos)
+        x0 = x = rms_norm(x)
+        values = None if self.value_embed is None else self.value_proj(self.value_embed(input_ids))  # (B, T, Hkv * D)
+        order = self.orders[1] if self.looping else self.orders[0]
+        half = len(order) // 2
+        saved: list[Tensor] = []
+        for place, layer in enumerate(order):
+            if self.skip_gates is not None and place >= len(order) - half:
+                skip = len(order) - 1 - place
+                gate = torch.sigmoid(self.skip_gates[skip]).to(x.dtype)
+                x = torch.lerp(x, self.skip_weights[skip].to(x.dtype) * saved[skip], gate * 0.5)
+            value_embedding = None
+            if values is not None and layer >= self.ve_first:
+                value_embedding = self.value_scale[layer - self.ve_first].to(x.dtype) * values
+            x = self.blocks[layer](x, x0, value_embedding, lora.layers[layer] if lora is not None else None)
+            if place < half:
+                saved.append(x)
+        return rms_norm(x)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self.tok_emb.weight.to(hidden.dtype))
+        return self.logit_softcap * torch.tanh(logits / self.logit_softcap)
+
+    def forward_logits(self, input_ids: Tensor, lora=None) -> Tensor:
+        hidden = self.forward_hidden(input_ids, lora)
+        logits = self.project(hidden)
+        return logits if lora is None else logits + lora.head(hidden)
+
+    def forward(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
+        logits = self.forward_logits(input_ids)
+        return F.cross_entropy(logits.float().flatten(0, 1), target_ids.flatten())
+
+
+# --- shards ---
+SHARD_MAGIC = 20240520
+SHARD_VERSION = 1
+SHARD_HEADER_INTS = 256
+SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PipelineError(
+            f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
+        ) from error
+
+
+def read_shard_length(path: Path) -> int:
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such shard; prepare the data or set DATA_PATH")
+    size = path.stat().st_size
+    if size < SHARD_HEADER_BYTES:
+        raise PipelineError(
+            f"{path}: {size} bytes are shorter than the {SHARD_HEADER_BYTES}-byte header; fetch it again"
+        )
+    header = np.fromfile(path, dtype="<i4", count=SHARD_HEADER_INTS)
+    if header[0] != SHARD_MAGIC:
+        raise PipelineError(f"{path}: magic {header[0]} is not {SHARD_MAGIC}; this is not a token shard")
+    if header[1] != SHARD_VERSION:
+        raise PipelineError(f"{path}: version {header[1]} is not {SHARD_VERSION}; write the shard again")
+    count = int(header[2])
+    expected = SHARD_HEADER_BYTES + 2 * count
+    if count < 0 or size != expected:
+        raise PipelineError(
+            f"{path}: header promises {count} tokens ({expected} bytes) but the file has {size} bytes; fetch it again"
+        )
+    return count
+
+
+def load_shard(path: Path, vocab_size: int | None = None) -> np.ndarray:
+    count = read_shard_length(path)
+    if count == 0:
+        return np.zeros(0, dtype="<u2")
+    tokens = np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(count,))
+    if vocab_size is not None and int(tokens.max()) >= vocab_size:
+        raise PipelineError(
+            f"{path}: token {int(tokens.max())} is outside VOCAB_SIZE={vocab_size}; "
+            "the shard was made with another tokenizer: set VOCAB_SIZE and TOKENIZER_PATH to match"
+        )
+    return tokens
+
+
+def find_shards(pattern: str) -> list[Path]:
+    folder = Path(pattern).parent
+    paths = sorted(folder.glob(Path(pattern).name))
+    if not paths:
+        raise PipelineError(f"{pattern}: no shard matches; prepare the data or set DATA_PATH")
+    return paths
+
+
+# --- loaders ---
+class TokenStream:
+    def __init__(self, paths: list[Path], vocab_size: int | None = None):
+        self.shards = [load_shard(path, vocab_size) for path in paths]
+        self.ends = np.cumsum([len(shard) for shard in self.shards])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        parts, position = [], start
+        while position < stop:
+            index = int(np.searchsorted(self.ends, position, side="right"))
+            first = int(self.ends[index - 1]) if index else 0
+            last = min(stop, int(self.ends[index]))
+            parts.append(self.shards[index][position - first : last - first])
+            position = last
+        return np.concatenate(parts).astype(np.int64)
+
+
+class SequentialLoader:
+    def __init__(
+        self,
+        pattern: str,
+        batch: int,
+        seq_len: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        vocab_size: int | None = None,
+    ):
+        self.stream = TokenStream(find_shards(pattern), vocab_size)
+        self.batch, self.seq_len, self.rank, self.world_size = batch, seq_len, rank, world_size
+        self.sequences = (len(self.stream) - 1) // seq_len
+        if self.sequences < 1:
+            raise PipelineError(
+                f"{pattern}: {len(self.stream)} tokens are fewer than TRAIN_SEQ_LEN={seq_len}; lower it"
+            )
+        self.generator = np.random.default_rng(seed)
+        self.taken = 0  # sequences handed out so far, by all ranks
+
+    def order(self, index: int) -> int:
+        return index % self.sequences
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        rows = []
+        for row in range(self.batch):
+            start = self.order(self.taken + row * self.world_size + self.rank) * self.seq_len
+            rows.append(self.stream.read(start, start + self.seq_len + 1))
+        self.taken += self.batch * self.world_size
+        window = torch.from_numpy(np.stack(rows))  # (batch, seq_len + 1)
+        return window[:, :-1].contiguous(), window[:, 1:].contiguous()
+
+    def state(self) -> dict[str, int]:
+        return {"taken": self.taken}
+
+    def restore(self, state: dict[str, int]) -> None:
+        self.taken = state["taken"]
+
+
+class ShuffledLoader(SequentialLoader):
+    def __init__(
+        self,
+        pattern: str,
+        batch: int,
+        seq_len: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        vocab_size: int | None = None,
+    ):
+        super().__init__(pattern, batch, seq_len, seed, rank, world_size, vocab_size)
+        self.seed, self.epoch = seed, -1
+        self.permutation = np.zeros(0, dtype=np.int64)
+
+    def order(self, index: int) -> int:
+        epoch, place = divmod(index, self.sequences)
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.permutation = np.random.default_rng((self.seed, epoch)).permutation(self.sequences)
+        return int(self.permutation[place])
+
+
+class CoprimeStrideLoader(SequentialLoader):
+    def __init__(
+        self,
+        pattern: str,
+        batch: int,
+        seq_len: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        vocab_size: int | None = None,
+    ):
+        super().__init__(pattern, batch, seq_len, seed, rank, world_size, vocab_size)
+        self.stride = max(1, int(self.sequences * 0.618))  # near the golden section: neighbours fall far apart
+        while math.gcd(self.stride, self.sequences) != 1:
+            self.stride += 1
+        self.offset = int(self.generator.integers(self.sequences))
+
+    def order(self, index: int) -> int:
+        return (self.offset + index * self.stride) % self.sequences
+
+
+LOADERS = {"sequential": SequentialLoader, "shuffled": ShuffledLoader, "coprime": CoprimeStrideLoader}
+
+
+def make_loader(
+    name: str,
+    pattern: str,
+    batch: int,
+    seq_len: int,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    vocab_size: int | None = None,
+) -> SequentialLoader:
+    if name not in LOADERS:
+        raise PipelineError(f"LOADER={name}: unknown order; choose one of {', '.join(sorted(LOADERS))}")
+    return LOADERS[name](pattern, batch, seq_len, seed, rank, world_size, vocab_size)
+
+
+# --- quantization ---
+@dataclass
+class QuantizedMatrix:
+    integers: Tensor
+    scale: Tensor
+    bits: int
+    left: Tensor | None = None  # (rows, rank) float16
+    right: Tensor | None = None  # (rank, columns) float16
+
+    def dequantize(self) -> Tensor:
+        weight = self.integers.float() * self.scale.float()[:, None]
+        return weight if self.left is None else weight + self.left.float() @ self.right.float()
+
+
+def row_scale(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
+    largest = 2 ** (bits - 1) - 1
+    return (clip_sigmas * weight.float().std(dim=1, correction=0) / largest).clamp_min(1e-5).to(torch.float16)
+
+
+def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float) -> QuantizedMatrix:
+    largest = 2 ** (bits - 1) - 1
+    scale = row_scale(weight, bits, clip_sigmas)
+    integers = torch.round(weight.float() / scale.float()[:, None]).clamp(-largest, largest)
+    return QuantizedMatrix(integers.to(torch.int8), scale, bits)
+
+
+def gptq_quantize(
+    weight: Tensor, hessian: Tensor, bits: int, clip_sigmas: float, damping: float = 0.01, block_size: int = 128
+) -> QuantizedMatrix:
+    largest = 2 ** (bits - 1) - 1
+    w, h = weight.float().clone(), hessian.float().clone()
+    rows, columns = w.shape
+    scale = row_scale(w, bits, clip_sigmas)
+    dead = h.diagonal() == 0
+    h.diagonal()[dead] = 1.0
+    w[:, dead] = 0.0
+    order = torch.argsort(h.diagonal(), descending=True, stable=True)
+    w, h = w[:, order], h[order][:, order]
+    h.diagonal().add_(damping * h.diagonal().mean())
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
+    upper = torch.linalg.cholesky(inverse, upper=True)  # (columns, columns); row i drives the columns after i
+    step = scale.float()
+    integers = torch.zeros_like(w)
+    for begin in range(0, columns, block_size):
+        end = min(begin + block_size, columns)
+        errors = torch.zeros(rows, end - begin, device=w.device)
+        for i in range(begin, end):
+            integers[:, i] = torch.round(w[:, i] / step).clamp(-largest, largest)
+            errors[:, i - begin] = (w[:, i] - integers[:, i] * step) / upper[i, i]
+            w[:, i:end] -= errors[:, i - begin, None] * upper[i, i:end]
+        w[:, end:] -= errors @ upper[begin:end, end:]
+    return QuantizedMatrix(integers[:, torch.argsort(order)].to(torch.int8), scale, bits)
+
+
+def output_error(weight: Tensor, quantized: QuantizedMatrix, hessian: Tensor) -> float:
+    difference = weight.double() - quantized.dequantize().double()
+    return float((difference @ hessian.double() * difference).sum())
+
+
+def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) -> dict[str, Tensor]:
+    hessians: dict[str, Tensor] = {}
+
+    def add(name: str, x: Tensor) -> None:
+        flat = x.detach().float().flatten(0, -2)  # (positions, columns)
+        gram = flat.T @ flat
+        hessians[name] = hessians[name] + gram if name in hessians else gram
+
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, Linear):
+            handles.append(
+                module.register_forward_hook(lambda _, inputs, __, name=name: add(f"{name}.weight", inputs[0]))
+            )
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                add("tok_emb.weight", model.forward_hidden(batch.to(device)))
+    for handle in handles:
+        handle.remove()
+    for name in sorted(hessians):
+        sum_over_ranks(hessians[name])
+    return hessians
+
+
+def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) -> list[Tensor]:
+    batch = max(1, h.train_batch_tokens // h.train_seq_len)
+    if h.gptq_calibration == "self":
+        return [
+            generate_tokens(model, batch, h.train_seq_len, h.seed + index, device)
+            for index in range(h.gptq_calibration_batches)
+        ]
+    loader = make_loader("coprime", h.train_files, batch, h.train_seq_len, h.seed + 1, vocab_size=h.vocab_size)
+    return [loader.next_batch()[0] for _ in range(h.gptq_calibration_batches)]
+
+
+@torch.no_grad()
+def generate_tokens(model: GPT, batch: int, length: int, seed: int, device: torch.device) -> Tensor:
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    tokens = torch.full((batch, 1), model.bos_id, dtype=torch.int64)
+    for _ in range(length - 1):
+        logits = model.forward_logits(tokens.to(device))[:, -1].float().cpu()
+        drawn = torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=generator)
+        tokens = torch.cat((tokens, drawn), dim=1)
+    return tokens
+
+
+def add_low_rank_correction(weight: Tensor, quantized: QuantizedMatrix, hessian: Tensor, rank: int) -> None:
+    channel = hessian.diagonal().float().clamp_min(1e-12).sqrt()
+    error = (weight.float() - quantized.dequantize()) * channel
+    u, s, vh = torch.linalg.svd(error, full_matrices=False)
+    root = s[:rank].sqrt()
+    quantized.left = (u[:, :rank] * root).to(torch.float16)
+    quantized.right = (root[:, None] * vh[:rank] / channel).to(torch.float16)
+
+
+def quantize_model(
+    h: Hyperparameters, model: GPT, hessians: dict[str, Tensor]
+) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
+    quantized: dict[str, QuantizedMatrix] = {}
+    kept: dict[str, Tensor] = {}
+    errors: dict[str, float] = {}
+    for name, tensor in model.state_dict().items():
+        weight = tensor.detach().cpu()
+        if weight.ndim != 2 or weight.numel() <= h.keep_float_numel or not name.endswith(".weight"):
+            kept[name] = weight.to(torch.float16)
+            continue
+        embedding = "emb" in name and "proj" not in name
+        bits, sigmas = (h.embed_bits, h.embed_clip_sigmas) if embedding else (h.matrix_bits, h.matrix_clip_sigmas)
+        if name in hessians and h.gptq_enabled:
+            quantized[name] = gptq_quantize(weight, hessians[name].cpu(), bits, sigmas, h.gptq_damping)
+            errors[name] = output_error(weight, quantized[name], hessians[name].cpu())
+        else:
+            quantized[name] = round_to_nearest(weight, bits, sigmas)
+    if h.lqer_rank > 0:
+        for name in sorted(errors, key=errors.__getitem__, reverse=True)[: h.lqer_top_k]:
+            add_low_rank_correction(model.state_dict()[name].cpu(), quantized[name], hessians[name].cpu(), h.lqer_rank)
+    return quantized, kept
+
+
+def gptq_phase(
+    h: Hyperparameters, device: torch.device, model: GPT
+) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
+    hessians: dict[str, Tensor] = {}
+    phase_began = time.perf_counter()
+    if h.gptq_enabled:
+        began = time.perf_counter()
+        log(f"GPTQ:collecting Hessians from calibration data ({h.gptq_calibration})...")
+        hessians = collect_hessians(model, calibration_batches(h, model, device), device)
+        log(f"GPTQ:collected {len(hessians)} Hessians in {time.perf_counter() - began:.1f}s")
+    began = time.perf_counter()
+    quantized, kept = quantize_model(h, model, hessians)
+    log("Quantized weights:")
+    for bits in sorted({matrix.bits for matrix in quantized.values()}):
+        names = sorted({name.split(".", 2)[-1] for name, matrix in quantized.items() if matrix.bits == bits})
+        log(f"  {'gptq' if h.gptq_enabled else 'nearest'} (int{bits}): {', '.join(names)}")
+    log(f"GPTQ:quantized {len(quantized)} matrices in {time.perf_counter() - began:.1f}s")
+    seconds = time.perf_counter() - phase_began
+    if h.max_wallclock_seconds > 0 and seconds > h.gptq_reserve_seconds:
+        log(f"gptq:took {seconds:.1f}s, more than GPTQ_RESERVE_SECONDS={h.gptq_reserve_seconds:.1f}")
+    return quantized, kept
+
+
+# --- artifact ---
+ARTIFACT_MAGIC = b"PGOLF1"
+MAX_SUBMISSION_BYTES = 16_000_000
+COMPRESSORS = ("brotli", "lzma", "zstd")
+TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
+
+
+def compress(data: bytes, compressor: str) -> bytes:
+    if compressor == "brotli":
+        return brotli.compress(data, quality=11, lgwin=24)
+    if compressor == "lzma":
+        return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    if compressor == "zstd":
+        return zstandard.ZstdCompressor(level=22).compress(data)
+    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSORS)}")
+
+
+def decompress(data: bytes, compressor: str) -> bytes:
+    if compressor == "brotli":
+        return brotli.decompress(data)
+    if compressor == "lzma":
+        return lzma.decompress(data)
+    return zstandard.ZstdDecompressor().decompress(data)
+
+
+def byte_shuffle(data: bytes, stride: int) -> bytes:
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, stride).T.tobytes()
+
+
+def byte_unshuffle(data: bytes, stride: int) -> bytes:
+    return np.frombuffer(data, dtype=np.uint8).reshape(stride, -1).T.tobytes()
+
+
+def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
+    entries, chunks = [], []
+    for name, tensor in tensors.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        array = tensor.contiguous().numpy().astype(TENSOR_TYPES[kind])
+        entries.append([name, kind, list(tensor.shape)])
+        chunks.append(byte_shuffle(array.tobytes(), array.itemsize))
+    index = json.dumps(entries, separators=(",", ":")).encode()
+    payload = compress(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
+    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(compressor)]) + struct.pack("<I", zlib.crc32(payload)) + payload
+
+
+def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
+    start = len(ARTIFACT_MAGIC) + 5
+    if len(blob) < start or not blob.startswith(ARTIFACT_MAGIC) or blob[len(ARTIFACT_MAGIC)] >= len(COMPRESSORS):
+        raise PipelineError(f"{name}: not an artifact of this pipeline; train again or set ARTIFACT_PATH")
+    if struct.unpack("<I", blob[start - 4 : start])[0] != zlib.crc32(blob[start:]):
+        raise PipelineError(f"{name}: checksum differs, the artifact is truncated or damaged; copy it again")
+    data = decompress(blob[start:], COMPRESSORS[blob[len(ARTIFACT_MAGIC)]])
+    index_bytes = struct.unpack("<I", data[:4])[0]
+    position = 4 + index_bytes
+    tensors = {}
+    for entry, kind, shape in json.loads(data[4:position]):
+        dtype = np.dtype(TENSOR_TYPES[kind])
+        size = int(np.prod(shape)) * dtype.itemsize
+        array = np.frombuffer(byte_unshuffle(data[position : position + size], dtype.itemsize), dtype=dtype)
+        tensors[entry] = torch.from_numpy(array.reshape(shape).copy())
+        position += size
+    return tensors
+
+
+def named_tensors(quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors = dict(kept)
+    for name, matrix in quantized.items():
+        parts = {"integers": matrix.integers, "scale": matrix.scale, "left": matrix.left, "right": matrix.right}
+        tensors |= {f"{name}:{part}": tensor for part, tensor in parts.items() if tensor is not None}
+    return tensors
+
+
+def log_sizes(compressor: str, model_bytes: int, code_bytes: int) -> int:
+    log(f"Serialized model quantized+{compressor}: {model_bytes} bytes")
+    log(f"Code size: {code_bytes} bytes")
+    log(f"Total submission size quantized+{compressor}: {model_bytes + code_bytes} bytes")
+    return model_bytes + code_bytes
+
+
+def serialize(
+    h: Hyperparameters, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path
+) -> int:
+    blob = pack_tensors(named_tensors(quantized, kept), h.compressor)
+    total = log_sizes(h.compressor, len(blob), code_path.stat().st_size)
+    if total > MAX_SUBMISSION_BYTES:
+        raise PipelineError(
+            f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "
+            "lower MODEL_DIM, NUM_LAYERS or MATRIX_BITS"
+        )
+    if rank_and_world()[0] == 0:
+        write_atomically(Path(h.artifact_path), blob)
+    if dist.is_initialized():
+        dist.barrier()  # nobody reads the file before it is whole
+    return total
+
+
+def read_artifact(h: Hyperparameters) -> dict[str, Tensor]:
+    path = Path(h.artifact_path)
+    if not path.is_file():
+        raise PipelineError(f"{path}: no artifact; train first or set ARTIFACT_PATH")
+    return unpack_tensors(path.read_bytes(), str(path))
+
+
+def model_from_tensors(h: Hyperparameters, tensors: dict[str, Tensor], device: torch.device) -> GPT:
+    state = {name: tensor.float() for name, tensor in tensors.items() if ":" not in name}
+    for name in {name.split(":")[0] for name in tensors if ":" in name}:
+        integers, scale = tensors[f"{name}:integers"], tensors[f"{name}:scale"]
+        left, right = tensors.get(f"{name}:left"), tensors.get(f"{name}:right")
+        state[name] = QuantizedMatrix(integers, scale, 8, left, right).dequantize()
+    model = GPT(h)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise PipelineError(
+            f"{h.artifact_path}: made with other settings ({str(error).splitlines()[-1].strip()}); "
+            "use the environment it was trained with"
+        ) from error
+    model.looping = h.num_loops > 0
+    return model.to(device)
+
+
+def deserialize(h: Hyperparameters, device: torch.device) -> GPT:
+    return model_from_tensors(h, read_artifact(h), device)
+
+
+# --- byte table ---
+SPACE = "\u2581"
+
+
+def build_sentencepiece_luts(
+    sp: spm.SentencePieceProcessor, vocab_size: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    pieces = int(sp.vocab_size())
+    if pieces != vocab_size:
+        raise PipelineError(
+            f"TOKENIZER_PATH: the tokenizer has {pieces} pieces but VOCAB_SIZE={vocab_size}; set them alike"
+        )
+    base_bytes = np.zeros(vocab_size, dtype=np.int16)
+    has_leading_space = np.zeros(vocab_size, dtype=np.bool_)
+    is_boundary = np.ones(vocab_size, dtype=np.bool_)
+    for token in range(pieces):
+        if sp.is_control(token) or sp.is_unknown(token) or sp.is_unused(token):
+            continue
+        is_boundary[token] = False
+        if sp.is_byte(token):
+            base_bytes[token] = 1
+            continue
+        piece = sp.id_to_piece(token)
+        if piece.startswith(SPACE):
+            has_leading_space[token] = True
+            piece = piece[1:]
+        base_bytes[token] = len(
+            piece.replace(SPACE, " ").encode("utf-8")
+        )  # inner marks are spaces too: one byte, not three
+    return (
+        torch.tensor(base_bytes, dtype=torch.int16, device=device),
+        torch.tensor(has_leading_space, dtype=torch.bool, device=device),
+        torch.tensor(is_boundary, dtype=torch.bool, device=device),
+    )
+
+
+def token_bytes(luts: tuple[Tensor, Tensor, Tensor], previous: Tensor, target: Tensor) -> Tensor:
+    base_bytes, has_leading_space, is_boundary = luts
+    space = has_leading_space[target] & ~is_boundary[previous]
+    return base_bytes[target].to(torch.int64) + space.to(torch.int64)
+
+
+# --- scoring ---
+def load_validation_tokens(pattern: str, vocab_size: int) -> Tensor:
+    paths = [path for path in find_shards(pattern) if "_bytes_" not in path.name]
+    tokens = torch.from_numpy(np.concatenate([load_shard(path, vocab_size) for path in paths]).astype(np.int64))
+    if tokens.numel() < 2:
+        raise PipelineError(f"{pattern}: fewer than two validation tokens; prepare the data again")
+    return tokens
+
+
+def load_byte_sidecar(pattern: str, tokens: int) -> Tensor | None:
+    folder = Path(pattern).parent
+    if not list(folder.glob(Path(pattern).name)):
+        return None
+    sizes = torch.from_numpy(np.concatenate([load_shard(path) for path in find_shards(pattern)]).astype(np.int64))
+    if sizes.numel() != tokens:
+        raise PipelineError(
+            f"{pattern}: {sizes.numel()} byte counts for {tokens} tokens; make sidecar and shards together"
+        )
+    return sizes
+
+
+class ValidationData:
+    def __init__(self, h: Hyperparameters, device: torch.device):
+        self.val_tokens = load_validation_tokens(h.val_files, h.vocab_size)
+        sidecar = load_byte_sidecar(h.val_bytes_files, self.val_tokens.numel())
+        if sidecar is not None:
+            self.target_bytes = sidecar[1:]  # (N,) raw bytes of target i at i - 1
+        elif h.tokenizer_path == "bytes":
+            self.target_bytes = (self.val_tokens[1:] >= 4).to(torch.int64)
+        else:
+            if not Path(h.tokenizer_path).is_file():
+                raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
+            sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
+            luts = build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
+            self.target_bytes = token_bytes(luts, self.val_tokens[:-1], self.val_tokens[1:])
+        self.targets = self.val_tokens.numel() - 1
+
+
+def loss_and_bpb(loss_sum: Tensor, token_count: Tensor, byte_count: Tensor) -> tuple[float, float]:
+    val_loss = (loss_sum / token_count).item()
+    return val_loss, val_loss / math.log(2.0) * (token_count.item() / byte_count.item())
+
+
+def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tuple[int, int, int]]:
+    if not 0 < stride <= seq_len:
+        raise PipelineError(f"EVAL_STRIDE={stride}: must be 1..EVAL_SEQ_LEN={seq_len}, or tokens would be left out")
+    windows = []
+    scored = first
+    while scored < last:
+        end = min(scored + (seq_len if scored == 0 else stride), last)
+        windows.append((max(0, end - seq_len), scored, end))
+        scored = end
+    return windows
+
+
+def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, int]], device: torch.device) -> Tensor:
+    longest = max(end - start for start, _, end in windows)
+    x = torch.zeros(len(windows), longest, dtype=torch.int64)
+    y = torch.zeros(len(windows), longest, dtype=torch.int64)
+    for row, (start, _, end) in enumerate(windows):
+        x[row, : end - start] = tokens[start:end]
+        y[row, : end - start] = tokens[start + 1 : end + 1]
+    with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        logits = model.forward_logits(x.to(device))
+    nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
+    return nll.view(len(windows), longest)
+
+
+def score_windows(
+    h: Hyperparameters,
+    device: torch.device,
+    val_data: ValidationData,
+    model: nn.Module,
+    windows: list[tuple[int, int, int]],
+) -> tuple[Tensor, Tensor, Tensor]:
+    rank, world_size = rank_and_world()
+    batch_windows = max(1, h.val_batch_size // h.eval_seq_len)
+    batches = [windows[i : i + batch_windows] for i in range(0, len(windows), batch_windows)]
+    loss_sums = torch.zeros(len(batches), dtype=torch.float64, device=device)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    model.eval()
+    with torch.inference_mode():
+        for index, batch in enumerate(batches):
+            token_count += sum(end - scored for _, scored, end in batch)
+            byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+            if index % world_size != rank:
+                continue
+            nll = window_nll(model, val_data.val_tokens, batch, device)
+            for row, (start, scored, end) in enumerate(batch):
+                loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
+    sum_over_ranks(loss_sums)
+    model.train()
+    return loss_sums.sum().cpu(), token_count, byte_count
+
+
+def eval_val(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    windows = [
+        (start, start, min(start + h.eval_seq_len, val_data.targets))
+        for start in range(0, val_data.targets, h.eval_seq_len)
+    ]
+    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+
+
+def eval_val_sliding(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
+    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+
+
+def document_spans(val_tokens: Tensor, bos_id: int) -> list[tuple[int, int]]:
+    starts = (val_tokens[:-1] == bos_id).nonzero().flatten().tolist()
+    if not starts or starts[0] != 0:
+        starts = [0, *starts]
+    return list(zip(starts, [*starts[1:], val_tokens.numel() - 1], strict=True))
+
+
+def eval_val_documents(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    windows = []
+    for first, last in document_spans(val_data.val_tokens, h.bos_id):
+        shifted = sliding_windows(0, last - first, h.eval_seq_len, h.eval_stride)
+        windows += [(first + start, first + scored, first + end) for start, scored, end in shifted]
+    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+
+
+def timed_eval(label: str, fn, *args) -> tuple[float, float]:
+    device = args[1]
+    wait_for_device(device)
+    began = time.perf_counter()
+    val_loss, val_bpb = fn(*args)
+    wait_for_device(device)
+    log(f"{label} val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f} eval_time:{1000 * (time.perf_counter() - began):.0f}ms")
+    return val_loss, val_bpb
+
+
+# --- adaptation ---
+def chunk_sequences(tokens: Tensor, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
+    spans = [(start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
+    return [(tokens[start:end], tokens[start + 1 : end + 1]) for start, end in spans]
+
+
+def train_on_chunk(
+    h: Hyperparameters,
+    device: torch.device,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    sequences: list[tuple[Tensor, Tensor]],
+) -> None:
+    rank, world_size = rank_and_world()
+    full = [pair for pair in sequences if pair[0].numel() == sequences[0][0].numel()]  # a batch needs equal lengths
+    for _ in range(h.ttt_epochs):
+        for start in range(0, len(full), h.ttt_batch_seqs * world_size):
+            mine = full[start : start + h.ttt_batch_seqs * world_size][rank::world_size]
+            optimizer.zero_grad(set_to_none=True)
+            if mine:
+                x = torch.stack([pair[0] for pair in mine]).to(device)  # (B, T)
+                y = torch.stack([pair[1] for pair in mine]).to(device)
+                with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = model(x, y)
+                loss.backward()
+            average_gradients(model)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), h.ttt_grad_clip)
+            optimizer.step()
+
+
+def eval_val_ttt(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    chunks = [
+        (first, min(first + h.ttt_chunk_tokens, val_data.targets))
+        for first in range(0, val_data.targets, h.ttt_chunk_tokens)
+    ]
+    log(f"ttt:start chunks={len(chunks)} ttt_lr={h.ttt_lr} ttt_epochs={h.ttt_epochs}")
+    optimizer = torch.optim.SGD(model.parameters(), lr=h.ttt_lr, momentum=h.ttt_momentum)
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for index, (first, last) in enumerate(chunks):
+        windows = sliding_windows(first, last, h.eval_seq_len, h.eval_stride)
+        chunk_loss, chunk_tokens, chunk_bytes = score_windows(h, device, val_data, model, windows)
+        loss_sum += chunk_loss
+        token_count += chunk_tokens
+        byte_count += chunk_bytes
+        if index == len(chunks) - 1:
+            break
+        train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len))
+    return loss_and_bpb(loss_sum, token_count, byte_count)
+
+
+# --- lora ---
+class BatchedLinearLoRA(nn.Module):
+    def __init__(self, batch: int, in_features: int, out_features: int, rank: int):
+        super().__init__()
+        self.down = nn.Parameter(torch.empty(batch, rank, in_features))
+        self.up = nn.Parameter(torch.empty(batch, out_features, rank))
+        self.reset()
+
+    def reset(self) -> None:
+        with torch.no_grad():
+            nn.init.normal_(self.down, std=self.down.size(2) ** -0.5)
+            self.up.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.down.to(x.dtype).transpose(1, 2) @ self.up.to(x.dtype).transpose(1, 2)
+
+
+class LayerLoRA(nn.Module):
+    def __init__(self, batch: int, attn: nn.Module, rank: int):
+        super().__init__()
+        self.q = BatchedLinearLoRA(batch, attn.c_q.in_features, attn.c_q.out_features, rank)
+        self.v = BatchedLinearLoRA(batch, attn.c_v.in_features, attn.c_v.out_features, rank)
+
+
+class DocumentLoRA(nn.Module):
+    def __init__(self, batch: int, model: nn.Module, rank: int):
+        super().__init__()
+        self.layers = nn.ModuleList(LayerLoRA(batch, block.attn, rank) for block in model.blocks)
+        vocab_size, model_dim = model.tok_emb.weight.shape
+        self.head = BatchedLinearLoRA(batch, model_dim, vocab_size, rank)
+
+
+def chunk_batch(
+    tokens: Tensor, spans: list[tuple[int, int]], chunk: int, chunk_tokens: int, seq_len: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    windows = []
+    for first, last in spans:
+        start = min(first + chunk * chunk_tokens, last)
+        end = min(start + chunk_tokens, last)
+        windows.append((max(first, end - seq_len), start, end))
+    longest = max(end - context for context, _, end in windows)
+    x = torch.zeros(len(spans), longest, dtype=torch.int64)
+    y = torch.zeros(len(spans), longest, dtype=torch.int64)
+    mask = torch.zeros(len(spans), longest, dtype=torch.bool)
+    for row, (context, start, end) in enumerate(windows):
+        x[row, : end - context] = tokens[context:end]
+        y[row, : end - context] = tokens[context + 1 : end + 1]
+        mask[row, start - context : end - context] = True
+    return x.to(device), y.to(device), mask.to(device)
+
+
+def score_documents_with_lora(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, spans: list[tuple[int, int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    rank, world_size = rank_and_world()
+    by_length = sorted(spans, key=lambda span: span[1] - span[0])
+    batches = [by_length[i : i + h.ttt_doc_batch] for i in range(0, len(by_length), h.ttt_doc_batch)]
+    loss_sums = torch.zeros(len(batches), dtype=torch.float64, device=device)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for index, batch in enumerate(batches):
+        token_count += sum(last - first for first, last in batch)
+        byte_count += sum(val_data.target_bytes[first:last].sum() for first, last in batch)
+        if index % world_size != rank:
+            continue
+        torch.manual_seed(h.seed + index)
+        lora = DocumentLoRA(len(batch), model, h.ttt_lora_rank).to(device)
+        optimizer = torch.optim.Adam(lora.parameters(), lr=h.ttt_lora_lr, betas=(0.9, 0.95))
+        longest = max(last - first for first, last in batch)
+        chunks = -(-longest // h.ttt_lora_chunk)
+        for chunk in range(chunks):
+            x, y, mask = chunk_batch(val_data.val_tokens, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
+            with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                logits = model.forward_logits(x, lora)
+            nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            loss_sums[index] += (nll.detach().to(torch.float64) * mask).sum()
+            if chunk == chunks - 1:
+                break
+            per_document = (nll * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
+            optimizer.zero_grad(set_to_none=True)
+            per_document.sum().backward()
+            optimizer.step()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    model.train()
+    sum_over_ranks(loss_sums)
+    return loss_sums.sum().cpu(), token_count, byte_count
+
+
+def eval_val_document_lora(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    spans = document_spans(val_data.val_tokens, h.bos_id)
+    return loss_and_bpb(*score_documents_with_lora(h, device, val_data, model, spans))
+
+
+# --- phased ---
+def train_on_documents(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, scored: list[tuple[int, int]]
+) -> None:
+    rank, world_size = rank_and_world()
+    sequences = [
+        pair for first, last in scored for pair in chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len)
+    ]
+    optimizer = torch.optim.SGD(model.parameters(), lr=h.global_ttt_lr, momentum=h.ttt_momentum)
+    for _ in range(h.global_ttt_epochs):
+        for start in range(0, len(sequences), h.ttt_batch_seqs * world_size):
+            mine = sequences[start : start + h.ttt_batch_seqs * world_size][rank::world_size]
+            tokens = sum(y.numel() for _, y in mine)
+            optimizer.zero_grad(set_to_none=True)
+            for x, y in mine:  # documents differ in length: one at a time, weighted by their tokens
+                with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = model(x[None].to(device), y[None].to(device))
+                (loss * y.numel() / tokens).backward()
+            average_gradients(model)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), h.ttt_grad_clip)
+            optimizer.step()
+
+
+def eval_val_phased(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    spans = document_spans(val_data.val_tokens, h.bos_id)
+    size = -(-len(spans) // h.phased_ttt_num_phases)
+    phases = [spans[i : i + size] for i in range(0, len(spans), size)]
+    log(f"ttt_phased:start documents:{len(spans)} phases:{len(phases)} global_lr:{h.global_ttt_lr}")
+    scored: list[tuple[int, int]] = []
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for index, phase in enumerate(phases):
+        phase_loss, phase_tokens, phase_bytes = score_documents_with_lora(h, device, val_data, model, phase)
+        loss_sum += phase_loss
+        token_count += phase_tokens
+        byte_count += phase_bytes
+        scored.extend(phase)
+        log(f"ttt_phased:phase {index + 1}/{len(phases)} scored_documents:{len(scored)}")
+        if index == len(phases) - 1:
+            break
+        train_on_documents(h, device, val_data, model, scored)
+    return loss_and_bpb(loss_sum, token_count, byte_count)
+
+
+# --- averaging ---
+class WeightAverage:
+    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
+        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
+        self.taken = 0
+        self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int, fraction: float) -> None:
+        if self.kind == "ema":
+            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
+        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
+            weight = 1 / (self.taken + 1)
+        else:
+            return
+        self.taken += 1
+        for name, tensor in model.state_dict().items():
+            self.average[name].lerp_(tensor.float(), weight)
+
+    def apply(self, model: nn.Module) -> None:
+        if self.kind != "none" and self.taken:
+            current = model.state_dict()
+            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
+
+
+# --- checkpoint ---
+def save_checkpoint(path: Path, state: dict) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise PipelineError(
+            f"{path}: not a whole checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
+
+
+# --- optimizers ---
+# x -> a x + b x^3 + c x^5, applied to singular values. One set five times (Jordan et al., 2024) ...
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+# ... or the optimal set for each step (Polar Express, Amsel et al., 2025, arXiv 2505.16932, lower bound 1e-3).
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845749307, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.875, -1.25, 0.375),
+)
+COEFFICIENTS = {"newton_schulz": NEWTON_SCHULZ, "polar_express": POLAR_EXPRESS}
+
+
+def orthogonalize(matrix: Tensor, backend: str = "newton_schulz", steps: int = 5) -> Tensor:
+    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    x = x / (x.norm() * 1.01 + 1e-7)
+    transposed = x.size(0) > x.size(1)
+    if transposed:
+        x = x.T
+    table = COEFFICIENTS[backend]
+    for step in range(steps):
+        a, b, c = table[min(step, len(table) - 1)]
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.T if transposed else x).to(matrix.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    def __init__(
+        self,
+        params,
+        lr: float,
+        momentum: float,
+        backend: str,
+        backend_steps: int,
+        weight_decay: float,
+        row_normalize: bool,
+    ):
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "backend": backend,
+            "backend_steps": backend_steps,
+            "weight_decay": weight_decay,
+            "row_normalize": row_normalize,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        rank, world_size = rank_and_world()
+        for group in self.param_groups:
+            for index, parameter in enumerate(group["params"]):
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                update = torch.zeros_like(parameter)
+                if index % world_size == rank:
+                    nesterov = parameter.grad.lerp(state["momentum"], group["momentum"])
+                    if group["row_normalize"]:
+                        nesterov = nesterov / (nesterov.norm(dim=1, keepdim=True) + 1e-7)
+                    update = orthogonalize(nesterov, group["backend"], group["backend_steps"])
+                    update = update * max(1.0, parameter.size(0) / parameter.size(1)) ** 0.5
+                sum_over_ranks(update)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"])
+
+
+class Optimizers:
+    def __init__(self, h: Hyperparameters, model: nn.Module):
+        named = list(model.named_parameters())
+        embeddings = [p for name, p in named if p.ndim == 2 and "emb" in name and "proj" not in name]
+        embedding_ids = {id(p) for p in embeddings}
+        matrices = [p for name, p in named if p.ndim == 2 and name.endswith(".weight") and id(p) not in embedding_ids]
+        taken = embedding_ids | {id(p) for p in matrices}
+        scalars = [p for _, p in named if id(p) not in taken]
+        fused = next(model.parameters()).is_cuda
+        adam = {"betas": (h.beta1, h.beta2), "eps": h.adam_eps, "fused": fused}
+        self.optimizers = [
+            torch.optim.AdamW(embeddings, lr=h.embed_lr, weight_decay=h.adam_wd, **adam),
+            Muon(
+                matrices,
+                h.matrix_lr,
+                h.muon_momentum,
+                h.muon_backend,
+                h.muon_backend_steps,
+                h.muon_wd,
+                h.muon_row_normalize,
+            ),
+            torch.optim.AdamW(scalars, lr=h.scalar_lr, weight_decay=0.0, **adam),
+        ]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["base_lr"] = group["lr"]
+        self.grad_clip_norm = h.grad_clip_norm
+        self.model = model
+
+    def step(self, lr_scale: float) -> None:
+        if self.grad_clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip_norm)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * lr_scale
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> list[dict]:
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def restore(self, states: list[dict]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+def learning_rate_scale(fraction: float, warmdown_frac: float, min_lr: float) -> float:
+    if warmdown_frac <= 0 or fraction <= 1 - warmdown_frac:
+        return 1.0
+    return max((1 - fraction) / warmdown_frac, min_lr)
+
+
+# --- training ---
+def autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def gradient_step(model: GPT, batches: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
+    total = torch.zeros((), device=device)
+    for x, y in batches:
+        with autocast(device):
+            loss = model(x.to(device), y.to(device)) / len(batches)
+        loss.backward()
+        total += loss.detach()
+    return total
+
+
+def train_model(
+    h: Hyperparameters,
+    device: torch.device,
+    val_data: ValidationData,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> GPT:
+    rank, world_size = rank_and_world()
+    base_model = GPT(h).to(device)
+    compiles = h.compile_model and device.type == "cuda"
+    model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
+    optimizers = Optimizers(h, base_model)
+    average = WeightAverage(base_model, h.averaging, h.ema_decay, h.swa_start_frac, h.swa_every)
+    sequences = h.train_batch_tokens // (h.train_seq_len * world_size)
+    if sequences < 1:
+        raise PipelineError(f"TRAIN_BATCH_TOKENS={h.train_batch_tokens}: below one sequence a rank; raise it")
+    loader = make_loader(h.loader, h.train_files, sequences, h.train_seq_len, h.seed, rank, world_size, h.vocab_size)
+    cap_seconds = h.max_wallclock_seconds - h.gptq_reserve_seconds if h.max_wallclock_seconds > 0 else 0.0
+    if h.max_wallclock_seconds > 0:
+        if cap_seconds <= 0:
+            raise PipelineError(
+                f"MAX_WALLCLOCK_SECONDS={h.max_wallclock_seconds:g} leaves nothing beside "
+                f"GPTQ_RESERVE_SECONDS={h.gptq_reserve_seconds:g}; raise the first or lower the second"
+            )
+        log(f"gptq:reserving {h.gptq_reserve_seconds:.0f}s, effective={1000 * cap_seconds:.0f}ms")
+    log(f"model_params:{sum(p.numel() for p in base_model.parameters())}")
+    warm_up(h, device, model, base_model, loader)
+
+    step, trained_seconds = 0, 0.0
+    path = Path(h.checkpoint_path) if h.checkpoint_path else None
+    if path is not None and path.is_file():
+        state = load_checkpoint(path)
+        base_model.load_state_dict(state["model"])
+        optimizers.restore(state["optimizers"])
+        loader.restore(state["loader"])
+        average.average, average.taken = state["average"], state["average_taken"]
+        step, trained_seconds = state["step"], state["trained_seconds"]
+        log(f"checkpoint:resumed {path.name} step:{step}")
+
+    stop = False
+    wait_for_device(device)
+    began = time.perf_counter() - trained_seconds
+    while step < h.iterations and not stop:
+        elapsed = time.perf_counter() - began
+        by_clock = h.schedule == "clock" and cap_seconds > 0
+        fraction = min(elapsed / cap_seconds if by_clock else step / h.iterations, 1.0)
+        if not base_model.looping and h.num_loops > 0 and fraction >= h.enable_looping_at:
+            base_model.looping = True
+            log(f"layer_loop:enabled step:{step} frac:{fraction:.3f} order:{base_model.orders[1]}")
+        loss = gradient_step(model, [loader.next_batch()], device)
+        average_gradients(base_model)
+        optimizers.step(learning_rate_scale(fraction, h.warmdown_frac, h.min_lr))
+        average.update(base_model, step, fraction)
+        step += 1
+        elapsed = time.perf_counter() - began
+        if step <= 5 or step % h.train_log_every == 0 or step == h.iterations:
+            log(
+                f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m "
+                f"tok/s: {step * h.train_batch_tokens / elapsed:.0f}"
+            )
+        if on_step is not None:
+            on_step(step, h.iterations, loss.item())
+        if h.val_loss_every > 0 and step % h.val_loss_every == 0 and step < h.iterations:
+            val_loss, val_bpb = eval_val(h, device, val_data, base_model)
+            log(f"{step}/{h.iterations} val_loss: {val_loss:.4f} val_bpb: {val_bpb:.4f}")
+            began += time.perf_counter() - began - elapsed  # the clock stands still while validating
+        if path is not None and h.checkpoint_every > 0 and step % h.checkpoint_every == 0 and rank == 0:
+            save_checkpoint(
+                path,
+                {
+                    "model": base_model.state_dict(),
+                    "optimizers": optimizers.state(),
+                    "loader": loader.state(),
+                    "average": average.average,
+                    "average_taken": average.taken,
+                    "step": step,
+                    "trained_seconds": time.perf_counter() - began,
+                },
+            )
+        stop = cap_seconds > 0 and any_rank(time.perf_counter() - began >= cap_seconds, device)
+    wait_for_device(device)
+    train_ms = 1000 * (time.perf_counter() - began)
+    val_loss, val_bpb = eval_val(h, device, val_data, base_model)
+    log(f"{step}/{h.iterations} val_loss: {val_loss:.4f} val_bpb: {val_bpb:.4f}")
+    if step < h.iterations:
+        log(f"stopping_early: wallclock_cap train_time: {train_ms:.0f}ms step: {step}/{h.iterations}")
+    else:
+        log(f"training finished: train_time:{train_ms:.0f}ms step:{step}/{h.iterations}")
+    if device.type == "cuda":
+        log(f"peak memory allocated: {torch.cuda.max_memory_allocated() // 2**20} MiB")
+    if h.averaging != "none":
+        log(f"{h.averaging}:applying averaged weights")
+    average.apply(base_model)
+    return base_model
+
+
+def warm_up(h: Hyperparameters, device: torch.device, model, base_model: GPT, loader) -> None:
+    if h.warmup_steps <= 0:
+        return
+    state = loader.state()
+    batch = loader.next_batch()
+    for looping in (False, True):
+        base_model.looping = looping
+        for _ in range(h.warmup_steps):
+            gradient_step(model, [batch], device)
+            base_model.zero_grad(set_to_none=True)
+    base_model.looping = False
+    loader.restore(state)
+    log(f"warmup_step: {h.warmup_steps}/{h.warmup_steps}")
+
+
+# --- pipeline ---
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def log_data(h: Hyperparameters, val_data: ValidationData) -> None:
+    log(f"train_shards: {len(list(Path(h.data_path).glob('fineweb_train_*.bin')))}")
+    log(f"val_tokens: {val_data.targets}")
+
+
+def produce_artifact(h: Hyperparameters, device: torch.device, val_data: ValidationData, code_path: Path) -> None:
+    base_model = train_model(h, device, val_data)
+    timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
+    quantized, kept = gptq_phase(h, device, base_model)
+    serialize(h, quantized, kept, code_path)
+
+
+def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: ValidationData) -> None:
+    eval_model = deserialize(h, device)
+    timed_eval("quantized", eval_val, h, device, val_data, eval_model)
+    if h.sliding_window_enabled:
+        timed_eval("quantized_sliding_window", eval_val_sliding, h, device, val_data, eval_model)
+    if h.document_eval_enabled:
+        timed_eval("quantized_documents", eval_val_documents, h, device, val_data, eval_model)
+    if h.ttt_enabled:
+        ttt_model = deserialize(h, device)
+        timed_eval("quantized_ttt", eval_val_ttt, h, device, val_data, ttt_model)
+    if h.lora_ttt_enabled:
+        lora_model = deserialize(h, device)
+        timed_eval("quantized_lora_ttt", eval_val_document_lora, h, device, val_data, lora_model)
+    if h.phased_ttt_enabled:
+        phased_model = deserialize(h, device)
+        timed_eval("quantized_ttt_phased", eval_val_phased, h, device, val_data, phased_model)
+
+
+def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
+    rank, world_size, device = start_distributed()
+    if h.torch_threads > 0:
+        torch.set_num_threads(h.torch_threads)
+    code_path = Path(sys.argv[0])
+    open_log(Path("logs") / f"{h.run_id}.txt" if rank == 0 else None)
+    log_environment(h, code_path.read_text(encoding="utf-8"), world_size, device)
+    return device, code_path
+
+
+# --- slot ---
+class SlotHyperparameters(Hyperparameters):
+    slot_enabled = bool(int(os.environ.get("SLOT_ENABLED", "1")))
+    slot_steps = int(os.environ.get("SLOT_STEPS", 24))
+    slot_lr = float(os.environ.get("SLOT_LR", 0.1))
+    slot_batch = int(os.environ.get("SLOT_BATCH", 16))
+
+
+def eval_val_slot(
+    h: SlotHyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    tokens = val_data.val_tokens
+    model.eval()
+    for begin in range(0, len(windows), h.slot_batch):
+        batch = windows[begin : begin + h.slot_batch]
+        longest = max(end - start for start, _, end in batch)
+        x = torch.zeros(len(batch), longest, dtype=torch.int64)
+        y = torch.zeros(len(batch), longest, dtype=torch.int64)
+        mask = torch.zeros(len(batch), longest, dtype=torch.bool)
+        for row, (start, scored, end) in enumerate(batch):
+            x[row, : end - start] = tokens[start:end]
+            y[row, : end - start] = tokens[start + 1 : end + 1]
+            mask[row, scored - start : end - start] = True
+        x, y, mask = x.to(device), y.to(device), mask.to(device)
+        with torch.no_grad():
+            hidden = model.forward_hidden(x)  # (B, T, C)
+        delta = torch.zeros(len(batch), 1, hidden.size(2), device=device, requires_grad=True)
+        optimizer = torch.optim.AdamW([delta], lr=h.slot_lr, weight_decay=0.0)
+        for _ in range(h.slot_steps):
+            logits = model.project(hidden + delta)
+            nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            optimizer.zero_grad(set_to_none=True)
+            ((nll * mask).sum(dim=1) / mask.sum(dim=1)).sum().backward()
+            optimizer.step()
+        with torch.no_grad():
+            logits = model.project(hidden + delta)
+            nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            loss_sum += (nll.to(torch.float64) * mask).sum().cpu()
+        token_count += sum(end - scored for _, scored, end in batch)
+        byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+    return loss_and_bpb(loss_sum, token_count, byte_count)
+
+
+def train_and_eval(h: SlotHyperparameters, device: torch.device, code_path: Path) -> None:
+    seed_everything(h.seed)
+    val_data = ValidationData(h, device)
+    log_data(h, val_data)
+    if not h.eval_only:
+        produce_artifact(h, device, val_data, code_path)
+    evaluate_artifact(h, device, val_data)
+    slot_model = deserialize(h, device)
+    timed_eval("quantized_slot", eval_val_slot, h, device, val_data, slot_model)
+
+
+def main() -> None:
+    h = SlotHyperparameters()
+    device, code_path = start_run(h)
+    train_and_eval(h, device, code_path)
+    stop_distributed()
+
+
+if __name__ == "__main__":
+    main()
