@@ -15,6 +15,7 @@ from auditor.record.model import MetricLine, Record, RunLog
 
 MAX_SUBSET_LOGS = 8  # means of subsets are tried for at most so many logs
 MAX_LABELS = 400
+MAX_LOGS = 250
 MAX_REPEATS = 8  # earlier scores under one label that are tried
 ONE_LOG = "one log"
 _KINDS = (
@@ -41,12 +42,13 @@ class ClaimMatch:
     logs: int  # logs that print this label
 
 
-def claimed_lines(record: Record) -> list[MetricLine]:
+def claimed_lines(record: Record, match: ClaimMatch | None = None) -> list[MetricLine]:
     """The logged lines, one a seed, that carry the claim; of all seeds where the claim is one seed's or a subset's.
 
-    Empty when there is no claim, no log, or nothing within 1e-3.
+    `match` is what `match_claim` says, where it is known already. Empty when there is no claim, no log, or nothing
+    within 1e-3.
     """
-    match = match_claim(record)
+    match = match or match_claim(record)
     if match is None or abs(match.difference) > 1e-3:
         return []
     if match.kind == ONE_LOG:
@@ -85,7 +87,7 @@ def written_tolerance(text: str) -> float:
 
 def scored_logs(record: Record) -> list[RunLog]:
     """Logs that print a bpb at all, in path order."""
-    return [log for log in record.logs if any(line.val_bpb is not None for line in log.metrics)]
+    return [log for log in record.logs if any(line.val_bpb is not None for line in log.metrics)][:MAX_LOGS]
 
 
 def claim_logs(record: Record) -> list[RunLog]:
