@@ -22,5 +22,5 @@ UNPACK_DEPTH = 8
 UNPACK_BYTES = 32 * MIB  # over all layers of one script
 UNPACK_SECONDS = 5.0
 
-GIT_SECONDS = 60.0
+GIT_SECONDS = 20.0  # of one git command, and of waiting for one object
 GIT_OUTPUT_BYTES = 16 * MIB

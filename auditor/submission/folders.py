@@ -11,7 +11,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
+from auditor.submission import bounds
 from auditor.submission.git import Change, Repository
 from auditor.submission.model import Track
 
@@ -139,4 +141,4 @@ def _pull_heads(repository: Repository) -> dict[int, str]:
 
 
 def _blobs(repository: Repository, tree: str) -> frozenset[str]:
-    return frozenset(entry.oid for entry in repository.walk(tree))
+    return frozenset(entry.oid for entry in islice(repository.walk(tree), bounds.FOLDER_FILES))

@@ -19,13 +19,10 @@ def read_tree(repository: Repository, commit: str, folder: bytes) -> tuple[list[
     return _read(repository, entries, folder)
 
 
-def read_changed(
-    repository: Repository, commit: str, changes: Iterable[Change]
-) -> tuple[list[StoredFile], list[Problem]]:
+def read_changed(repository: Repository, changes: Iterable[Change]) -> tuple[list[StoredFile], list[Problem]]:
     """The files that a pull request without a record folder adds or changes."""
-    wanted = {change.path for change in changes if change.status != "D"}
-    entries = (entry for entry in repository.walk(repository.root(commit)) if entry.name in wanted)
-    return _read(repository, entries, b"")
+    present = sorted((change for change in changes if change.status != "D"), key=lambda change: change.path)
+    return _read(repository, (Entry(change.path, change.mode, change.oid) for change in present), b"")
 
 
 def reader(repository: Repository, commit: str) -> Callable[[str], bytes | None]:

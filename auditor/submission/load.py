@@ -71,9 +71,11 @@ def _load_range(repository: Repository, head: str, main: str, origin: str, numbe
         raise LoadError(f"{origin}: changes nothing against the main branch")
     chosen = choose_folder(repository, span, number)
     if chosen.folder is None:
-        files, problems = read_changed(repository, span.head, span.changes)
+        files, problems = read_changed(repository, span.changes)
     else:
         files, problems = read_tree(repository, span.head, chosen.folder)
+    if len(span.changes) == bounds.CHANGED_PATHS:
+        problems.append(Problem("", f"changes {bounds.CHANGED_PATHS:,} paths or more; the rest is not looked at"))
     first = first_commit(repository, span, chosen.folder)
     folder = shown(chosen.folder or b"")
     outside = (change.path for change in span.changes if record_folder(change.path) is None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from auditor.submission import LoadError, load_pull_request, load_ref
+from auditor.submission import LoadError, bounds, load_pull_request, load_ref
 from auditor.submission import git as git_module
 from auditor.submission.model import Role, Track
 from tests.auditor.submission.repositories import SCRIPT, GitBuilder, record
@@ -285,3 +286,26 @@ def test_depth_and_number_of_files_are_bounded(git: GitBuilder, monkeypatch: pyt
     many = load_pull_request(path, 8)
     assert len(many.files) == 50
     assert any("more than 50 files" in problem.message for problem in many.problems)
+
+
+def test_a_few_trees_that_stand_for_billions_of_paths(git: GitBuilder) -> None:
+    path = git.write()
+    environment = {"PATH": os.environ["PATH"], "GIT_DIR": str(path)}
+    for role in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{role}_NAME": "a", f"GIT_{role}_EMAIL": "a@b.example"}
+
+    def run(*arguments: str, given: str = "") -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, input=given, check=True, capture_output=True, text=True, env=environment)
+        return done.stdout.strip()
+
+    tree = run("mktree", given=f"100644 blob {run('hash-object', '-w', '--stdin', given='x')}\tx.py\n")
+    for _ in range(10):
+        tree = run("mktree", given="".join(f"040000 tree {tree}\td{number}\n" for number in range(10)))
+    for name in ("2026-04-05_Bomb", "track_10min_16mb", "records"):
+        tree = run("mktree", given=f"040000 tree {tree}\t{name}\n")
+    run("update-ref", pull(7), run("commit-tree", tree, "-p", "main", "-m", "bomb"))
+    submission = load_pull_request(path, 7)
+    assert submission.folder == "records/track_10min_16mb/2026-04-05_Bomb"
+    assert len(submission.files) == bounds.FOLDER_FILES
+    assert any("20,000 paths or more" in problem.message for problem in submission.problems)
