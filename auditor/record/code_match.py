@@ -110,7 +110,7 @@ def _first_common(lines: Sequence[str], theirs: Counter[str]) -> int:
     counts = Counter(_essential(lines))
     for index, line in enumerate(lines):
         key = _key(line)
-        if len(key) > 12 and counts[key] == 1 and theirs[key] == 1:
+        if len(key) > 6 and counts[key] == 1 and theirs[key] == 1:
             return index
     return 0
 
