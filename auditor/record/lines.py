@@ -131,7 +131,7 @@ def seconds(value: float, unit: str) -> float | None:
     factor = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "secs": 1.0, "seconds": 1.0, "second": 1.0, "m": 60.0, "min": 60.0}.get(
         unit
     )
-    return None if factor is None else value * factor
+    return None if factor is None else round(value * factor, 9)
 
 
 def place(path: str, line: Line) -> Place:

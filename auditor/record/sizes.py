@@ -19,7 +19,7 @@ _TOTAL = re.compile(
     re.IGNORECASE,
 )
 _MODEL = re.compile(
-    r"(?:Serialized|Compressed|Quantized)(?: model| artifact| weights)?[ \t]{0,4}"
+    r"\s{0,12}(?:Serialized|Compressed|Quantized)(?: model| artifact| weights)?[ \t]{0,4}"
     rf"([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
     re.IGNORECASE,
 )
@@ -76,7 +76,7 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
         label = match[1].strip()
         kind = "total_raw" if _is_raw(label) or (not label and "ubmission size" in match[0]) else "total"
         yield SizeLine(kind, label, _integer(match[2]), where)
-    for match in _MODEL.finditer(text):
+    if match := _MODEL.match(text):
         found = True
         label = match[1].strip()
         yield SizeLine("model_raw" if not label or _is_raw(label) else "model", label, _integer(match[2]), where)

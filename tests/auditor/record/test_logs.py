@@ -127,6 +127,21 @@ def test_spellings_of_sizes(line: str, kind: str, size: int) -> None:
     assert size in [item.size_bytes for item in one(line + "\n").sizes if item.kind == kind]
 
 
+@pytest.mark.parametrize(
+    ("line", "kinds"),
+    [
+        ("Total submission size quantized+brotli: 15995184 bytes", ["total"]),
+        ("Code size (compressed): 27310 bytes", ["code_compressed"]),
+        ("Serialized model quantized+brotli: 15977237 bytes", ["model"]),
+        ("Serialized model int8+zlib: 15507603 bytes (payload:18118784 raw_torch:18146818)", ["model"]),
+        ("Serialized model: 106449565 bytes Code: 81709 bytes", ["model_raw", "code"]),
+        ("quantized val_loss:2.0 val_bpb:1.0", []),
+    ],
+)
+def test_a_line_states_each_size_once(line: str, kinds: list[str]) -> None:
+    assert [size.kind for size in one(line + "\n").sizes] == kinds
+
+
 def test_phases_are_sheeted_once() -> None:
     phases = [(phase.kind, phase.seconds) for phase in one(MODULAR).phases]
     assert phases == [("adapt", 85.2), ("hessians", 12.7), ("eval", 18.632), ("eval", 112.084)]
