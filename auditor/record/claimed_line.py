@@ -18,6 +18,7 @@ MAX_LABELS = 400
 MAX_LOGS = 250
 MAX_REPEATS = 8  # earlier scores under one label that are tried
 ONE_LOG = "one log"
+SEVERAL_LABELS = "(several labels)"
 _KINDS = (
     *("mean of all seeds", "the only log", "best seed", "mean of a subset", "median seed", "worst seed", "one seed"),
     ONE_LOG,
@@ -51,7 +52,7 @@ def claimed_lines(record: Record, match: ClaimMatch | None = None) -> list[Metri
     match = match or match_claim(record)
     if match is None or abs(match.difference) > 1e-3:
         return []
-    if match.kind == ONE_LOG:
+    if match.kind == ONE_LOG or match.label == SEVERAL_LABELS:
         return list(match.lines)
     label = match.label
     lines = [line for log in claim_logs(record) if (line := _by_label(log).get(label)) is not None]
@@ -71,8 +72,31 @@ def match_claim(record: Record) -> ClaimMatch | None:
             if best is None or rank < best[0]:
                 best = rank, match
         if best is not None and best[1].exact:
-            break
+            return best[1]
+    by_seed = _mean_of_claimed_seeds(record, claim, tolerance)
+    if by_seed is not None and by_seed.exact:
+        return by_seed
     return best[1] if best else None
+
+
+def _mean_of_claimed_seeds(record: Record, claim: float, tolerance: float) -> ClaimMatch | None:
+    """The mean over the lines that carry each seed's own claimed score, where seeds print it under different labels."""
+    logs = scored_logs(record)
+    lines = []
+    for seed in record.statement.seeds:
+        if seed.val_bpb is None:
+            return None
+        allowed = written_tolerance(repr(seed.val_bpb))
+        own = [line for log in logs if seed_of(log) == seed.seed for line in log.metrics if line.val_bpb is not None]
+        near = [line for line in own if abs((line.val_bpb or 0.0) - seed.val_bpb) <= allowed]
+        if not near:
+            return None
+        lines.append(min(near, key=lambda line: (line.during_training, line.running, -len(line.bpb_text))))
+    if len(lines) < 2:
+        return None
+    value = math.fsum(line.val_bpb or 0.0 for line in lines) / len(lines)
+    exact = abs(claim - value) <= tolerance
+    return ClaimMatch("mean of all seeds", SEVERAL_LABELS, tuple(lines), value, claim - value, exact, len(lines))
 
 
 def written_tolerance(text: str) -> float:
@@ -86,8 +110,13 @@ def written_tolerance(text: str) -> float:
 
 
 def scored_logs(record: Record) -> list[RunLog]:
-    """Logs that print a bpb at all, in path order."""
-    return [log for log in record.logs if any(line.val_bpb is not None for line in log.metrics)][:MAX_LOGS]
+    """Logs that print a bpb at all, in path order; of copies of one run (a launcher's log) the first."""
+    logs: dict[tuple[object, ...], RunLog] = {}
+    for log in record.logs:
+        scores = tuple((line.label, line.bpb_text) for line in log.final_metrics if line.val_bpb is not None)
+        if any(line.val_bpb is not None for line in log.metrics) and len(logs) < MAX_LOGS:
+            logs.setdefault((seed_of(log), scores or log.path), log)
+    return list(logs.values())
 
 
 def claim_logs(record: Record) -> list[RunLog]:

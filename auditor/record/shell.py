@@ -61,6 +61,7 @@ def _joined(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     parts: list[str] = []
     start = 0
     for number, raw in lines:
+        raw = raw.replace("\\_", "_")  # Markdown's escape, where a command was not put into code
         text = _PROMPT.sub("", raw.rstrip()) if not parts else raw.strip()
         if not parts:
             start = number

@@ -100,3 +100,19 @@ def test_a_hundred_logs_are_no_trouble() -> None:
     logs = [scored(seed, 1 + seed / 1000) for seed in range(100)]
     match = match_claim(record(1.0495, logs))
     assert match is not None and match.kind == "mean of all seeds"
+
+
+def test_seeds_that_print_their_score_under_different_labels() -> None:
+    logs = [scored(42, 1.01, "submission"), scored(314, 1.03, "final")]
+    claims = tuple(
+        SeedClaim(seed, bpb, None, None, Place("submission.json")) for seed, bpb in ((42, 1.01), (314, 1.03))
+    )
+    match = match_claim(Record(Statement(val_bpb=1.02, val_bpb_text="1.02000", seeds=claims), tuple(logs)))
+    assert match is not None and match.kind == "mean of all seeds" and match.exact
+    assert [line.val_bpb for line in match.lines] == [1.01, 1.03]
+
+
+def test_two_logs_of_one_run_are_one_seed() -> None:
+    twin = read_log("launcher.log", b"seed:42\nfinal val_loss:2.02000000 val_bpb:1.01000000\n")[0]
+    match = match_claim(record(1.01, [scored(42, 1.01), twin]))
+    assert match is not None and match.kind == "the only log"

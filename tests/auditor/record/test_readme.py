@@ -53,6 +53,7 @@ def environment(text: str) -> dict[str, str]:
         "export SEED=42\nexport TTT_ENABLED=1\npython3 train_gpt.py",
         "env SEED=42 TTT_ENABLED='1' python -m torch.distributed.run train_gpt.py",
         'SEED=42\nTTT_ENABLED="1"\ntorchrun train_gpt.py  # a comment SEED=7',
+        "SEED=42 TTT\\_ENABLED=1 torchrun train\\_gpt.py",
         "cd x && SEED=${SEED:-42} TTT_ENABLED=1 python train_gpt.py",
         "for S in 1 2; do\n  RUN_ID=$S SEED=42 TTT_ENABLED=1 python train_gpt.py\ndone",
     ],
