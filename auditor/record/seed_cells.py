@@ -15,7 +15,9 @@ _SCORE = re.compile(r"bpb|bits per byte", re.IGNORECASE)
 _LOSS = re.compile(r"val[_ ]?loss|\bloss\b|\bnats\b|\bnll\b", re.IGNORECASE)
 _SIZE = re.compile(r"artifact|total.*bytes|bytes.*total|submission size|\bsize\b", re.IGNORECASE)
 _CHANGE = re.compile(
-    r"Δ|delta|gain|std|vs\b|diff|improve|gap|before|prior|previous|sota|baseline|\bpr ?#?\d|#\d|parent|corrected|projected|-\s*$|reduction", re.IGNORECASE
+    r"Δ|delta|gain|std|vs\b|diff|improve|gap|before|prior|previous|sota"
+    r"|baseline|\bpr ?#?\d|#\d|parent|corrected|projected|-\s*$|reduction",
+    re.IGNORECASE,
 )
 _SEED = re.compile(r"(?:seed\s{0,4}[=:#]?\s{0,4})?(\d{1,6})(?:\s{0,4}\([^)]{0,40}\))?$", re.IGNORECASE)
 _SEED_HEAD = re.compile(r"(?:random )?seeds?|run|run \(seed\)|seed #", re.IGNORECASE)
