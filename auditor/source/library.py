@@ -42,6 +42,7 @@ from auditor.source.values import (
     data,
     external,
     join,
+    regions,
     union,
     with_atoms,
 )
@@ -213,10 +214,10 @@ def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
 
 def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
     """``obj[index] = value``. A key made of validation tokens makes the collection a count of them."""
-    tokens = [atom for atom in run.atoms_of(index) if atom[0] == "val"]
+    tokens = regions(run.atoms_of(index))
     if tokens:
         kept = frozenset(atom for atom in value.atoms if atom[0] != "val")
-        events = {("state", run.predictors.event(obj, "*", atom[1], Manner.CACHE)) for atom in tokens}
+        events = {("state", run.predictors.event(obj, "*", region, Manner.CACHE)) for region in tokens}
         value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
     if obj.kind == "dict" and index.kind == CONST and _hashable(index.payload):
         run.state.write(obj.cells, ("k", index.payload), value)
@@ -1169,9 +1170,7 @@ def _statistic(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
     atoms = union(map(run.atoms_of, args))
     subject = run.predictors.allocate("tensor", run.line, "counts")
     kept = frozenset(atom for atom in atoms if atom[0] != "val")
-    events = {
-        ("state", run.predictors.event(subject, "*", atom[1], Manner.STATISTICS)) for atom in atoms if atom[0] == "val"
-    }
+    events = {("state", run.predictors.event(subject, "*", region, Manner.STATISTICS)) for region in regions(atoms)}
     return data(kept | events)
 
 

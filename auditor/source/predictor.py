@@ -24,15 +24,16 @@ from auditor.source.values import (
     Class,
     Frame,
     Obj,
+    Tags,
     Value,
     data,
+    regions,
     union,
 )
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
-Tags = frozenset[tuple[int, int]]
 PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
 _PICKED, _MODEL, _HASHED = ("picked",), ("model",), ("hashed",)
 
@@ -159,18 +160,18 @@ class Predictors:
 
     def applied(self, atoms: Atoms) -> Atoms:
         """Atoms of a result in which predictors may have been applied to validation tokens."""
-        states = [atom for atom in atoms if atom[0] == "state"]
+        states = sorted(atom for atom in atoms if atom[0] == "state")
         if not states:
             return atoms
-        regions = [atom[1] for atom in atoms if atom[0] == "val"]
-        if not regions:
+        taken = regions(atoms)
+        if not taken:
             return atoms
         site: int | None = None
         new: list[Atom] = []
         for _, number in states:
             new.append(("under", number))
             event = self.events[number]
-            meeting = [region for region in regions if self.overlaps(region, event.tags)]
+            meeting = [region for region in taken if self.overlaps(region, event.tags)]
             if meeting:
                 if site is None:
                     site = self.site_number()
@@ -325,9 +326,8 @@ class Predictors:
             if atom[0] in ("state", "clash")
             or (atom[0] == "under" and self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS))
         }
-        for atom in atoms:
-            if atom[0] == "val":
-                numbers.add(self.event(subject, attr, atom[1], manner))
+        for region in regions(atoms):
+            numbers.add(self.event(subject, attr, region, manner))
         return frozenset(numbers)
 
     def _add_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
@@ -396,7 +396,7 @@ class Predictors:
         """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
         run = self.run
         index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
-        tokens = [atom for atom in index_atoms if atom[0] == "val"]
+        tokens = regions(index_atoms)
         storage = owner.base if owner.base is not None else owner.payload
         if not isinstance(storage, Obj):
             storage = None
@@ -404,7 +404,7 @@ class Predictors:
         if tokens:
             subject = storage or self.allocate("tensor", run.line, ast.unparse(node)[:40])
             atoms = frozenset(atom for atom in value_atoms if atom[0] != "val")
-            atoms |= {("state", self.event(subject, "*", atom[1], Manner.CACHE)) for atom in tokens}
+            atoms |= {("state", self.event(subject, "*", region, Manner.CACHE)) for region in tokens}
         if storage is None:
             run.mutate(node.value if isinstance(node, ast.Subscript) else node, atoms, frame)
         elif storage.kind in ("list", "dict"):
@@ -417,13 +417,12 @@ class Predictors:
     def backward(self, atoms: Atoms) -> None:
         """``loss.backward()``: every parameter the loss is differentiable in gets the loss's atoms as gradient."""
         gradient = frozenset(atom for atom in atoms if atom[0] != "par")
-        for atom in atoms:
-            if atom[0] == "par":
-                obj = self.objects[atom[1]]
-                self.run.state.write(obj.cells, "grad", obj.cells.get("grad", NOTHING) | gradient)
-                for hook in obj.cells.get("gradient_hooks", ()):
-                    given = data(NOTHING, obj) if hook[1] else self.gradient(gradient)
-                    self.run.call(hook[0], [given], {}, ast.Pass())
+        for atom in sorted(atom for atom in atoms if atom[0] == "par"):
+            obj = self.objects[atom[1]]
+            self.run.state.write(obj.cells, "grad", obj.cells.get("grad", NOTHING) | gradient)
+            for hook in obj.cells.get("gradient_hooks", ()):
+                given = data(NOTHING, obj) if hook[1] else self.gradient(gradient)
+                self.run.call(hook[0], [given], {}, ast.Pass())
         loose = self.loose_gradient
         self.run.state.write(loose, "grad", self.run.settle(Value("data", None, loose["grad"] | gradient)).atoms)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
 from auditor.record.model import MetricLine
 from auditor.source.interpreter import Interpreter
-from auditor.source.predictor import Learning, Printed, Tags
-from auditor.source.values import Atoms
+from auditor.source.predictor import Learning, Printed
+from auditor.source.values import Atoms, Tags
 
 _RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
 

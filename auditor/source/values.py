@@ -38,6 +38,16 @@ from typing import Any
 Atom = tuple[Any, ...]
 Atoms = frozenset[Atom]
 NOTHING: Atoms = frozenset()
+Tags = frozenset[tuple[int, int]]
+
+
+def regions(atoms: Iterable[Atom]) -> list[Tags]:
+    """The regions of validation tokens among `atoms`, in an order that is the same in every run.
+
+    Sets of atoms hold strings, whose order in a set is drawn anew by every process.
+    """
+    return sorted((atom[1] for atom in atoms if atom[0] == "val"), key=sorted)
+
 
 # Kinds of values. Plain strings would do; names keep typos out.
 CONST, RANGE, FORMAT, TUPLE, DATA, OBJECT, FUNCTION, CLASS, EXTERNAL, METHOD, PARTIAL, CHOICE = (
