@@ -69,7 +69,8 @@ def judge(evidence: Evidence) -> RuleResult:
         findings += _judge_declared(totals, record)
     findings += _judge_leftovers(accounts, judged, record)
     findings += _note_model_alone(totals, runs, record)
-    largest = max((account for account in judged if account.name != COMPRESSED_CODE), default=totals[0], key=_size)
+    counted = [account for account in totals if account in judged and account.name != COMPRESSED_CODE]
+    largest = max(counted, default=totals[0], key=_size)
     return conclude("SIZE", findings, passed=f"at most {largest.size_bytes:,} bytes by every account ({largest.name})")
 
 
