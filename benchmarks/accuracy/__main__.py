@@ -35,10 +35,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Cache.default_folder(), help="folder of remembered outcomes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the Markdown table")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="write the summary between the README's markers")
     arguments = parser.parse_args()
-    if arguments.only and (arguments.table or arguments.readme):
-        parser.error("--only measures a part: it does not go with --table or --readme")
+    if arguments.only and arguments.table:
+        parser.error("--only measures a part: it does not go with --table")
     return arguments
 
 
@@ -93,9 +92,6 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.json.write_text(json.dumps(table.as_json(measurement, about), indent=1) + "\n", encoding="utf-8")
     if arguments.table:
         arguments.table.write_text(table.markdown(measurement), encoding="utf-8")
-    if arguments.readme:
-        old = arguments.readme.read_text(encoding="utf-8")
-        arguments.readme.write_text(table.replace_block(old, table.summary(measurement)), encoding="utf-8")
     return 0
 
 

@@ -13,9 +13,6 @@ from benchmarks.accuracy.auditing import Outcome
 from benchmarks.accuracy.labels import GROUPS, RULES, Label
 from benchmarks.accuracy.scoring import CATCH_COLUMNS, Remark, RuleScore, Score
 
-BEGIN = "<!-- accuracy: begin (written by python -m benchmarks.accuracy, not by hand) -->"
-END = "<!-- accuracy: end -->"
-
 EVERY_PULL_REQUEST = "## Every labelled pull request"
 
 COLUMN_TITLES = {
@@ -204,12 +201,3 @@ def as_json(measurement: Measurement, about: Mapping[str, object]) -> dict[str, 
         "accepted": [asdict(outcome) for outcome in measurement.accepted.values()],
         "groups": list(GROUPS),
     }
-
-
-def replace_block(text: str, block: str) -> str:
-    """`text` with what stands between the markers replaced. Raises ValueError when the markers are not there."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f'the markers "{BEGIN}" and "{END}" are not both there')
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"

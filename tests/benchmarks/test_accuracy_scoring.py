@@ -8,7 +8,7 @@ import pytest
 from benchmarks.accuracy.auditing import Outcome
 from benchmarks.accuracy.labels import Label, expectations
 from benchmarks.accuracy.scoring import Score, score
-from benchmarks.accuracy.table import BEGIN, END, Measurement, as_json, markdown, replace_block, summary
+from benchmarks.accuracy.table import Measurement, as_json, markdown, summary
 
 
 def outcome(number: int, verdict: str = "pass", error: str = "", **statuses: str) -> Outcome:
@@ -138,15 +138,3 @@ def test_json_holds_the_same_and_the_times() -> None:
     assert caught["illegal"] == {"caught": [1]}
     assert fields["pull_requests"][0]["wall_seconds"] == 1.5
     assert fields["about"] == {"jobs": 2}
-
-
-def test_a_block_of_the_readme_is_replaced_and_nothing_else() -> None:
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert replace_block(text, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    assert replace_block(replace_block(text, "new"), "new") == replace_block(text, "new")
-
-
-@pytest.mark.parametrize("text", ["", BEGIN, END])
-def test_missing_markers_are_an_error(text: str) -> None:
-    with pytest.raises(ValueError, match="markers"):
-        replace_block(text, "new")
