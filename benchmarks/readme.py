@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from auditor import cli
 from rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +34,8 @@ def excerpt(output: str) -> str:
 def example_output() -> str:
     """The text report of the example that the README shows."""
     command = [sys.executable, "-m", "auditor", *EXAMPLE]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    environment = {**os.environ, "COLUMNS": str(cli.DEFAULT_WIDTH)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False).stdout
 
 
 def rules_table() -> str:

@@ -23,5 +23,4 @@ def report(example: str, hash_seed: str) -> str:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_report_does_not_depend_on_the_order_of_sets(example: str) -> None:
-    first = report(example, "0")
-    assert all(report(example, seed) == first for seed in ("1", "2"))
+    assert report(example, "0") == report(example, "1")
