@@ -15,11 +15,11 @@ _RAW_LABELS = ("raw", "fp32", "bf16", "fp32/bf16", "uncompressed", "fp16")
 _TOTAL = re.compile(
     r"(?:Total (?:submission|artifact)(?: size)?|Submission size|Total size|Artifact(?: size)?(?: total)?|"
     r"total_submission_size)"
-    rf"[ \t]{{0,4}}([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
+    rf"[ \t]{{0,4}}((?:[^:=]|=(?=\d{{1,2}}\))){{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
     re.IGNORECASE,
 )
 _MODEL = re.compile(
-    r"\s{0,12}(?:Serialized|Compressed|Quantized)(?: model| artifact| weights)?[ \t]{0,4}"
+    r"\s{0,12}(?:Serialized|Compressed|Quantized|Saved)(?: compressed)?(?: model| artifact| weights)?[ \t]{0,4}"
     rf"([^:=]{{0,60}}?)\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}",
     re.IGNORECASE,
 )
@@ -27,6 +27,7 @@ _CODE = re.compile(
     rf"\bCode(?: size)?[ \t]{{0,4}}(\([^)]{{0,40}}\))?\s{{0,4}}[:=]\s{{0,20}}{_COUNT}{_UNIT}", re.IGNORECASE
 )
 _CODE_CHAIN = re.compile(r"\bCode: (\d{1,9}) raw\b.{0,40}?\b(\d{1,9}) (?:lzma|brotli|zlib)\b", re.IGNORECASE)
+_FITS = re.compile(r"^(?:FITS|OVER)\s?:\s{0,4}(\d{4,10}) <?>?=? ?16,?000,?000")
 _INLINE_TOTAL = re.compile(rf"\bTotal\s{{0,2}}:\s{{0,4}}{_COUNT}{_UNIT}", re.IGNORECASE)
 _KEYS = {
     "total_artifact_bytes": "total",
@@ -50,7 +51,7 @@ _KEYS = {
 _BUDGET = re.compile(r"^budget:(\d{4,10})/\d{4,10}\b")
 _SUM = re.compile(r"\b(\d{4,10})B model \+ (\d{2,10})B code = (\d{4,10})B\b")
 _PARTS = {"model": "model", "code": "code", "total": "total"}
-_QUICK = ("bytes", "Bytes", "BYTES", "Code", "code:", "budget:", "total:", "B model")
+_QUICK = ("FITS", "OVER", "bytes", "Bytes", "BYTES", "Code", "code:", "budget:", "total:", "B model")
 
 
 def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
@@ -67,6 +68,9 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
     if match := _BUDGET.match(text):
         yield SizeLine("total", "budget", int(match[1]), where)
         return
+    if match := _FITS.match(text):
+        yield SizeLine("total", "", int(match[1]), where)
+        return
     if match := _CODE_CHAIN.search(text):
         yield SizeLine("code", "raw", int(match[1]), where)
         yield SizeLine("code_compressed", "lzma", int(match[2]), where)
@@ -79,7 +83,9 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
     if match := _MODEL.match(text):
         found = True
         label = match[1].strip()
-        yield SizeLine("model_raw" if not label or _is_raw(label) else "model", label, _integer(match[2]), where)
+        small = re.search(r"(?<!un)compressed|quantized", match[0], re.IGNORECASE)
+        raw = _is_raw(label) or (not label and not small)
+        yield SizeLine("model_raw" if raw else "model", label, _integer(match[2]), where)
     for match in _CODE.finditer(text):
         found = True
         label = (match[1] or "").strip("() ")

@@ -114,6 +114,10 @@ def test_raw_and_compressed_code_are_told_apart() -> None:
     [
         ("Total submission size mixed_int5_int6+brotli: 16026102 bytes", "total", 16_026_102),
         ("Artifact: 15,143,381 bytes (14.44 MB)", "total", 15_143_381),
+        ("Total submission size int6+zlib(level=9): 14202629 bytes", "total", 14_202_629),
+        ("FITS: 15988916 <= 16,000,000", "total", 15_988_916),
+        ("Saved compressed model: 13225782 bytes (12.61 MB)", "model", 13_225_782),
+        ("  Compressed: 8,832,241 bytes", "model", 8_832_241),
         ("FINAL_SUBMISSION_BYTES:15429019", "total", 15_429_019),
         ("budget:15995705/16000000 (16.00/16.00MB) FITS", "total", 15_995_705),
         ("model:15590845 code:91705 total:15682550 (15.68 MB)", "total", 15_682_550),
