@@ -44,7 +44,8 @@ _STOP_WORDS = (
     "phase:train ",
 )
 _COMPLETE = re.compile(
-    r"Training complete(?: in|:|\. Total:) (\d{1,7}(?:\.\d{1,3})?)\s?s\b|training_seconds\s?:\s{0,8}(\d{1,7}(?:\.\d{1,3})?)",
+    r"Training complete(?: in|:|\. Total:) (\d{1,7}(?:\.\d{1,3})?)\s?s\b|"
+    r"training_seconds\s?:\s{0,8}(\d{1,7}(?:\.\d{1,3})?)",
     re.IGNORECASE,
 )
 _SEED_WORDS = re.compile(
