@@ -176,12 +176,11 @@ def _unlogged_scorer(record: Record, submission: Submission) -> str:
 
 def _named_scorer(record: Record, claim: float) -> str:
     """A script that the README names on a line with the claimed score, and that no log names."""
-    for line in record.readme_text[:200_000].split("\n"):
-        if f"{claim:.4f}"[:-1] in line:
-            for name in _SCRIPT_NAME.findall(line[:2_000]):
-                logged = any(name in text for log in record.logs for text in log.raw_lines)
-                if name != "train_gpt.py" and not logged:
-                    return str(name)
+    lines = (line[:2_000] for line in record.readme_text[:200_000].split("\n") if f"{claim:.4f}"[:-1] in line)
+    names = dict.fromkeys(name for line in lines for name in _SCRIPT_NAME.findall(line) if name != "train_gpt.py")
+    for name in list(names)[:10]:
+        if not any(name in text for log in record.logs for text in log.raw_lines):
+            return str(name)
     return ""
 
 

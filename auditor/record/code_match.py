@@ -15,6 +15,7 @@ from auditor.record.model import MetricLine, Place, RunLog, SizeLine
 from auditor.submission.model import Role, Submission
 
 MAX_COMPARED_LINES = 60_000
+MAX_HELPERS = 12
 MAX_WRAPPER_LINES = 120
 SAME_BYTES = 2  # a final newline more or less
 _WRAPPER = re.compile(r"\bexec\(|runpy|b85decode|b64decode|a85decode|importlib|subprocess|execfile|decompress\(")
@@ -63,7 +64,7 @@ def submitted_texts(submission: Submission) -> tuple[str, ...]:
     script = submission.script
     if script is None:
         return ()
-    texts = [script.text, script.wrapper, *(helper.text for helper in submission.helpers)]
+    texts = [script.text, script.wrapper, *(helper.text for helper in submission.helpers[:MAX_HELPERS])]
     return tuple(text for text in texts if text)
 
 

@@ -27,9 +27,9 @@ from auditor.record.sizes import settle_totals, size_lines
 from auditor.submission.model import StoredFile
 from auditor.submission.text import decode
 
-MAX_LOGS = 1_000  # of a submission
-MAX_TOTAL_BYTES = 32 * 1024 * 1024  # of all logs of a submission; the most that an honest one had is 13 MB
-MIN_LOG_CHARACTERS = 128 * 1024
+MAX_LOGS = 600  # of a submission
+MAX_TOTAL_BYTES = 16 * 1024 * 1024  # of all logs of a submission; the most that an honest one had is 13 MB
+MIN_LOG_CHARACTERS = 16 * 1024
 MAX_RAW_LINES = 20_000
 MAX_RAW_CHARACTERS = 600
 _SEED_IN_NAME = re.compile(r"seed[_\-=]?(\d{1,6})(?!\d)|(?<![a-z0-9])s(\d{2,6})(?!\d)", re.IGNORECASE)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from auditor.record.claimed_line import seed_of, written_tolerance
-from auditor.record.model import MetricLine, Place, ReadmeTable, Record, RunLog
+from auditor.record.model import Place, ReadmeTable, Record, RunLog
 from auditor.record.readme import cell_number
 
 MAX_CELLS = 2_000
@@ -66,13 +68,21 @@ def checked_cells(record: Record) -> list[CheckedCell]:
         seed = seed_of(log)
         if seed is not None:
             by_seed.setdefault(seed, []).append(log)
+    figures: dict[tuple[int, str], list[tuple[float, Place]]] = {}
     checked: list[CheckedCell] = []
-    for cell in stated_cells(record):
-        logs = by_seed.get(cell.seed)
-        if logs and len(checked) < MAX_CELLS:
-            nearest = min(_figures(logs, cell.kind), key=lambda item: abs(item[0] - cell.value), default=None)
-            checked.append(CheckedCell(cell, *(nearest or (None, None))))
+    for cell in islice(stated_cells(record), MAX_CELLS):
+        if logs := by_seed.get(cell.seed):
+            key = cell.seed, cell.kind
+            if key not in figures:
+                figures[key] = sorted(_figures(logs, cell.kind), key=lambda item: item[0])
+            checked.append(CheckedCell(cell, *_nearest(figures[key], cell.value)))
     return checked
+
+
+def _nearest(figures: Sequence[tuple[float, Place]], value: float) -> tuple[float, Place] | tuple[None, None]:
+    """The figure closest to `value` among ascending `figures`."""
+    at = bisect_left(figures, value, key=lambda item: item[0])
+    return min(figures[max(at - 1, 0) : at + 1], key=lambda item: abs(item[0] - value), default=(None, None))
 
 
 def _figures(logs: Iterable[RunLog], kind: str) -> Iterator[tuple[float, Place]]:
@@ -133,13 +143,3 @@ def _plausible(kind: str, value: float) -> bool:
 def _digits(text: str) -> str:
     match = re.search(r"\d{1,12}(?:\.\d{1,15})?", text.replace(",", ""))
     return match[0] if match else text
-
-
-def lines_near(logs: Sequence[RunLog], value: float, tolerance: float) -> list[MetricLine]:
-    """Metric lines whose bpb is within `tolerance` of `value`."""
-    return [
-        line
-        for log in logs
-        for line in log.metrics
-        if line.val_bpb is not None and abs(line.val_bpb - value) <= tolerance
-    ]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from auditor.record.model import Place, Record
 from auditor.record.readme import plain
 
-MAX_LINES = 5_000
+MAX_LINES = 1_000
+MAX_NUMBERS = 10  # a line
+MAX_FOUND = 20
 _NATS = re.compile(r"(?<![\d.])[-−–+~]?\s?(0\.\d{3,8})\s{0,2}nats\b(?!\s?/\s?byte|\s+per\s+byte)", re.IGNORECASE)
 _SCORE = re.compile(r"(?<![\d.])([012]\.\d{3,10})(?![\d.])")
 _LOSS_OVER_BPB = 1.5  # a loss in nats per token is 1.69 times the bpb with 1,024 tokens, more with larger vocabularies
@@ -36,7 +39,7 @@ def bpb_called_nats(record: Record) -> list[MisnamedNats]:
     Beside means on the same line, or the claimed bpb and another one of the same line. A line that also names a loss
     with that difference is not one of them.
     """
-    return list(_found(record))
+    return list(islice(_found(record), MAX_FOUND))
 
 
 def _found(record: Record) -> Iterator[MisnamedNats]:
@@ -46,7 +49,7 @@ def _found(record: Record) -> Iterator[MisnamedNats]:
         if "nats" not in raw.lower():
             continue
         line = plain(raw[:2_000])
-        for match in _NATS.finditer(line):
+        for match in islice(_NATS.finditer(line), MAX_NUMBERS):
             value = float(match[1])
             if value in _THRESHOLDS:
                 continue

@@ -65,5 +65,5 @@ def test_many_large_logs_share_a_budget() -> None:
     large = (b"y" * 200 + b"\n") * 60_000
     files = [StoredFile(f"log{number}.txt", len(large), Role.LOG, large + SCORE.encode()) for number in range(6)]
     runs = read_logs(files)
-    assert [run.truncated for run in runs] == [False, False, True, True, True, True]
+    assert [run.truncated for run in runs] == [False, True, True, True, True, True]
     assert all(run.final_metrics[-1].bpb_text == "1.22757938" for run in runs)
