@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from auditor.submission.folders import Candidate, candidates, earlier_owners, preference, record_folder
 from auditor.submission.git import Change, Commit, Repository
@@ -11,6 +12,7 @@ from auditor.submission.model import Problem
 from auditor.submission.names import shown
 
 _LISTED = 5  # folders named in one message
+_RENAMES = 4  # of a folder that are followed back
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,34 @@ def touched_folders(repository: Repository, span: Range) -> list[Candidate]:
 
 
 def first_commit(repository: Repository, span: Range, folder: bytes | None) -> Commit | None:
-    """The first commit of the range that touches the folder, else the first of the range."""
-    touching = repository.log("--reverse", *revisions(span), paths=(folder,)) if folder else iter(())
-    return next(touching, None) or next(repository.log("--reverse", *revisions(span)), None)
+    """The first commit of the range that touches the folder, under this or an earlier name; else its first of all."""
+    first: Commit | None = None
+    for _ in range(_RENAMES):
+        touching = repository.log("--reverse", *revisions(span), paths=(folder,)) if folder else iter(())
+        first = min(first, next(touching, None), key=_authored)
+        folder = _former_name(repository, first, folder) if first and folder else None
+        if folder is None:
+            break
+    return first or next(repository.log("--reverse", *revisions(span)), None)
+
+
+def _authored(commit: Commit | None) -> datetime:
+    return commit.authored if commit else datetime.max.replace(tzinfo=UTC)
+
+
+def _former_name(repository: Repository, commit: Commit, folder: bytes) -> bytes | None:
+    """The record folder that `commit` moved to `folder`: one that it empties of files of the same names."""
+    if not commit.parents or repository.commit(commit.parents[0]) is None:
+        return None
+    changes = repository.changes(commit.parents[0], commit.oid)
+    added = {name(change.path) for change in changes if change.status == "A" and record_folder(change.path) == folder}
+    gone = (change.path for change in changes if change.status == "D" and name(change.path) in added)
+    return next((former for path in gone if (former := record_folder(path)) and former != folder), None)
+
+
+def name(path: bytes) -> bytes:
+    """The last component of a path."""
+    return path.rsplit(b"/", 1)[-1]
 
 
 def _ranked(repository: Repository, span: Range, found: list[Candidate]) -> list[Candidate]:

@@ -50,6 +50,13 @@ def test_created_is_the_first_commit_that_touches_the_folder(git: GitBuilder) ->
     assert submission.changed_outside_records == ("notes.txt",)
 
 
+def test_created_is_older_than_a_renaming_of_the_folder(git: GitBuilder) -> None:
+    before, after = record("draft", readme="x\n"), record("2026-04-05_Own", readme="x\n")
+    git.commit(pull(7), before, start=MAIN, at=1_775_100_000)
+    git.commit(pull(7), {**dict.fromkeys(before), **after}, at=1_775_900_000)
+    assert load_pull_request(git.write(), 7).created == datetime.fromtimestamp(1_775_100_000, UTC)
+
+
 def test_a_merged_pull_request_is_compared_with_main_before_its_merge(git: GitBuilder) -> None:
     git.commit(pull(7), record("2026-04-05_Own"), start=MAIN)
     git.commit(MAIN, record("2026-04-04_Other"))
