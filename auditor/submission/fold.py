@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -21,6 +20,7 @@ from auditor.submission import syntax
 from auditor.submission.builtin_calls import PURE_CALLS, PURE_METHODS, elements, operate
 from auditor.submission.decompress import BoundExceededError, Budget, UndecodableError
 from auditor.submission.effects import Effects, Folded
+from auditor.submission.executors import Executor, executing_functions, never_called
 from auditor.submission.library import attribute, call_method, call_reference, is_setting
 from auditor.submission.values import (
     UNKNOWN,
@@ -41,15 +41,11 @@ _MAX_STEPS = 400_000
 _MAX_CALLS = 8  # depth of the wrapper's own functions
 _MAX_REPEATS = 10_000  # of a while loop
 _SHOWN_REPEATS = 64  # of a for loop whose body does not fold
-_EXECUTORS = frozenset({"exec", "eval", "execfile"})
-_RUNNERS = frozenset({"run_path", "run_module", "exec_module", "load_module", "load_source"})
-_BUILDERS = frozenset({"marshal.loads", "types.CodeType", "types.FunctionType"})
 _PURE_METHOD_NAMES = frozenset(name for kind, name in PURE_METHODS if kind in (str, bytes)) | {
     "format",
     "items",
     "keys",
 }
-_BY_NAME = frozenset({"globals", "locals", "vars()", "eval", "__import__", "__builtins__", "sys.modules"})
 _BOOKKEEPING = frozenset({Reference("sys.modules"), Reference("linecache.cache")})
 
 _UNKNOWABLE = (UnfoldableError, UndecodableError, LookupError, TypeError, ValueError)
@@ -66,88 +62,28 @@ class _End(Enum):
 
 
 def fold_module(
-    tree: ast.Module, path: str, read: Callable[[str], bytes | None], budget: Budget, *, whole: bool = True
+    tree: ast.Module,
+    path: str,
+    read: Callable[[str], bytes | None],
+    budget: Budget,
+    executors: Sequence[Executor],
+    *,
+    whole: bool = True,
 ) -> Folded:
     """Fold a module. `path` is its place below the root, `read` returns a file of the submission by such a path.
 
-    With `whole` False only those functions are entered that lead to an execution: for scripts that are no wrapper.
-    Never raises for what the module holds.
+    `executors` are the module's, as `executors.survey` finds them. With `whole` False only those functions are entered
+    that lead to an execution: for scripts that are no wrapper. Never raises for what the module holds.
     """
     effects = Effects(path, read, budget)
     try:
-        _Folder(effects, None if whole else _executing_functions(tree)).run(tree.body, None)
+        _Folder(effects, None if whole else executing_functions(tree, executors)).run(tree.body, None)
     except BoundExceededError as bound:
         effects.folded.exceeded = str(bound)
-    dead = _never_called(tree)
-    for statement in tree.body:
-        if isinstance(statement, ast.FunctionDef) and statement.name in dead:
-            continue
-        for node in ast.walk(statement):
-            if (name := _executor(node)) and id(node) not in effects.explained:
-                effects.folded.unopened.append((getattr(node, "lineno", 0), name))
+    closed = [executor for executor in executors if id(executor.node) not in effects.explained]
+    dead = never_called(tree) if closed else frozenset()
+    effects.folded.unopened.extend((item.line, item.name) for item in closed if item.function not in dead)
     return effects.folded
-
-
-def _never_called(tree: ast.Module) -> frozenset[str]:
-    """Functions of the module that nothing outside of them names; none where names may be computed."""
-    named: Counter[str] = Counter()
-    defined: set[str] = set()
-    for statement in tree.body:
-        names = list(_named(statement))
-        if _BY_NAME.intersection(names):
-            return frozenset()
-        if isinstance(statement, ast.FunctionDef):
-            defined.add(statement.name)
-            names = [name for name in names if name != statement.name]
-        named.update(names)
-    return frozenset(defined - named.keys())
-
-
-def _named(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement reads, with ``sys.modules`` and a bare ``vars()`` among them."""
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Call) and _dotted(node.func) == "vars" and not node.args:
-            yield "vars()"
-        elif isinstance(node, ast.Attribute) and _dotted(node) == "sys.modules":
-            yield "sys.modules"
-        elif isinstance(node, ast.Name):
-            yield node.id
-
-
-def _executor(node: ast.AST) -> str:
-    """What executes source at this node: a builtin, a runner, code built or reached by a computed name; else ""."""
-    if isinstance(node, ast.Name):
-        return node.id if node.id in _EXECUTORS and isinstance(node.ctx, ast.Load) else ""
-    if isinstance(node, ast.Attribute):
-        return node.attr if node.attr in _RUNNERS else ""
-    if not isinstance(node, ast.Call):
-        return ""
-    function = _dotted(node.func)
-    first = node.args[0] if node.args else None
-    of_builtins = isinstance(first, ast.Name) and first.id in ("builtins", "__builtins__")
-    computed_import = function == "__import__" and not isinstance(first, ast.Constant)
-    hidden = function in _BUILDERS or computed_import or (function in ("getattr", "vars") and of_builtins)
-    return function if hidden else ""
-
-
-def _dotted(node: ast.expr) -> str:
-    """``module.name`` or ``name``; "" for anything deeper."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        return f"{node.value.id}.{node.attr}"
-    return ""
-
-
-def _executing_functions(tree: ast.Module) -> frozenset[str]:
-    """Names of the module's functions that execute something, or that call one which does."""
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    nodes = {function.name: tuple(ast.walk(function)) for function in functions}
-    found = {name for name, inner in nodes.items() if any(map(_executor, inner))}
-    names = {name: {node.id for node in inner if isinstance(node, ast.Name)} for name, inner in nodes.items()}
-    while fresh := {name for name in names.keys() - found if names[name] & found}:
-        found |= fresh
-    return frozenset(found)
 
 
 class _Folder:

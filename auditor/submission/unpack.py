@@ -11,17 +11,17 @@ import ast
 import hashlib
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from auditor.submission import bounds, syntax
 from auditor.submission.decompress import Budget
 from auditor.submission.effects import Execution, Folded
+from auditor.submission.executors import survey
 from auditor.submission.fold import fold_module
 from auditor.submission.model import Problem, SourceText
 from auditor.submission.text import decode_source
 
-_LONG_LITERAL = 200  # characters; longer ones are data, not code
 _THIN_CODE = 6_000  # bytes of code beside long literals, up to which a script may be a wrapper
 _MUCH_LONGER = 4  # times the wrapper's own code
 _DENSE_LITERAL = 2_000  # characters without a gap: an encoded payload, not prose
@@ -98,9 +98,12 @@ def parse(text: str, path: str, problems: list[Problem]) -> ast.Module | None:
 
 def _open_layer(state: _Layers, tree: ast.Module, read: Reader, budget: Budget, depth: int) -> bool:
     """Go one layer down; False when there is none or it cannot be opened."""
-    code_bytes = _code_bytes(state.text, tree)
+    surveyed = survey(state.text, tree)
+    code_bytes = surveyed.code_bytes
     thin = code_bytes <= _THIN_CODE
-    folded = fold_module(tree, state.path.partition("!")[0], read, budget, whole=thin)
+    if not thin and not surveyed.executors:
+        return False
+    folded = fold_module(tree, state.path.partition("!")[0], read, budget, surveyed.executors, whole=thin)
     payload = _payload(folded, code_bytes)
     _keep_helpers(state, folded, payload)
     if payload is None:
@@ -234,18 +237,3 @@ def _finish(state: _Layers, path: str, text: str, data: bytes) -> Opened:
         opaque="; ".join(dict.fromkeys(state.opaque)),
     )
     return Opened(source, tuple(state.helpers.values()), tuple(dict.fromkeys(state.problems)))
-
-
-def _code_bytes(text: str, tree: ast.Module) -> int:
-    """Bytes of the source that are not long literals."""
-    starts = [0]
-    for line in text.encode("utf-8", "surrogatepass").split(b"\n"):
-        starts.append(starts[-1] + len(line) + 1)
-    return starts[-1] - sum(_literal_spans(tree, starts))
-
-
-def _literal_spans(tree: ast.Module, starts: list[int]) -> Iterator[int]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes) and len(node.value) > _LONG_LITERAL:
-            end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
-            yield starts[end_line - 1] + end_column - starts[node.lineno - 1] - node.col_offset
