@@ -2,9 +2,9 @@
 
 The law. Let the validation stream be drawn from a source with known conditional distribution q_t. If each p_t is made
 from the artifact and the tokens before t and sums to at most one, then M = prod_t p_t(x_t)/q_t(x_t) is a non-negative
-supermartingale that starts at 1, so P(M >= 1/d) <= d whatever the model, the adaptation or the cache (Ville 1939; Shafer
-and Vovk 2019). ``log M = sum of code lengths - total NLL`` needs nothing but the printed mean loss. A large log M proves
-that C1, C2, C3 or C4 is broken, not which of them.
+supermartingale that starts at 1, so P(M >= 1/d) <= d whatever the model, the adaptation or the cache (Ville 1939;
+Shafer and Vovk 2019). ``log M = sum of code lengths - total NLL`` needs nothing but the printed mean loss. A large
+log M proves that C1, C2, C3 or C4 is broken, not which of them.
 
 Everything that is not known exactly is read in the scorer's favour:
 

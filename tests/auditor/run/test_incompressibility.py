@@ -1,5 +1,6 @@
-"""The incompressibility test: legal scorers stay under the floor, each way of cheating passes it, rounding never accuses."""
+"""The incompressibility test: legal scorers stay above the floor, what has seen the text does not, rounding is mild."""
 
+import itertools
 import math
 
 import numpy as np
@@ -36,7 +37,7 @@ def adaptive_loss(tokens):
     unigram = np.ones(VOCABULARY)
     bigram = np.full((VOCABULARY, VOCABULARY), 1.0 / VOCABULARY)
     total = 0.0
-    for earlier, token in zip(tokens[:-1], tokens[1:], strict=True):
+    for earlier, token in itertools.pairwise(tokens):
         mixture = 0.3 * unigram / unigram.sum() + 0.7 * bigram[earlier] / bigram[earlier].sum()
         total -= math.log(mixture[token])
         unigram[token] += 1
