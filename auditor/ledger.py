@@ -104,6 +104,14 @@ class Blind:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchecked:
+    """Something the witness could not test, and why; it decides nothing, so other witnesses' word stands."""
+
+    reason: str
+    matters_for: tuple[str, ...] = ()  # rule codes
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """One witness's history of one run. `finished` is False when a bound struck before the end."""
 
@@ -112,6 +120,7 @@ class Ledger:
     learned: tuple[Learned, ...] = ()
     violations: tuple[Violation, ...] = ()
     blind: tuple[Blind, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
     notes: tuple[tuple[Site, str], ...] = ()  # e.g. "test-time training is present, off in the reported run"
     finished: bool = True
     why_unfinished: str = ""

@@ -2,9 +2,9 @@
 
     python -m benchmarks.null [--runs 10000] [--tokens 512] [--seed 1]
 
-Each run draws a fresh stream from each source and scores it with each member of a family of legal scorers (uniform,
-adaptive counts, recency cache, fixed and learned mixtures, bettors near the source), all runs at once in NumPy. The table gives the runs
-whose evidence reached ln(1/d) at any time, beside the d * runs that Ville's inequality allows.
+Each run draws a fresh stream from each source and scores it with each member of a family of legal scorers (adaptive
+counts, caches, fixed and learned mixtures, bettors near the source), all runs at once in NumPy. The table gives the
+runs whose evidence reached ln(1/d) at any time, beside the d * runs that Ville's inequality allows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""What a run printed: its validation metrics, and which of them carries the claim.
+
+The script's own lines are the evidence of the incompressibility test, so they are read by the same reader as logs. A
+label proves nothing about the procedure, but it ties a line of the toy run to the line of the submitted log with the
+claimed score: that metric is judged, the others are notes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.ledger import Ledger
+from auditor.record.claimed_line import claimed_lines
+from auditor.record.logs import read_log
+from auditor.record.model import MetricLine, Record
+from auditor.run.incompressibility import PrintedScore
+
+STDOUT = "stdout of the run"
+_NUMBERS = re.compile(r"\d[\d.,_]*(?:e[-+]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedMetric:
+    """One metric line of the run. `line` is its line number in stdout; `running` marks values inside an evaluation."""
+
+    score: PrintedScore
+    line: int
+    during_training: bool
+    running: bool
+
+    @property
+    def final(self) -> bool:
+        return not self.during_training and not self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The metric that carries the claim, how it was found, and whether a log ties it to the claimed line."""
+
+    metric: PrintedMetric
+    why: str
+    tied: bool
+
+
+def printed_metrics(stdout: bytes) -> tuple[PrintedMetric, ...]:
+    """All metric lines of a run's standard output, in order; hostile text is bounded by the log reader."""
+    lines = [line for run in read_log(STDOUT, stdout) for line in run.metrics]
+    lines.sort(key=lambda line: line.place.line)
+    return tuple(
+        PrintedMetric(
+            PrintedScore(line.label, line.loss_text, line.bpb_text, line.raw),
+            line.place.line,
+            line.during_training,
+            line.running,
+        )
+        for line in lines
+    )
+
+
+def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Ledger | None) -> Reported | None:
+    """The printed metric that stands where the claimed score stood; the last final one when nothing ties it."""
+    claimed = claimed_lines(record)
+    for metric in reversed(metrics):
+        for line in claimed:
+            if _shape(metric.score.raw) == _shape(line.raw) or _same_label(metric, line):
+                why = f"printed by the line that carries the claim in {line.place.path}, line {line.place.line}"
+                return Reported(metric, why, tied=True)
+    templates = [entry.label for entry in source.metrics if entry.reported] if source else []
+    for metric in reversed(metrics):
+        if any(_matches(template, metric.score.raw) for template in templates):
+            tied = all(entry.tied for entry in source.metrics if entry.reported) if source else False
+            return Reported(metric, "printed by the line that the source witness takes for the reported one", tied)
+    final = [metric for metric in metrics if metric.final] or list(metrics)
+    if not final:
+        return None
+    return Reported(final[-1], "the last metric that the run printed; no log ties a line to the claim", tied=False)
+
+
+def _shape(text: str) -> str:
+    """A line without its figures and spaces, so that lines of different runs compare."""
+    return "".join(_NUMBERS.sub("#", text).split())
+
+
+def _same_label(metric: PrintedMetric, line: MetricLine) -> bool:
+    label = _shape(line.label)
+    return bool(label) and label == _shape(metric.score.label) and metric.during_training == line.during_training
+
+
+def _matches(template: str, line: str) -> bool:
+    """Whether the constant pieces of a printed line's template occur in `line`, in their order."""
+    position = seen = 0
+    for piece in (part.strip() for part in template.split("{}")):
+        if piece:
+            found = line.find(piece, position)
+            if found < 0:
+                return False
+            position = found + len(piece)
+            seen += len(piece)
+    return seen >= 4

@@ -1,0 +1,207 @@
+"""From toy runs to a ledger: what the printed scores, the byte counts and the traced events prove.
+
+The incompressibility test proves that one of C1 to C4 is broken, not which. It is entered under the rules for which
+another observation (the source witness, the traced order) names the place; where nothing names one, under C1, whose
+text covers it: a prediction is a function of the artifact and of the earlier tokens alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from auditor.ledger import Blind, Ledger, Metric, Site, Unchecked, Violation
+from auditor.run.byte_test import ByteCount, count_bytes
+from auditor.run.incompressibility import (
+    FAIL_PROBABILITY,
+    Accounting,
+    NullTest,
+    combined_evidence,
+    in_words,
+    null_test,
+    unknown_accounting,
+)
+from auditor.run.model import Outcome, Stage
+from auditor.run.printed import PrintedMetric, Reported
+from auditor.run.sources import Stream
+
+RULES_OF_SCORING = ("C1", "C2", "C3", "C4")
+DEFAULT_RULE = "C1"
+
+
+@dataclass(frozen=True, slots=True)
+class ToyRun:
+    """One run of the script on one source, with what it printed and what the tracer saw.
+
+    `text_bytes` is the exact byte count of the predicted text, `byte_mistakes` the counts that known mistakes give.
+    `accounting` is the tracer's count of the reported metric, None where it lost sight. `adapted` says whether an
+    adaptation on validation tokens, a cache or a mixer was seen at work (None: nobody could see).
+    """
+
+    stage: Stage
+    stream: Stream
+    outcome: Outcome
+    metrics: tuple[PrintedMetric, ...]
+    reported: Reported | None
+    text_bytes: int = 0
+    byte_mistakes: Mapping[str, int] = field(default_factory=dict)
+    ledger: Ledger | None = None
+    accounting: Accounting | None = None
+    adapted: bool | None = None
+    failure: str = ""  # why the run printed no final metric, classed
+
+    @property
+    def test(self) -> NullTest | None:
+        """The incompressibility test of the reported metric."""
+        return self.test_of(self.reported.metric) if self.reported else None
+
+    def test_of(self, metric: PrintedMetric) -> NullTest | None:
+        """The test of any printed metric, with the reported one's accounting where that was counted."""
+        known = self.accounting if self.reported and metric == self.reported.metric else None
+        return null_test(self.stream, metric.score, known or unknown_accounting(self.stream), self.text_bytes)
+
+    @property
+    def byte_count(self) -> ByteCount | None:
+        """What the last metric that prints both a loss and a bpb says of the byte count."""
+        predictions = len(self.stream.tokens) - 1
+        own = [self.reported.metric] if self.reported else []
+        for metric in (*own, *reversed(self.metrics)):
+            count = count_bytes(metric.score, predictions, self.text_bytes, self.byte_mistakes)
+            if count is not None:
+                return count
+        return None
+
+
+def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
+    """The run witness's ledger. `source` is the source witness's, which may name the place."""
+    traced = next((run.ledger for run in runs if run.ledger), None) or Ledger()
+    finished = [run for run in runs if run.reported]
+    if not finished:
+        why = next((run.failure for run in runs if run.failure), "it printed no validation score")
+        return replace(traced, metrics=(), unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
+    metric = _metric(finished[0], source)
+    violations = [*traced.violations, *_null_violations(finished, traced, source, metric)]
+    violations += _byte_violations(finished[0], metric)
+    return replace(
+        traced,
+        metrics=(metric,),
+        violations=tuple(violations),
+        blind=(*traced.blind, *_untrusted(finished)),
+        unchecked=(*traced.unchecked, *_powerless(finished)),
+        notes=(*traced.notes, *_notes(finished, metric)),
+    )
+
+
+def _metric(run: ToyRun, source: Ledger | None) -> Metric:
+    assert run.reported is not None
+    printed = [entry for entry in source.metrics if entry.reported] if source else []
+    script = Site(run.stage.script, 0)
+    site, calls = (printed[0].site, printed[0].calls) if printed else (script, ())
+    label = run.reported.metric.score.label or "the printed score"
+    return Metric(label, site, calls, reported=True, why=run.reported.why, tied=run.reported.tied)
+
+
+def _null_violations(
+    runs: Sequence[ToyRun], traced: Ledger, source: Ledger | None, metric: Metric
+) -> Iterable[Violation]:
+    tests = [run.test for run in runs if run.test]
+    evidence = combined_evidence(tests)
+    if evidence < -math.log(FAIL_PROBABILITY):
+        return
+    best = max(tests, key=lambda test: test.evidence)
+    message = (
+        f"{_result(best)}: log M = {best.log_m:+,.0f} nats. A rule-abiding scorer prints this or less with a "
+        f"probability {in_words(evidence)}, whatever its model"
+    )
+    rules = _named_rules(traced, source)
+    if not rules:
+        message += "; which of C1 to C4 is broken, this test does not say"
+    sites = ((metric.site, "the score of the run is printed"),)
+    for rule in rules or (DEFAULT_RULE,):
+        yield Violation(rule, message, sites, definite=True)
+
+
+def _result(test: NullTest) -> str:
+    score = test.score
+    value = f"val_loss {score.loss_text}" if score.loss_text else f"val_bpb {score.bpb_text}"
+    mean = test.accounting.code_length / max(1, test.accounting.predictions)
+    return (
+        f"on {test.accounting.predictions:,} tokens drawn for this audit (source: {test.source}, {mean:.4f} nats a "
+        f"token by construction) the script printed {value}"
+    )
+
+
+def _named_rules(traced: Ledger, source: Ledger | None) -> tuple[str, ...]:
+    """The rules of scoring that another observation says are broken: the certain ones, else the possible ones."""
+    for definite in (True, False):
+        found = {
+            violation.rule
+            for ledger in (traced, source)
+            if ledger
+            for violation in ledger.violations
+            if violation.rule in RULES_OF_SCORING and violation.definite is definite
+        }
+        found |= {
+            "C3"
+            for ledger in (traced, source)
+            if ledger
+            for scored in ledger.scored
+            if scored.metric.reported and scored.after and scored.definite is definite
+        }
+        if found:
+            return tuple(sorted(found)) if definite or len(found) == 1 else ()
+    return ()
+
+
+def _byte_violations(run: ToyRun, metric: Metric) -> Iterable[Violation]:
+    count = run.byte_count
+    if count is None or count.correct or not count.favours_the_score:
+        return
+    message = (
+        f"the printed pair val_loss {count.score.loss_text}, val_bpb {count.score.bpb_text} divides by "
+        f"{count.implied_bytes:,.0f} bytes; the text of the run has {count.true_bytes:,} (factor {count.factor:.4f})"
+    )
+    sites = ((metric.site, "the pair is printed"),)
+    if count.mistake:
+        yield Violation("BYTES", f"{message}: {count.mistake}", sites, definite=True)
+    else:
+        yield Violation("BYTES", message, sites, definite=False, doubt="no known mistake gives exactly this count")
+
+
+def _untrusted(runs: Sequence[ToyRun]) -> Iterable[Blind]:
+    """What makes the run's own statements doubtful: a broken report chain, tampering that the guard saw."""
+    for run in runs:
+        for reason in (run.outcome.broken_chain, *run.outcome.seen):
+            if reason:
+                yield Blind(f"the run interfered with its audit: {reason}", Site(run.stage.script, 0), RULES_OF_SCORING)
+
+
+def _powerless(runs: Sequence[ToyRun]) -> Iterable[Unchecked]:
+    tests = [run.test for run in runs]
+    heard = [test for test in tests if test]
+    if not heard:
+        yield Unchecked("the run's reported line prints no number that can be tested", RULES_OF_SCORING)
+    elif not any(test.has_power or test.proves for test in heard):
+        least = min(test.detectable for test in heard)
+        why = f"the run has no power: only a leak of {least:.3f} nats a token or more would have shown"
+        yield Unchecked(why, RULES_OF_SCORING)
+    if all(run.adapted is False for run in runs):
+        yield Unchecked("the adaptation that the script has did not act in the run", RULES_OF_SCORING)
+
+
+def _notes(runs: Sequence[ToyRun], metric: Metric) -> Iterable[tuple[Site, str]]:
+    for run in runs:
+        test = run.test
+        if test is None or test.proves:
+            continue
+        yield (
+            metric.site,
+            f"{_result(test)}: log M = {test.log_m:+,.0f} nats, no sign of a leak; one of {test.detectable:.3f} nats a "
+            "token would have been a proof",
+        )
+        for other in run.metrics:
+            found = run.test_of(other) if other.final and run.reported and other != run.reported.metric else None
+            if found and found.proves:
+                what = other.score.label or "an unlabelled metric"
+                yield metric.site, f"another metric of the run, {what}, shows a leak (log M = {found.log_m:+,.0f} nats)"
