@@ -75,9 +75,11 @@ def worst(statuses: list[Status]) -> Status:
 def conclude(rule: str, findings: list[Finding], *, passed: str) -> RuleResult:
     """Fold findings into a rule's result: the worst finding decides and its message is the reason.
 
-    `passed` is the reason given when nothing worse than a note was found.
+    `passed` is the reason given when nothing worse than a note was found. What one witness could not test is a note
+    too: the others' word stands.
     """
-    status = worst([finding.status for finding in findings] or [Status.PASS])
+    heard = [finding.status for finding in findings if finding.status is not Status.NOT_CHECKED]
+    status = worst(heard or [Status.PASS])
     if status is Status.PASS:
         return RuleResult(rule, status, passed, tuple(findings))
     ranked = sorted(findings, key=lambda finding: list(Status).index(finding.status))

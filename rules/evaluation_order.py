@@ -62,6 +62,9 @@ def judge_ledgers(
         findings += blind_findings(code, ledger, witness)
     if in_force and evidence.as_of and evidence.as_of < in_force:
         findings = [_before_the_ruling(finding, in_force) for finding in findings]
+    untested = [finding for finding in findings if finding.status is Status.NOT_CHECKED]
+    if unheard is None and evidence.source is None and untested and len(untested) == len(findings):
+        unheard = RuleResult(code, Status.NOT_CHECKED, untested[0].message)
     if unheard is not None and not any(finding.status in (Status.FAIL, Status.REVIEW) for finding in findings):
         return replace(unheard, findings=tuple(findings))
     return conclude(code, findings, passed=passed)
@@ -92,6 +95,11 @@ def blind_findings(code: str, ledger: Ledger, witness: Witness) -> list[Finding]
         if code in blind.matters_for or (not saw_a_score and SCORE_BEFORE_UPDATE in blind.matters_for):
             places.setdefault(blind.reason, []).append(blind)
     findings = [_blind_finding(reason, blinds, witness) for reason, blinds in places.items()]
+    findings += [
+        Finding(Status.NOT_CHECKED, witness, untested.reason)
+        for untested in ledger.unchecked
+        if code in untested.matters_for
+    ]
     if not ledger.finished:
         why = ledger.why_unfinished or "a bound was reached"
         findings.append(Finding(Status.REVIEW, witness, f"the script was not followed to its end: {why}"))
@@ -128,7 +136,10 @@ def _by_learner(ledger: Ledger) -> Iterator[tuple[list[Learned], list[Scored]]]:
 
 
 def unscored_findings(code: str, evidence: Evidence) -> list[Finding]:
-    """A review when a ledger holds no reported score and does not say why: then nothing is known about the order."""
+    """A review when a ledger holds no reported score and does not say why: then nothing is known about the order.
+
+    A run proves by what it printed; where its tracer lost sight of the order it says so, and the source decides.
+    """
     return [
         Finding(
             Status.REVIEW,
@@ -136,7 +147,9 @@ def unscored_findings(code: str, evidence: Evidence) -> list[Finding]:
             "no reported score of validation tokens was found in the script, so how they are scored is not known",
         )
         for witness, ledger in ledgers(evidence)
-        if not any(scored.metric.reported for scored in ledger.scored) and not blind_findings(code, ledger, witness)
+        if witness is not Witness.RUN
+        and not any(scored.metric.reported for scored in ledger.scored)
+        and not blind_findings(code, ledger, witness)
     ]
 
 

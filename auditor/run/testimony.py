@@ -75,7 +75,7 @@ class ToyRun:
 
 def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
     """The run witness's ledger. `source` is the source witness's, which may name the place."""
-    traced = next((run.ledger for run in runs if run.ledger), None) or Ledger()
+    traced = _traced(runs)
     finished = [run for run in runs if run.reported]
     if not finished:
         why = next((run.failure for run in runs if run.failure), "it printed no validation score")
@@ -91,6 +91,18 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
         unchecked=(*traced.unchecked, *_powerless(finished)),
         notes=(*traced.notes, *_notes(finished, metric)),
     )
+
+
+def _traced(runs: Sequence[ToyRun]) -> Ledger:
+    """The first traced ledger. Where the tracer lost sight the order is untested, not suspicious."""
+    ledger = next((run.ledger for run in runs if run.ledger), None)
+    if ledger is None:
+        return Ledger()
+    unseen = [Unchecked(f"the tracer lost sight: {blind.reason}", blind.matters_for) for blind in ledger.blind]
+    if not ledger.finished:
+        unseen.append(Unchecked(f"the trace is not complete: {ledger.why_unfinished}", RULES_OF_SCORING))
+    unchecked = (*ledger.unchecked, *dict.fromkeys(unseen))
+    return replace(ledger, blind=(), finished=True, why_unfinished="", unchecked=unchecked)
 
 
 def _metric(run: ToyRun, source: Ledger | None) -> Metric:

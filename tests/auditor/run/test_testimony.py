@@ -1,0 +1,171 @@
+"""What toy runs prove, and what they must not be taken to prove."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
+from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
+from auditor.run.incompressibility import full_accounting
+from auditor.run.model import Job, Outcome, Stage
+from auditor.run.printed import printed_metrics, reported_metric
+from auditor.run.sources import Uniform, draw_stream
+from auditor.run.testimony import ToyRun
+from auditor.run.testimony import testify as to_ledger
+
+SCRIPT = "records/x/train_gpt.py"
+STREAM = draw_stream(Uniform(), 4097, 1024, np.random.default_rng(3), documents=(500,))
+FLOOR = STREAM.floor() / 4096
+EMPTY = Record(statement=Statement(), logs=())
+STAGE = Stage(Path("."), Job(("python",), "/work", {}, ()), SCRIPT, {})
+
+
+def outcome(stdout, **changes):
+    return Outcome(
+        **{
+            "exit_code": 0,
+            "signal": None,
+            "stopped_by": "",
+            "seconds": 1.0,
+            "cpu_seconds": 1.0,
+            "peak_memory_bytes": 0,
+            "stdout": stdout.encode(),
+            "stderr": b"",
+            **changes,
+        }
+    )
+
+
+def toy_run(mean, *, record=EMPTY, source=None, text=None, exact=True, **changes):
+    stdout = text or f"step:1/1 val_loss:6.93000000\nfinal_exact val_loss:{mean:.8f} val_bpb:{mean / 2.5:.8f}\n"
+    result = outcome(stdout, **changes.pop("outcome", {}))
+    metrics = printed_metrics(result.stdout)
+    accounting = full_accounting(STREAM) if exact else None
+    return ToyRun(
+        STAGE,
+        STREAM,
+        result,
+        metrics,
+        reported_metric(metrics, record, source),
+        accounting=accounting,
+        **changes,
+    )
+
+
+def source_ledger(*, definite=True, rule="C3", tied=True):
+    metric = Metric("final_exact val_loss:{} val_bpb:{}", Site(SCRIPT, 90, "main"), reported=True, tied=tied)
+    learned = Learned(Region("all"), "model", Manner.GRADIENT, Site(SCRIPT, 50, "adapt"))
+    if rule == "C3":
+        scored = Scored(Region("all"), metric, Site(SCRIPT, 80, "evaluate"), after=(learned,), definite=definite)
+        return Ledger(metrics=(metric,), scored=(scored,))
+    return Ledger(metrics=(metric,), violations=(Violation(rule, "because", (), definite),))
+
+
+def broken(ledger):
+    return {violation.rule: violation for violation in ledger.violations}
+
+
+def test_a_loss_below_the_floor_is_a_proof_and_says_so():
+    ledger = to_ledger([toy_run(FLOOR - 0.2)], None)
+    violation = broken(ledger)["C1"]
+    assert violation.definite
+    assert "below 1 in 10^" in violation.message and "which of C1 to C4" in violation.message
+
+
+@pytest.mark.parametrize("mean", [FLOOR, FLOOR + 0.02, FLOOR - 0.001])
+def test_a_loss_at_the_floor_accuses_nobody(mean):
+    ledger = to_ledger([toy_run(mean)], None)
+    assert not ledger.violations and not ledger.blind
+    assert any("no sign of a leak" in text for _, text in ledger.notes)
+
+
+def test_the_proof_stands_under_the_rule_that_the_source_names():
+    assert set(broken(to_ledger([toy_run(FLOOR - 0.2)], source_ledger()))) == {"C3"}
+    assert set(broken(to_ledger([toy_run(FLOOR - 0.2)], source_ledger(rule="C2")))) == {"C2"}
+    assert set(broken(to_ledger([toy_run(FLOOR - 0.2)], source_ledger(definite=False)))) == {"C3"}
+
+
+def test_only_the_claimed_metric_decides():
+    """A diagnostic below the floor beside a claimed score above it is a note, not an accusation."""
+    text = f"oracle val_loss:1.00000000\nfinal_exact val_loss:{FLOOR + 0.01:.8f} val_bpb:2.7\n"
+    ledger = to_ledger([toy_run(0, text=text, source=source_ledger(rule="none"))], source_ledger(rule="none"))
+    assert not ledger.violations
+    assert any("another metric" in note for _, note in ledger.notes)
+
+
+def test_a_metric_that_no_log_ties_is_marked_so():
+    line = MetricLine("other line", 2.0, 1.1, "2.0", "1.1", None, Place("train.log", 3), "other line val_bpb:1.1")
+    record = Record(
+        statement=Statement(val_bpb=1.1, val_bpb_text="1.1"),
+        logs=(RunLog("train.log", 1, None, metrics=(line,), raw_lines=(line.raw,)),),
+    )
+    assert not to_ledger([toy_run(FLOOR - 0.2, record=record)], None).metrics[0].tied
+
+
+def test_the_line_of_the_log_with_the_claim_ties_the_metric():
+    raw = "final_exact val_loss:2.80000000 val_bpb:1.10000000"
+    line = MetricLine("final_exact", 2.8, 1.1, "2.80000000", "1.10000000", None, Place("train.log", 3), raw)
+    record = Record(
+        statement=Statement(val_bpb=1.1, val_bpb_text="1.1"),
+        logs=(RunLog("train.log", 1, None, metrics=(line,), raw_lines=(raw,)),),
+    )
+    metric = to_ledger([toy_run(FLOOR, record=record)], None).metrics[0]
+    assert metric.tied and "train.log, line 3" in metric.why
+
+
+def test_without_power_the_run_is_untested_not_clean():
+    ledger = to_ledger([toy_run(FLOOR + 1.5)], None)
+    assert any("no power" in entry.reason for entry in ledger.unchecked)
+    assert not ledger.violations
+
+
+def test_an_adaptation_that_did_not_act_leaves_the_run_untested():
+    assert to_ledger([toy_run(FLOOR, adapted=False)], None).unchecked
+    assert not to_ledger([toy_run(FLOOR, adapted=True)], None).unchecked
+
+
+def test_a_run_that_printed_nothing_is_untested_and_says_why():
+    run = toy_run(0, text="hello\n", failure="script broken by itself: NameError")
+    ledger = to_ledger([run], source_ledger())
+    assert not ledger.violations
+    assert ledger.unchecked[0].reason == "script broken by itself: NameError"
+
+
+def test_tampering_is_a_review_for_every_rule_of_scoring():
+    ledger = to_ledger([toy_run(FLOOR, outcome={"broken_chain": "record 7 is missing"})], None)
+    assert [blind.matters_for for blind in ledger.blind] == [("C1", "C2", "C3", "C4")]
+
+
+def test_a_blind_tracer_is_untested_not_suspicious():
+    traced = Ledger(blind=(Blind("numpy took over", Site(SCRIPT, 9), ("C3",)),), finished=False, why_unfinished="full")
+    ledger = to_ledger([toy_run(FLOOR, ledger=traced)], None)
+    assert not ledger.blind and ledger.finished
+    assert {entry.matters_for for entry in ledger.unchecked} == {("C3",), ("C1", "C2", "C3", "C4")}
+
+
+def byte_run(factor, mistakes=None, digits=8):
+    true_bytes = 10_000
+    bpb = FLOOR * 4096 / (true_bytes * factor * math.log(2))
+    text = f"final_exact val_loss:{FLOOR:.{digits}f} val_bpb:{bpb:.{digits}f}\n"
+    return toy_run(0, text=text, text_bytes=true_bytes, byte_mistakes=mistakes or {})
+
+
+def test_bytes_counted_in_the_scores_favour_are_named():
+    ledger = to_ledger([byte_run(1.18, {"the leading space is counted twice": 11_800})], None)
+    assert broken(ledger)["BYTES"].definite
+    assert "counted twice" in broken(ledger)["BYTES"].message
+
+
+def test_an_unexplained_count_is_a_question():
+    assert not broken(to_ledger([byte_run(1.3)], None))["BYTES"].definite
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.004, 0.8])
+def test_right_counts_and_counts_against_the_score_accuse_nobody(factor):
+    assert "BYTES" not in broken(to_ledger([byte_run(factor)], None))
+
+
+def test_too_few_digits_say_nothing_of_bytes():
+    assert "BYTES" not in broken(to_ledger([byte_run(1.18, {"twice": 11_800}, digits=1)], None))
