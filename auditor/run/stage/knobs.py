@@ -1,0 +1,171 @@
+"""Which environment variables are sizes, which are places, and which must stay as in the reported run.
+
+`KNOBS` is read from the top; the first pattern that matches a variable's whole name decides. What matches none is a
+rate, a flag or a count of the procedure (learning rates, epochs, ranks, orders, thresholds): it keeps the reported
+value, else the script's default. Sizes follow the toy `Size`; a toy value never exceeds the reported one where the
+text says "at most".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from auditor.run.model import Size
+
+FULL_VALIDATION_TOKENS = 62_000_000  # of the challenge's validation text (sp1024); tables are scaled in proportion
+FULL_WIDTH = 512  # the usual MODEL_DIM, against which other widths are scaled
+SMALLEST_TABLE = 256
+
+
+class Kind(StrEnum):
+    """What becomes of a variable."""
+
+    SIZE = "toy size"
+    MACHINE = "audit machine"  # of the machine or of a habit of the run; set for the audit
+    UNSET = "left to the script"  # of the machine, or a way to skip what the audit must see
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A pattern of names and its toy value, computed from the reported (or default) value and the size.
+
+    `toy` gets the base value as a number (0 when unknown) and returns the value to set; None keeps the reported one.
+    """
+
+    pattern: re.Pattern[str]
+    kind: Kind
+    toy: Callable[[float, Size], float | str | None] | None = None
+
+
+def _knob(pattern: str, kind: Kind, toy: Callable[[float, Size], float | str | None] | None = None) -> Knob:
+    return Knob(re.compile(pattern), kind, toy)
+
+
+def _size(pattern: str, toy: Callable[[float, Size], float | str | None]) -> Knob:
+    return _knob(pattern, Kind.SIZE, toy)
+
+
+def _at_most(limit: float) -> Callable[[float, Size], float | None]:
+    return lambda base, size: min(base, limit) if base > 0 else None
+
+
+def _zero(base: float, size: Size) -> float:
+    return 0
+
+
+def _batch(base: float, size: Size) -> float:
+    return size.batch_sequences * size.sequence
+
+
+def scaled_table(base: float, size: Size) -> float | None:
+    """A hash table as full as it would have been: entries in proportion to the stream, a power of two if it was one."""
+    if base <= SMALLEST_TABLE:
+        return None
+    entries = max(SMALLEST_TABLE, base * size.validation_tokens / FULL_VALIDATION_TOKENS)
+    if math.log2(base).is_integer():
+        return float(2 ** round(math.log2(entries)))
+    return float(round(entries))
+
+
+def _scaled_bits(base: float, size: Size) -> float | None:
+    if base <= 8 or base > 40:
+        return None
+    table = scaled_table(2.0**base, size)
+    return None if table is None else math.log2(table)
+
+
+def _sequence(base: float, size: Size) -> float | None:
+    return size.sequence if base > 0 else None  # 0 means "as in training"
+
+
+def _stride(base: float, size: Size) -> float | None:
+    if base <= 0:
+        return None  # no sliding evaluation
+    return size.sequence if base >= 1024 else size.stride
+
+
+def _chunk(base: float, size: Size) -> float | None:
+    """Chunks of the stream hold many sequences; chunks inside a document are short against one."""
+    if base <= 0:
+        return None
+    return size.ttt_chunk if base >= 4096 else min(base, max(16, size.sequence // 4))
+
+
+def _kv_heads(base: float, size: Size) -> float:
+    return 1 if base == 1 else size.kv_heads
+
+
+def _width(base: float, size: Size) -> float | None:
+    """A width beside the model's: scaled like it."""
+    if base <= 0:
+        return None
+    return size.width if base == FULL_WIDTH else max(16, 8 * round(base * size.width / FULL_WIDTH / 8))
+
+
+KNOBS = (
+    # of the machine
+    _knob(r"(LOCAL_|GROUP_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|NCCL_.*|CUDA_.*|OMP_.*|HF_.*|PYTORCH_.*", Kind.UNSET),
+    _knob(r"TORCH.*|TRITON_.*|DYNAMO_.*|MATCHED_FINEWEB.*|HOME|PATH|USER|TMPDIR|PYTHON.*|LD_.*", Kind.UNSET),
+    _knob(r"SEED|.*_SEED", Kind.UNSET),  # set by the stage itself
+    _knob(r"RUN_ID|EXPERIMENT_NAME|RUN_NAME", Kind.MACHINE, lambda base, size: "audit"),
+    _knob(r"WANDB_MODE", Kind.MACHINE, lambda base, size: "disabled"),
+    _knob(r"(USE_)?WANDB(_ENABLED)?", Kind.MACHINE, _zero),
+    # what would skip training or load what another run saved
+    _knob(r"(.*_)?(EVAL_ONLY|QUANTIZE_ONLY|PREQUANT_ONLY|TTT_ONLY|SKIP_TRAIN(ING)?)|AUTO_RESUME", Kind.UNSET),
+    _knob(r"(.*_)?(RESUME|CKPT|CHECKPOINT|LOAD)(_.*)?|INIT_MODEL.*|EVAL_ONLY_.*", Kind.UNSET),
+    _knob(r".*(PATH|DIR|FILE|FILES|ROOT|_SO)|TOKENIZER_(NAME|KIND)|WANDB_.*", Kind.UNSET),
+    # length of the run
+    _size(r"(NUM_|TRAIN_|MAX_|N_)?(ITERATIONS|ITERS)|(NUM_)?TRAIN_STEPS|MAX_STEPS", lambda base, size: size.iterations),
+    _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _zero),
+    _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _zero),
+    _size(r"DISTILL_STEPS|TTT_BURST_STEPS", _at_most(1)),
+    _size(r"(VAL|QUANT_EVAL|SAVE|CHECKPOINT)(_LOSS)?_EVERY", _zero),
+    _size(r"(TRAIN_)?LOG_EVERY(_STEPS)?|TRAIN_LOG_.*EVERY", lambda base, size: 1),
+    # tokens at a time
+    _size(r"(TRAIN_)?BATCH_TOKENS|TRAIN_BATCH_SIZE|TOTAL_BATCH_SIZE", _batch),
+    _size(r"(VAL|EVAL)_BATCH_(SIZE|TOKENS)", lambda base, size: size.validation_tokens),
+    _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|BLOCK_SIZE|MAX_LEN", _sequence),
+    _size(r"(.*_)?(EVAL_|SW_|SLIDING_|SLIDING_WINDOW_)?STRIDE", _stride),
+    _size(r"(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
+    _size(r"(.*TTT.*|.*SLOT.*)_BATCH(_SEQS|_SIZE)?", _at_most(4)),
+    _size(r"(SW_)?EVAL_BATCH(_SEQS)?", _at_most(32)),
+    _size(r".*(CALIB|CALIBRATION|GPTQ|AWQ|HESSIAN)_?(.*_)?(BATCHES|SEQS|SAMPLES|NSAMPLES)", _at_most(2)),
+    _size(r".*PREFIX_DOCS", _at_most(6)),
+    # the model: width, not depth, so that what is indexed by layer keeps its meaning
+    _size(r"(MODEL_DIM|D_MODEL|N_EMBD|HIDDEN_SIZE)", lambda base, size: size.width),
+    _size(r"(NUM_)?KV_HEADS|N_KV_HEADS?", _kv_heads),
+    _size(r"NUM_HEADS|N_HEADS?|.*_NUM_HEADS|.*_HEADS", lambda base, size: size.heads if base > 2 else None),
+    _size(r"EMBED(DING)?_DIM|MLP_HIDDEN(_DIM|_SIZE)?|(.*_)?HIDDEN_DIM|.*INTERMEDIATE_SIZE", _width),
+    _size(r"(BIGRAM|TRIGRAM|VE|VALUE_EMBED.*|BIGRAM_HASH|BIGRAM_EMBED|.*_HASH)_DIM", _at_most(16)),
+    _size(r"(BIGRAM|TRIGRAM|FOURGRAM)(_HASH|_VOCAB)*_(SIZE|BUCKETS)|BIGRAM_VOCAB|HASH_EMBED_SIZE", _at_most(512)),
+    # hash tables of evaluation
+    _size(r".*(BUCKETS|TABLE_SIZE|HASH_SIZE)", scaled_table),
+    _size(r".*(TABLE|HASH|BUCKET)_BITS", _scaled_bits),
+)
+
+
+def knob_of(name: str) -> Knob | None:
+    """The knob that decides over variable `name`; None for what keeps its reported value."""
+    return next((knob for knob in KNOBS if knob.pattern.fullmatch(name)), None)
+
+
+def toy_text(knob: Knob, reported: str, size: Size) -> str | None:
+    """The text to set a variable to, or None to keep the reported value. Whole numbers are written as such."""
+    if knob.toy is None:
+        return None
+    value = knob.toy(_number(reported), size)
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text.replace("_", ""))
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
