@@ -23,8 +23,8 @@ EXIT_FAIL = 1  # at least one rule fails
 EXIT_NOT_DONE = 2  # the audit could not be done: bad arguments, bad input, an internal error, an interrupt
 EXIT_REVIEW = 3  # no rule fails, at least one needs a person
 
-AVAILABLE_FORMATS = ("text", "json", "markdown")
-PLANNED_FORMATS = ("html", "sarif", "github")
+AVAILABLE_FORMATS = ("text", "json", "markdown", "sarif", "github")
+PLANNED_FORMATS = ("html",)
 DEFAULT_WIDTH = 100  # columns where no terminal says
 MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
 
@@ -214,11 +214,30 @@ def _render(report: AuditReport, form: str, *, to_file: bool) -> str:
         from auditor.report.markdown import render_markdown
 
         return render_markdown(report)
+    if form == "sarif":
+        from auditor.report.sarif import render_sarif
+
+        return render_sarif(report)
+    if form == "github":
+        return _render_github(report)
     from auditor.report.text import render_text
 
     if to_file:
         return render_text(report, width=DEFAULT_WIDTH)
     return render_text(report, width=_width(), color=_wants_color(sys.stdout), unicode=_speaks_unicode(sys.stdout))
+
+
+def _render_github(report: AuditReport) -> str:
+    """Annotations for the job's log; the job summary goes where the runner says (GITHUB_STEP_SUMMARY)."""
+    from auditor.report.github import render_github, render_summary
+
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123
+                file.write(render_summary(report))
+        except OSError as error:
+            raise CannotAuditError(f"GITHUB_STEP_SUMMARY {summary}: {error.strerror or error}") from error
+    return render_github(report)
 
 
 def _width() -> int:

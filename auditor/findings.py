@@ -78,7 +78,7 @@ def conclude(rule: str, findings: list[Finding], *, passed: str) -> RuleResult:
     `passed` is the reason given when nothing worse than a note was found. What one witness could not test is a note
     too: the others' word stands.
     """
-    heard = [finding.status for finding in findings if finding.status is not Status.NOT_CHECKED]
+    heard: list[Status] = [finding.status for finding in findings if finding.status is not Status.NOT_CHECKED]
     status = worst(heard or [Status.PASS])
     if status is Status.PASS:
         return RuleResult(rule, status, passed, tuple(findings))
