@@ -41,7 +41,9 @@ class Stream:
 class Source(Protocol):
     """A way to draw text tokens with a known distribution. `alphabet` are the ids it may use."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it."""
 
     def draw(
         self, length: int, alphabet: NDArray[np.int64], rng: np.random.Generator
