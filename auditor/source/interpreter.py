@@ -637,9 +637,10 @@ class Interpreter:
             if target.attr in ("data", "grad") and owner.kind != EXTERNAL and (owner.base or self._stored(owner)):
                 self.predictors.replace(owner, target.attr, self.atoms_of(value), target)
             elif owner.kind == OBJECT:
-                self.state.write(owner.payload.cells, target.attr, value)
                 if owner.payload.kind == "module":
+                    self.predictors.detach(owner.payload, target.attr)
                     self.predictors.attach(owner.payload, target.attr, value)
+                self.state.write(owner.payload.cells, target.attr, value)
             elif owner.kind == CLASS:
                 self.state.write(owner.payload.cells, target.attr, value)
             elif owner.kind == EXTERNAL:

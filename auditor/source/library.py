@@ -981,6 +981,10 @@ def _copied(run: Interpreter, value: Value, seen: dict[int, Obj]) -> Value:
         seen[old.number] = new
         for key, cell in old.cells.items():
             new.cells[key] = _copied(run, cell, seen) if isinstance(cell, Value) else cell
+        if old.cells.get("children"):
+            new.cells["children"] = tuple(
+                _copied(run, Value(OBJECT, child), seen).payload for child in old.cells["children"]
+            )
         return Value(OBJECT, new, value.atoms)
     if value.kind == TUPLE:
         return Value(TUPLE, tuple(_copied(run, part, seen) for part in value.payload), value.atoms)

@@ -9,6 +9,7 @@ seen: a clash. Printed values are collected with the clashes they contain.
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from auditor.ledger import Manner, Site
 from auditor.source.values import (
     CHOICE,
     CLASS,
+    EXTERNAL,
     NOTHING,
     OBJECT,
     TUPLE,
@@ -34,6 +36,7 @@ from auditor.source.values import (
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
+MAX_PART_DEPTH = 4  # modules within modules that are objects of their own
 PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
 _PICKED, _MODEL, _HASHED = ("picked",), ("model",), ("hashed",)
 
@@ -83,6 +86,8 @@ class Predictors:
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
+        self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
+        self._depth = 0  # of modules that are parts of modules
 
     # ---- allocation ----------------------------------------------------------------------------------------------
 
@@ -103,11 +108,26 @@ class Predictors:
         """A new torch.nn.Module; modules and tensors among the constructor's arguments become parts of it."""
         obj = self.allocate("module", line, name, class_)
         obj.cells["children"] = ()
-        obj.cells["attrs"] = _parameter_attributes(class_) if class_ is not None else ()
+        obj.cells["attrs"] = ()
+        if class_ is not None:
+            self._build_parts(obj, class_, line)
         value = Value(OBJECT, obj)
         for part in parts:
             self.attach(obj, "*", part)
         return value
+
+    def _build_parts(self, obj: Obj, class_: Class, line: int) -> None:
+        """The modules of the script that a constructor always makes are objects of their own; the names of its other
+        parameters and parts are `attrs`."""
+        self._depth += 1
+        parts = constructed_parts(class_, self.run.lookup) if self._depth <= MAX_PART_DEPTH else {}
+        for attr, part in parts.items():
+            child = self.module(part.name, line, [], part)
+            obj.cells[attr] = child
+            obj.cells["children"] += (child.payload,)
+        self._depth -= 1
+        obj.cells["attrs"] = tuple(name for name in parameter_attributes(class_) if name not in parts)
+        obj.cells["hollow"] = bool(parts) and not obj.cells["attrs"] and not owns_parameters(class_)
 
     def attach(self, module: Obj, attr: str, value: Value) -> None:
         """`value` became an attribute or a part of `module`."""
@@ -120,6 +140,24 @@ class Predictors:
         events = frozenset(atom[1] for atom in value.atoms if atom[0] in ("state", "under", "clash"))
         if events:
             self._add_events(module, attr, events)
+
+    def detach(self, module: Obj, attr: str) -> None:
+        """Attribute `attr` of `module` is about to be replaced: what it held is no part of the module any more."""
+        old = module.cells.get(attr)
+        if not isinstance(old, Value):
+            if attr in module.cells.get("attrs", ()):
+                self._set_events(module, attr, frozenset())
+            return
+        gone: list[Obj] = []
+        _collect_storage(old, gone, 3)
+        kept: list[Obj] = []
+        for key, cell in module.cells.items():
+            if isinstance(cell, Value) and key != attr:
+                _collect_storage(cell, kept, 3)
+        children = module.cells.get("children", ())
+        left = tuple(child for child in children if child not in gone or child in kept)
+        if left != children:
+            self.run.state.write(module.cells, "children", left)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 
@@ -274,7 +312,7 @@ class Predictors:
 
     def _surely(self, region: Tags, event: Learning) -> bool:
         """True when the region's tokens are certainly among those of an event that may overlap it."""
-        if event.possible:
+        if event.possible or (event.site, event.calls) in self.wiped:
             return False
         live = self.run.live
         here = [tag for tag in event.tags if tag[0] in live]
@@ -305,7 +343,9 @@ class Predictors:
         """The number of a learning event at the present place."""
         kept = frozenset(tag for tag in tags if tag[0] in self.run.live or tag[0] == PART)
         site = self.run.site()
-        key = (subject.number, kept, site, manner, tuple(self.run.calls))
+        calls = tuple(self.run.calls)
+        self.wiped.discard((site, calls))
+        key = (subject.number, kept, site, manner, calls)
         number = self._event_numbers.get(key)
         if number is None:
             number = len(self.events)
@@ -313,9 +353,7 @@ class Predictors:
             self.order += 1
             live = frozenset(self.run.live)
             possible = bool(self.run.open_settings)
-            self.events.append(
-                Learning(subject, attr, kept, manner, site, tuple(self.run.calls), self.order, live, possible)
-            )
+            self.events.append(Learning(subject, attr, kept, manner, site, calls, self.order, live, possible))
         return number
 
     def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:
@@ -332,6 +370,11 @@ class Predictors:
 
     def _add_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
         attrs = obj.cells.get("attrs", ())
+        if attr == "*" and obj.kind == "module":
+            for child in obj.cells.get("children", ()):
+                self._add_events(child, "*", events)
+            if obj.cells.get("hollow"):
+                return
         keys = [attr] if attr in attrs else (attrs or ["*"])
         for name in keys:
             key = ("learned", name)
@@ -341,11 +384,14 @@ class Predictors:
 
     def _set_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
         attrs = obj.cells.get("attrs", ())
-        if attr in attrs:
-            self.run.state.write(obj.cells, ("learned", attr), events)
-            return
-        for name in ("*", *attrs):
+        names = (attr,) if attr in attrs else ("*", *attrs)
+        for name in names:
+            for number in obj.cells.get(("learned", name), frozenset()) - events:
+                self.wiped.add((self.events[number].site, self.events[number].calls))
             self.run.state.write(obj.cells, ("learned", name), events)
+        if attr == "*" and obj.kind == "module":
+            for child in obj.cells.get("children", ()):
+                self._set_events(child, "*", events)
 
     def is_predictor(self, obj: Obj) -> bool:
         return obj.kind == "module" or bool(obj.cells.get("differentiable"))
@@ -492,27 +538,75 @@ def _collect_storage(value: Value, found: list[Obj], depth: int) -> None:
             _collect_storage(part, found, depth - 1)
 
 
-def _parameter_attributes(class_: Class) -> tuple[str, ...]:
+_WITHOUT_PARAMETERS = frozenset(
+    "Dropout Dropout1d Dropout2d Identity GELU ReLU ReLU6 SiLU Tanh Sigmoid Softmax LogSoftmax Softplus LeakyReLU "
+    "Flatten Unflatten CrossEntropyLoss NLLLoss Mish Hardtanh AlphaDropout".split()
+)
+
+
+def _constructor(class_: Class) -> ast.FunctionDef | None:
+    for item in class_.node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__" and item.args.args:
+            return item
+    return None
+
+
+def _own_attribute(target: ast.expr, self_name: str) -> str:
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == self_name:
+        return target.attr
+    return ""
+
+
+def parameter_attributes(class_: Class) -> tuple[str, ...]:
     """Names of attributes that a module's constructor fills with the result of a call: its parameters and parts."""
     names: list[str] = []
     for base in class_.bases:
         if base.kind == CLASS:
-            names.extend(_parameter_attributes(base.payload))
-    for item in class_.node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__" and item.args.args:
-            self_name = item.args.args[0].arg
-            for node in ast.walk(item):
-                if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.IfExp)):
-                    continue
-                for target in node.targets:
-                    if (
-                        isinstance(target, ast.Attribute)
-                        and isinstance(target.value, ast.Name)
-                        and target.value.id == self_name
-                        and _makes_parameters(node.value)
-                    ):
-                        names.append(target.attr)
+            names.extend(parameter_attributes(base.payload))
+    init = _constructor(class_)
+    if init is None:
+        return tuple(dict.fromkeys(names))
+    for node in ast.walk(init):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.IfExp):
+            own = [_own_attribute(target, init.args.args[0].arg) for target in node.targets]
+            names.extend(name for name in own if name and _makes_parameters(node.value))
     return tuple(dict.fromkeys(names))
+
+
+def constructed_parts(class_: Class, lookup: Callable[[str, Frame], Value]) -> dict[str, Class]:
+    """Attributes that the constructor sets once, whatever its arguments, to a new module of a class of the script."""
+    found: dict[str, Class] = {}
+    for base in class_.bases:
+        if base.kind == CLASS:
+            found.update(constructed_parts(base.payload, lookup))
+    init = _constructor(class_)
+    if init is None:
+        return found
+    times: dict[str, int] = {}
+    for node in ast.walk(init):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            times[node.attr] = times.get(node.attr, 0) + 1
+    for statement in init.body:
+        if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
+            continue
+        name = _own_attribute(statement.targets[0], init.args.args[0].arg)
+        made = statement.value
+        if name and times[name] == 1 and isinstance(made, ast.Call) and isinstance(made.func, ast.Name):
+            value = lookup(made.func.id, class_.frame)
+            if value.kind == CLASS and value.payload.family == "module" and value.payload is not class_:
+                found[name] = value.payload
+    return found
+
+
+def owns_parameters(class_: Class) -> bool:
+    """True for a class that inherits parameters from a library's module, such as a subclass of nn.Linear."""
+    for base in class_.bases:
+        if base.kind == CLASS:
+            if owns_parameters(base.payload):
+                return True
+        elif base.kind == EXTERNAL and base.payload.rpartition(".")[2] != "Module":
+            return True
+    return False
 
 
 def _makes_parameters(call: ast.expr) -> bool:
@@ -520,6 +614,6 @@ def _makes_parameters(call: ast.expr) -> bool:
         if isinstance(node, ast.Call):
             function = node.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-            if name[:1].isupper():
+            if name[:1].isupper() and name not in _WITHOUT_PARAMETERS:
                 return True
     return False

@@ -350,6 +350,8 @@ def join_cells(first: Any, second: Any) -> Any:
     if isinstance(first, frozenset) and isinstance(second, frozenset):
         return first | second
     if isinstance(first, tuple) and isinstance(second, tuple):
+        if any(isinstance(item, Obj) for item in (*first[:1], *second[:1])):
+            return tuple(dict.fromkeys((*first, *second)))  # parts that a module may have
         if len(first) == len(second):
             return tuple(join_cells(a, b) for a, b in zip(first, second, strict=True))
         return first if len(first) > len(second) else second
