@@ -1,0 +1,154 @@
+"""Declared replacements of constants in the script, where no environment variable sets them.
+
+The text is not edited: the constant is replaced in the syntax tree when the text is compiled, so every line keeps its
+number. An override applies to the value bound to `name` at `line`: an assignment, a keyword argument, a parameter's
+default, a dictionary's entry, or the default of a call such as `os.environ.get("name", old)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import importlib.machinery
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .usage import note
+
+Override = Mapping[str, Any]
+
+
+def replaced(text: str | bytes, overrides: Sequence[Override], filename: str) -> ast.Module:
+    """The syntax tree of `text` with the overrides' constants in it. Each that does not fit is noted and left out."""
+    tree = ast.parse(text, filename)
+    for override in overrides:
+        if not _replace(tree, override):
+            note(f"override of {override['name']} at {filename}:{override['line']} found no constant {override['old']}")
+    return tree
+
+
+def _replace(tree: ast.Module, override: Override) -> bool:
+    new = ast.parse(str(override["new"]), mode="eval").body
+    old = _dump(ast.parse(str(override["old"]), mode="eval").body)
+    done = False
+    for node in ast.walk(tree):
+        if getattr(node, "lineno", None) is None and not isinstance(node, ast.keyword):
+            continue
+        for field, place in _values(node, str(override["name"])):
+            value = getattr(node, field) if place is None else getattr(node, field)[place]
+            if value is None or value.lineno != override["line"] or _dump(value) != old:
+                continue
+            made = ast.copy_location(ast.parse(ast.unparse(new), mode="eval").body, value)
+            for inner in ast.walk(made):
+                if hasattr(inner, "lineno"):
+                    ast.copy_location(inner, value)
+            if place is None:
+                setattr(node, field, made)
+            else:
+                getattr(node, field)[place] = made
+            done = True
+    return done
+
+
+def _dump(node: ast.AST) -> str:
+    return ast.dump(node)
+
+
+def _values(node: ast.AST, name: str) -> list[tuple[str, int | None]]:
+    """The fields of `node` that hold a value for `name`: (field, place in it or None)."""
+    if isinstance(node, ast.Assign):
+        found: list[tuple[str, int | None]] = []
+        if any(_last(target) == name for target in node.targets):
+            found.append(("value", None))
+        return found
+    if isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and _last(node.target) == name:
+        return [("value", None)]
+    if isinstance(node, ast.keyword) and node.arg == name:
+        return [("value", None)]
+    if isinstance(node, ast.arguments):
+        positional = [*node.posonlyargs, *node.args]
+        shift = len(positional) - len(node.defaults)
+        return [
+            ("defaults", i - shift) for i, argument in enumerate(positional) if argument.arg == name and i >= shift
+        ] + [("kw_defaults", i) for i, argument in enumerate(node.kwonlyargs) if argument.arg == name]
+    if isinstance(node, ast.Dict):
+        return [("values", i) for i, key in enumerate(node.keys) if isinstance(key, ast.Constant) and key.value == name]
+    if isinstance(node, ast.Call):
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Constant) and first.value == name:
+            return [("args", i) for i in range(1, len(node.args))]
+    return []
+
+
+def _last(target: ast.expr) -> str:
+    if isinstance(target, ast.Name):
+        return target.id
+    return target.attr if isinstance(target, ast.Attribute) else ""
+
+
+class Overrides:
+    """The overrides of one run, by the file or the hash of the text they belong to."""
+
+    def __init__(self, overrides: Sequence[Override], folder: Path) -> None:
+        self._by_path: dict[str, list[Override]] = {}
+        self._by_hash: dict[str, list[Override]] = {}
+        for override in overrides:
+            if override.get("sha256"):
+                self._by_hash.setdefault(str(override["sha256"]), []).append(override)
+            else:
+                self._by_path.setdefault(str((folder / str(override["path"])).resolve()), []).append(override)
+
+    def compile(self, text: bytes, filename: str) -> types.CodeType:
+        """The code of a file, with its overrides."""
+        here = [*self._by_path.get(str(Path(filename).resolve()), ()), *self._for_text(text)]
+        return _compile(replaced(text, here, filename) if here else text, filename, "exec", dont_inherit=True)
+
+    def _for_text(self, text: str | bytes) -> list[Override]:
+        if not self._by_hash:
+            return []
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        return self._by_hash.get(hashlib.sha256(data).hexdigest(), [])
+
+    def install(self) -> None:
+        """Apply them to modules that the script imports and to text that it executes."""
+        if self._by_path:
+            self._watch_imports()
+        if self._by_hash:
+            self._watch_text()
+
+    def _watch_imports(self) -> None:
+        overrides = self
+
+        def source_to_code(self: Any, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+            if isinstance(data, bytes) and str(Path(str(path)).resolve()) in overrides._by_path:
+                return overrides.compile(data, str(path))
+            return _compile(data, path, "exec", dont_inherit=True, optimize=_optimize)
+
+        importlib.machinery.SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
+
+    def _watch_text(self) -> None:
+        overrides = self
+
+        def compile_(source: Any, filename: Any, mode: str, flags: int = 0, *args: Any, **keywords: Any) -> Any:
+            if isinstance(source, (str, bytes)) and mode == "exec" and (here := overrides._for_text(source)):
+                source = replaced(source, here, str(filename))
+            return _compile(source, filename, mode, flags, *args, **keywords)
+
+        def exec_(source: Any, globals: Any = None, locals: Any = None, /, **keywords: Any) -> None:
+            caller = sys._getframe(1)
+            if globals is None:
+                globals = caller.f_globals
+                locals = caller.f_locals if locals is None else locals
+            if isinstance(source, (str, bytes)) and (here := overrides._for_text(source)):
+                source = _compile(replaced(source, here, "<string>"), "<string>", "exec", dont_inherit=True)
+            _exec(source, globals, locals if locals is not None else globals, **keywords)
+
+        builtins.compile = compile_
+        builtins.exec = exec_
+
+
+_compile, _exec = builtins.compile, builtins.exec

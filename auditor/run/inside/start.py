@@ -1,0 +1,170 @@
+"""Runs a submitted script, unchanged, on a machine that has no GPU: `python -I -B start.py spec.json`.
+
+The spec (JSON) names the script, its arguments, the seed, and what to put in place of the machine. Nothing of this
+folder stays on sys.path. The process ends with the script's own exit code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+FOLDER = Path(__file__).resolve().parent
+PACKAGE = "inside"  # under this name the modules of this folder import one another
+
+
+def _same_hashes_every_time(path: str) -> None:
+    """Start again with a fixed seed for the hashes of strings: the order of sets must not differ between two runs.
+
+    The interpreter ignores PYTHONHASHSEED under -I, whose other parts (-P, -s) are kept.
+    """
+    if sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-P", "-s", "-B", str(FOLDER / "start.py"), path])
+
+
+def _load_package() -> None:
+    """Make this folder the package `inside`, without a folder on sys.path."""
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = module
+    spec.loader.exec_module(module)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+STANDINS: Mapping[str, str] = {  # what the spec calls it -> the module that installs it, in this order
+    "clock": "clock",
+    "programs": "programs",
+    "packages": "packages",
+    "device": "device",
+    "cuda": "cuda",
+    "autocast": "precision",
+    "compile": "compilation",
+    "attention": "attention",
+    "triton": "triton_kernels",
+    "losses": "losses",
+    "distributed": "distributed",
+    "linear algebra": "linear_algebra",
+    "loading": "loading",
+}
+
+
+def prepare(spec: Mapping[str, Any]) -> None:
+    """Import torch, set seeds and threads, and put the stand-ins of `spec` in place."""
+    threads = int(spec.get("threads", 1))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    wanted = spec.get("standins", "all")
+    imports = _module("imports")
+    imports.install()
+    for name, module in STANDINS.items():
+        if wanted == "all" or name in wanted:
+            _module(module).install()
+    loading = _module("loading")
+    loading.set_threads(threads)
+    loading.seed(int(spec.get("seed", 1)))
+
+
+def _open_channel() -> Any:
+    """The report channel's reporter, or None where the environment names none."""
+    try:
+        return _module("channel").open_report()
+    except ModuleNotFoundError:
+        return None
+
+
+def _install_if_there(name: str, function: str, *arguments: Any) -> Any:
+    """Call `function` of the module `name` of this folder, if both exist."""
+    if importlib.util.find_spec(f"{PACKAGE}.{name}") is None:
+        return None
+    install: Callable[..., Any] | None = getattr(_module(name), function, None)
+    return install(*arguments) if install is not None else None
+
+
+def run_script(path: Path, argv: list[str], compile_text: Callable[[bytes, str], types.CodeType]) -> int:
+    """Execute the file as the main module; the exit code the interpreter would end with."""
+    main = types.ModuleType("__main__")
+    main.__file__ = str(path)
+    main.__dict__["__builtins__"] = sys.modules["builtins"]
+    main.__dict__["__cached__"] = None
+    sys.modules["__main__"] = main
+    sys.argv = argv
+    sys.path.insert(0, str(path.parent))
+    try:
+        exec(compile_text(path.read_bytes(), str(path)), main.__dict__)
+    except SystemExit as end:
+        return _exit_code(end.code)
+    except BaseException:
+        kind, value, trace = sys.exc_info()
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        traceback.print_exception(kind, value, trace)
+        return 1
+    return 0
+
+
+def _exit_code(code: object) -> int:
+    """What `sys.exit(code)` ends a process with."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _at_end(report_end: Callable[[], None]) -> None:
+    """Call `report_end` once, also when the script ends by os._exit."""
+    done: list[bool] = []
+
+    def once() -> None:
+        if not done and os.getpid() == process:
+            done.append(True)
+            report_end()
+
+    process, leave = os.getpid(), os._exit
+
+    def leave_now(status: int) -> NoReturn:
+        once()
+        leave(status)
+
+    os._exit = leave_now
+    atexit.register(once)
+
+
+def main(argv: list[str]) -> int:
+    """Run the script that the spec file argv[1] names."""
+    _same_hashes_every_time(argv[1])
+    spec = json.loads(Path(argv[1]).read_bytes())
+    sys.dont_write_bytecode = True
+    _load_package()
+    reporter = _open_channel()
+    usage = _module("usage")
+    usage.connect(reporter.report if reporter is not None else None)
+    prepare(spec)
+    script = (Path.cwd() / spec["script"]).resolve()
+    overrides = _module("constants").Overrides(spec.get("overrides", ()), Path.cwd())
+    overrides.install()
+    if spec.get("trace", "none") != "none":
+        _install_if_there("trace", "install", spec, reporter)
+    _install_if_there("guard", "install", spec, reporter)
+    _at_end(usage.report_calls)
+    return run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], overrides.compile)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
