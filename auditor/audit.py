@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditor.configuration import RunConfiguration, derive_configuration
 from auditor.findings import Claim, Finding, RuleResult, Status, Verdict, Witness, verdict_status
@@ -22,10 +23,10 @@ from auditor.source import witness
 from auditor.submission.model import Submission
 from rules.base import FINEWEB_50K, Evidence, Rule, ValidationText
 
-NOT_AVAILABLE = {
-    Witness.RUN: "the run witness is not available yet",
-    Witness.RESCORE: "the rescore witness is not available yet",
-}
+if TYPE_CHECKING:
+    from auditor.run.witness import RunOptions, RunReport
+
+NOT_AVAILABLE = "the rescore witness is not available yet"
 NOT_ASKED = "not asked"
 INTERNAL_ERROR = "internal error while"
 CLAIM_FOUND_BPB = 1e-3  # a logged score further from the claim is not what was claimed
@@ -41,6 +42,15 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A rule on which the source witness and the run witness would decide differently, each on its own."""
+
+    rule: str
+    source: Status
+    run: Status
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """Everything one audit found out; the reports are views of it.
 
@@ -52,7 +62,8 @@ class AuditReport:
     record: Record
     verdict: Verdict
     source: Ledger | None = None
-    run: Ledger | None = None
+    run: RunReport | None = None
+    disagreements: tuple[Disagreement, ...] = ()
     text: ValidationText = FINEWEB_50K
     as_of: date | None = None
     heard: Mapping[Witness, str] = field(default_factory=dict)
@@ -64,7 +75,7 @@ def audit(
     *,
     as_of: date | None = None,
     text: ValidationText = FINEWEB_50K,
-    run: bool = False,
+    run: RunOptions | None = None,
     rescore: bool = False,
 ) -> AuditReport:
     """Audit one loaded submission.
@@ -75,26 +86,31 @@ def audit(
     auditor = _Auditor(submission)
     record, configuration = auditor.read_evidence()
     source = auditor.ask_source(configuration, record)
-    for later, asked in ((Witness.RUN, run), (Witness.RESCORE, rescore)):
-        auditor.heard[later] = NOT_AVAILABLE[later] if asked else NOT_ASKED
+    ran = auditor.ask_run(configuration, record, source, run) if run else None
+    if not run:
+        auditor.heard[Witness.RUN] = NOT_ASKED
+    auditor.heard[Witness.RESCORE] = NOT_AVAILABLE if rescore else NOT_ASKED
     claim = auditor.attempt("the summary of the claim", lambda: _claim(record), Claim())
     evidence = Evidence(
         submission=submission,
         configuration=configuration,
         record=record,
         source=source,
+        run=ran.ledger if ran else None,
         text=text,
         as_of=as_of,
         claim=claim,
         not_checked={silent: why for silent, why in auditor.heard.items() if why},
     )
-    results = auditor.judge(evidence, asked={Witness.RUN: run, Witness.RESCORE: rescore})
+    results = auditor.judge(evidence, asked={Witness.RUN: run is not None, Witness.RESCORE: rescore})
     return AuditReport(
         submission=submission,
         configuration=configuration,
         record=record,
         verdict=Verdict(_status(results, lost=bool(auditor.incidents) or source is None), results, claim),
         source=source,
+        run=ran,
+        disagreements=auditor.compare(evidence),
         text=text,
         as_of=as_of,
         heard=dict(auditor.heard),
@@ -149,6 +165,45 @@ class _Auditor:
         unread = "" if ledger else "the script does not parse as Python"
         self.heard[Witness.SOURCE] = self._internal_error(before) or unread
         return ledger
+
+    def ask_run(
+        self, configuration: RunConfiguration, record: Record, source: Ledger | None, options: RunOptions
+    ) -> RunReport | None:
+        """The run witness's report; None where nothing could be run."""
+        if self.submission.script is None or self.heard[Witness.RECORD]:
+            self.heard[Witness.RUN] = self.heard[Witness.SOURCE]
+            return None
+        from auditor.run.witness import NotRunError, run_witness
+
+        before = len(self.incidents)
+
+        def work() -> RunReport | None:
+            try:
+                return run_witness(self.submission, configuration, record, source, options)
+            except NotRunError as error:
+                self.heard[Witness.RUN] = str(error)
+                return None
+
+        self.heard[Witness.RUN] = ""
+        ran: RunReport | None = self.attempt("running the script", work, None)
+        self.heard[Witness.RUN] = self._internal_error(before) or self.heard[Witness.RUN]
+        return ran
+
+    def compare(self, evidence: Evidence) -> tuple[Disagreement, ...]:
+        """The rules on which one witness alone accuses and the other alone acquits."""
+        if evidence.source is None or evidence.run is None:
+            return ()
+        from rules import RULES
+
+        found = []
+        for code, rule in RULES.items():
+            if not {Witness.SOURCE, Witness.RUN} <= set(rule.witnesses):
+                continue
+            source = self._judge_one(rule, replace(evidence, run=None)).status
+            run = self._judge_one(rule, replace(evidence, source=None)).status
+            if {source, run} == {Status.FAIL, Status.PASS}:
+                found.append(Disagreement(code, source, run))
+        return tuple(found)
 
     def judge(self, evidence: Evidence, *, asked: Mapping[Witness, bool]) -> tuple[RuleResult, ...]:
         """Every rule's result, in the order of the rulebook."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.audit import AuditReport
+    from auditor.run.witness import RunOptions
     from auditor.submission.model import Submission
     from rules.base import ValidationText
 
@@ -30,8 +31,8 @@ MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
 
 DESCRIPTION = "Audit a Parameter Golf submission: which rules it keeps, which it breaks, and the evidence for it."
 EPILOG = """\
-Nothing of the submission is executed. Exit codes: 0 every checked rule passes; 1 at least one rule fails;
-2 the audit could not be done; 3 no rule fails, at least one needs a person.
+Nothing of the submission is executed, except with --run, in a sandbox. Exit codes: 0 every checked rule passes;
+1 at least one rule fails; 2 the audit could not be done; 3 no rule fails, at least one needs a person.
 
 pgolf-audit rules          lists the rules
 pgolf-audit rules C3       explains one: text, sources, rulings, examples, blind spots
@@ -89,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         "--format", choices=(*AVAILABLE_FORMATS, *PLANNED_FORMATS), default="text", help="default: text"
     )
     parser.add_argument("--run", action="store_true", help="also run the script at toy size in a sandbox")
+    parser.add_argument("--seed", metavar="N", type=int, help="with --run: repeat the random numbers of another audit")
+    parser.add_argument(
+        "--run-seconds", metavar="S", type=float, help="with --run: wall clock of one toy run (default: 300)"
+    )
+    parser.add_argument(
+        "--run-python", metavar="FILE", help="with --run: an interpreter that has torch (default: this one)"
+    )
     parser.add_argument("--rescore", action="store_true", help="also evaluate the artifact again")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
@@ -131,9 +139,31 @@ def _audit(options: argparse.Namespace) -> int:
 
     from auditor.audit import audit
 
-    report = audit(_load(options), as_of=as_of, text=text, run=options.run, rescore=options.rescore)
+    report = audit(_load(options), as_of=as_of, text=text, run=_run_options(options), rescore=options.rescore)
     _write(_render(report, options.format, to_file=options.output is not None), options.output)
     return _exit_code(report)
+
+
+def _run_options(options: argparse.Namespace) -> RunOptions | None:
+    """How to run the script, or None when only what is written is read."""
+    if not options.run:
+        if options.seed is not None or options.run_seconds is not None or options.run_python is not None:
+            raise CannotAuditError("--seed, --run-seconds and --run-python need --run")
+        return None
+    from auditor.run.witness import RunOptions
+
+    if options.run_seconds is not None and options.run_seconds <= 0:
+        raise CannotAuditError(f"--run-seconds {options.run_seconds}: a positive number of seconds")
+    return RunOptions(
+        seed=options.seed,
+        python=options.run_python or "",
+        seconds=options.run_seconds or RunOptions().seconds,
+        progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
+    )
+
+
+def _tell(text: str) -> None:
+    print(f"pgolf-audit: {text}", file=sys.stderr, flush=True)
 
 
 def _check_submission(options: argparse.Namespace) -> None:

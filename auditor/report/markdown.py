@@ -22,6 +22,7 @@ from auditor.report.outline import (
     unheard,
     unpacking,
 )
+from auditor.report.run_section import run_lines, run_table
 from auditor.report.tables import TableView, tables
 from rules.base import Precedent
 
@@ -132,7 +133,7 @@ class _MarkdownReport:
         return f"{', '.join(markdown_code(item) for item in list(places)[:4])}: " if places else ""
 
     def _tables(self) -> list[str]:
-        return [self._table(view) for view in tables(self.report)]
+        return [self._table(view) for view in (*tables(self.report), run_table(self.report)) if view.rows]
 
     def _table(self, view: TableView) -> str:
         rows = [" | ".join(self._text(cell, REASON_LENGTH) for cell in row) for row in (view.header, *view.rows)]
@@ -144,7 +145,8 @@ class _MarkdownReport:
         rows = ["| rule | status | reason |", "|---|---|---|"]
         for rule in self.report.verdict.rules:
             rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {self._text(rule.reason, REASON_LENGTH)} |")
-        remarks = [f"- {self._text(note)}" for note in (unpacking(self.report), *notes(self.report)) if note]
+        told = (unpacking(self.report), *run_lines(self.report), *notes(self.report))
+        remarks = [f"- {self._text(note)}" for note in told if note]
         remarks += [f"- Not heard: {self._text(why)}" for why in unheard(self.report)]
         remarks += [
             f"- Internal error while {self._text(item.during)}: {self._text(item.error)}"
@@ -162,8 +164,9 @@ class _MarkdownReport:
         return shown if shown.endswith((".", "!", "?")) else shown + "."
 
     def _footer(self) -> str:
+        executed = "nothing was executed" if self.report.run is None else "its script was run at toy size, confined"
         return (
-            f"<sub>Made by pgolf-audit {__version__} from the submission's files; nothing was executed. "
+            f"<sub>Made by pgolf-audit {__version__} from the submission's files; {executed}. "
             "A fail states its proof; everything else is for a person to decide.</sub>"
         )
 

@@ -10,7 +10,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from auditor.run.incompressibility import PrintedScore, rounded_up
+from auditor.run.stage.sentencepiece_model import ByteTables
+
+MARKER_AS_BYTES = "the word marker U+2581 is counted as its own three UTF-8 bytes"
+SPACE_TWICE = "the leading space is counted in the piece table and added again"
 
 CORRECT_WITHIN = 0.01  # relative: boundaries between windows and a dropped tail move the count by less
 NAMED_WITHIN = 0.003  # relative: how closely a known mistake must explain the factor
@@ -59,3 +66,15 @@ def count_bytes(
     implied = loss * predictions / (bpb * math.log(2))
     named = [name for name, count in mistakes.items() if abs(implied / count - 1) <= NAMED_WITHIN + rounding]
     return ByteCount(score, implied, true_bytes, named[0] if named else "")
+
+
+def known_mistakes(tables: ByteTables, tokens: NDArray[np.uint16]) -> dict[str, int]:
+    """The byte counts that mistakes found in submissions give for the predicted tokens of a stream (all but the first).
+
+    Both were made by real submissions (#144, #1734): see the rule's page.
+    """
+    predicted, before = tokens[1:], tokens[:-1]
+    base = int(tables.base_bytes[predicted].sum())
+    marked = int(tables.leading_space[predicted].sum())
+    spaces = int((tables.leading_space[predicted] & ~tables.boundary[before]).sum())
+    return {MARKER_AS_BYTES: base + 3 * marked, SPACE_TWICE: base + marked + spaces}

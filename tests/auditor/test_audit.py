@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 import pytest
 
 import rules
-from auditor.audit import audit
+from auditor.audit import Disagreement, audit
 from auditor.configuration import RunConfiguration
 from auditor.findings import RuleResult, Status, Witness
-from auditor.ledger import Ledger
+from auditor.ledger import Ledger, Metric, Region, Scored, Site, Violation
+from auditor.run.model import Confinement
+from auditor.run.witness import NotRunError, RunOptions, RunReport
 from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
 from rules.base import Evidence
 from rules.example import HONEST_SCRIPT, example_folder
@@ -109,7 +111,7 @@ def test_everything_passing_is_a_pass_only_if_the_script_was_read(
     assert "does not parse" in report.heard[Witness.SOURCE]
 
 
-@pytest.mark.parametrize(("asked", "noted"), [({"run": True}, True), ({}, False)])
+@pytest.mark.parametrize(("asked", "noted"), [({"rescore": True}, True), ({}, False)])
 def test_an_unavailable_witness_is_told_when_asked_for(
     monkeypatch: pytest.MonkeyPatch, submission: Submission, asked: dict[str, Any], noted: bool
 ) -> None:
@@ -119,6 +121,37 @@ def test_an_unavailable_witness_is_told_when_asked_for(
     missing = [finding for finding in c3.findings if finding.status is Status.NOT_CHECKED]
     assert bool(missing) is noted
     assert all("not available yet" in finding.message for finding in missing)
+
+
+def test_a_run_that_is_not_possible_says_why_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotRunError("no sandbox here")
+
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger())
+    monkeypatch.setattr("auditor.run.witness.run_witness", refuse)
+    report = audit(submission, run=RunOptions())
+    assert report.heard[Witness.RUN] == "no sandbox here"
+    assert not report.incidents
+    c3 = next(result for result in report.verdict.rules if result.rule == "C3")
+    assert [finding.message for finding in c3.findings if finding.status is Status.NOT_CHECKED] == ["no sandbox here"]
+
+
+def test_what_a_run_proves_is_judged_and_a_disagreement_is_told(
+    monkeypatch: pytest.MonkeyPatch, submission: Submission
+) -> None:
+    metric = Metric("final", Site("train_gpt.py", 1), reported=True)
+    scored = Scored(Region("all"), metric, metric.site)
+    proof = Violation("C3", "it learned first", ((metric.site, "printed"),), definite=True)
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger(metrics=(metric,), scored=(scored,)))
+    ran = RunReport((), Ledger(metrics=(metric,), violations=(proof,)), 1, Confinement("none", (), ()))
+    monkeypatch.setattr("auditor.run.witness.run_witness", lambda *_: ran)
+    report = audit(submission, run=RunOptions(seed=1))
+    c3 = next(result for result in report.verdict.rules if result.rule == "C3")
+    assert c3.status is Status.FAIL
+    assert report.disagreements == (Disagreement("C3", Status.PASS, Status.FAIL),)
+    assert report.heard[Witness.RUN] == ""
 
 
 def test_rules_see_the_evidence_the_witnesses_gave(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:

@@ -1,0 +1,155 @@
+"""One call: stage the submission, run it confined, read what it printed and what was traced, testify.
+
+Sources are tried in an order chosen for power. The first run draws uniform tokens, on which nothing can be learned;
+where the source witness saw a cache or a mixer and the first run proved nothing, a second run uses few symbols, so
+that contexts repeat and hash tables collide. Each run has fresh random numbers of the operating system, unless a seed
+repeats an earlier audit.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from auditor.configuration import RunConfiguration
+from auditor.ledger import Ledger, Manner
+from auditor.record.model import Record
+from auditor.run.byte_test import known_mistakes
+from auditor.run.model import Confinement, Limits, NoConfinementError, Outcome, Size
+from auditor.run.printed import printed_metrics, reported_metric
+from auditor.run.sandbox import find_confinement, run_job
+from auditor.run.sources import FewSymbols, Source, Uniform
+from auditor.run.stage import Prepared, StageError, prepare
+from auditor.run.stage.ladder import next_step
+from auditor.run.testimony import ToyRun, testify
+from auditor.submission.model import Submission
+
+MAX_SEED = 1 << 31
+MISSING_TORCH = (
+    "the run witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
+)
+
+
+class NotRunError(Exception):
+    """The submission could not be run at all. The message is the one line the user sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run. `seed` None: fresh random numbers. `python` is an interpreter that has torch."""
+
+    seed: int | None = None
+    python: str = ""
+    seconds: float = 300.0
+    trace: bool = True
+    size: Size = field(default_factory=Size)
+    progress: Callable[[str], None] | None = None
+
+    def tell(self, text: str) -> None:
+        """Say what happens now, where somebody wants to know."""
+        if self.progress:
+            self.progress(text)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What was run, under which seed and confinement, and the ledger that rules judge."""
+
+    runs: tuple[ToyRun, ...]
+    ledger: Ledger
+    seed: int
+    confinement: Confinement
+
+
+def run_witness(
+    submission: Submission,
+    configuration: RunConfiguration,
+    record: Record,
+    source: Ledger | None,
+    options: RunOptions | None = None,
+) -> RunReport:
+    """Run the submission at toy size and testify. Raises NotRunError when nothing can be run here."""
+    options = options or RunOptions()
+    python = options.python or sys.executable
+    if not options.python and importlib.util.find_spec("torch") is None:
+        raise NotRunError(MISSING_TORCH)
+    try:
+        confinement = find_confinement()
+    except NoConfinementError as error:
+        raise NotRunError(str(error)) from error
+    seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
+    toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
+    runs = [toy.run(Uniform())]
+    if _wants_repeats(source, runs):
+        runs.append(toy.run(FewSymbols()))
+    return RunReport(tuple(runs), testify(runs, source), seed, confinement)
+
+
+def _wants_repeats(source: Ledger | None, runs: Sequence[ToyRun]) -> bool:
+    """Whether contexts that repeat would show more: something caches or mixes, and the first run proved nothing."""
+    first = runs[0].test
+    if first is None or first.proves or source is None:
+        return False
+    caches = any(entry.manner is Manner.CACHE for entry in source.learned)
+    return caches or any(violation.rule in ("C1", "C2") for violation in source.violations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    submission: Submission
+    configuration: RunConfiguration
+    record: Record
+    source: Ledger | None
+    options: RunOptions
+    python: str
+    confinement: Confinement
+    seed: int
+
+    def run(self, source: Source) -> ToyRun:
+        """The script on one source; sizes are raised where the script refuses the toy ones."""
+        size: Size | None = self.options.size
+        while size is not None:
+            self.options.tell(f"running the script on {source.name} tokens ({size.label} size)")
+            toy, size = self._attempt(source, size)
+        return toy
+
+    def _attempt(self, source: Source, size: Size) -> tuple[ToyRun, Size | None]:
+        with tempfile.TemporaryDirectory(prefix="pgolf-audit-") as folder:
+            try:
+                prepared = prepare(
+                    self.submission,
+                    self.configuration,
+                    self.record,
+                    source=source,
+                    size=size,
+                    seed=self.seed,
+                    work=Path(folder),
+                    trace="ledger" if self.options.trace else "none",
+                    python=self.python,
+                    limits=Limits(seconds=self.options.seconds),
+                )
+            except StageError as error:
+                raise NotRunError(str(error)) from error
+            outcome = run_job(prepared.stage.job, self.confinement)
+        toy = self._read(prepared, outcome)
+        step = next_step(outcome, size, printed_metric=any(metric.final for metric in toy.metrics))
+        if step is None:
+            return toy, None
+        return replace(toy, reported=None, failure=f"{step.failure.value}: {step.detail}"), step.next_size
+
+    def _read(self, prepared: Prepared, outcome: Outcome) -> ToyRun:
+        metrics = printed_metrics(outcome.stdout)
+        return ToyRun(
+            stage=prepared.stage,
+            stream=prepared.validation,
+            outcome=outcome,
+            metrics=metrics,
+            reported=reported_metric(metrics, self.record, self.source),
+            text_bytes=prepared.text_bytes,
+            byte_mistakes=known_mistakes(prepared.bytes_of, prepared.validation.tokens),
+        )
