@@ -57,6 +57,10 @@ def _zero(base: float, size: Size) -> float:
     return 0
 
 
+def _steps(base: float, size: Size) -> float:
+    return size.iterations
+
+
 def _batch(base: float, size: Size) -> float:
     return size.batch_sequences * size.sequence
 
@@ -119,7 +123,10 @@ KNOBS = (
     _knob(r"(.*_)?(RESUME|CKPT|CHECKPOINT|LOAD)(_.*)?|INIT_MODEL.*|EVAL_ONLY_.*", Kind.UNSET),
     _knob(r".*(PATH|DIR|FILE|FILES|ROOT|_SO)|TOKENIZER_(NAME|KIND)|WANDB_.*", Kind.UNSET),
     # length of the run
-    _size(r"(NUM_|TRAIN_|MAX_|N_)?(ITERATIONS|ITERS)|(NUM_)?TRAIN_STEPS|MAX_STEPS", lambda base, size: size.iterations),
+    _size(
+        r"(NUM_|TRAIN_|MAX_|N_)?(ITERATIONS|ITERS)|(NUM_)?TRAIN_STEPS|(MAX|TOTAL)_STEPS",
+        lambda base, size: size.iterations,
+    ),
     _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _zero),
     _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _zero),
     _size(r"DISTILL_STEPS|TTT_BURST_STEPS", _at_most(1)),
@@ -128,7 +135,7 @@ KNOBS = (
     # tokens at a time
     _size(r"(TRAIN_)?BATCH_TOKENS|TRAIN_BATCH_SIZE|TOTAL_BATCH_SIZE", _batch),
     _size(r"(VAL|EVAL)_BATCH_(SIZE|TOKENS)", lambda base, size: size.validation_tokens),
-    _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|BLOCK_SIZE|MAX_LEN", _sequence),
+    _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|CTX_LEN|BLOCK_SIZE|MAX_LEN", _sequence),
     _size(r"(.*_)?(EVAL_|SW_|SLIDING_|SLIDING_WINDOW_)?STRIDE", _stride),
     _size(r"(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
     _size(r"(.*TTT.*|.*SLOT.*)_BATCH(_SEQS|_SIZE)?", _at_most(4)),

@@ -13,10 +13,11 @@ import numpy as np
 from auditor import run
 from auditor.configuration import RunConfiguration
 from auditor.record.model import Record
-from auditor.run.model import Bind, Job, Limits, Override, Size, Stage
+from auditor.run.model import Bind, Job, Limits, Size, Stage
 from auditor.run.sources import BOS, Source, Stream
 from auditor.run.stage.audit_data import AuditData, distinct_runs, draw_data
 from auditor.run.stage.folder import copy_folder
+from auditor.run.stage.overrides import Placed, command_line, overrides_of
 from auditor.run.stage.places import DATA, SUBMISSION, Places, link_data, link_roots, places_of
 from auditor.run.stage.sentencepiece_model import ByteTables, byte_tables, model_bytes
 from auditor.run.stage.settings import Settings, defaults_of, reported, settings_of, sources_of, vocabulary_of
@@ -83,14 +84,27 @@ def prepare(
     _point(settings, submission, places, seed)
     if not distinct_runs(data.validation.tokens):
         notes.append("some runs of 12 validation tokens occur twice")
-    overrides: tuple[Override, ...] = ()
-    _write_spec(work / "spec.json", script, seed, vocabulary, trace, files, binds, overrides)
+    defaults = defaults_of(submission)
+    placed = overrides_of(submission, defaults, size)
+    spec = {
+        "script": script,
+        "argv": command_line(submission, size, _targets(places)),
+        "seed": seed,
+        "threads": THREADS,
+        "vocabulary": vocabulary,
+        "bos": BOS,
+        "trace": trace,
+        "files": {**files, **_seen_elsewhere(files, binds)},
+        "overrides": [_as_json(item) for item in placed],
+        "swap": None,
+    }
+    (work / "spec.json").write_text(json.dumps(spec, indent=1))
     stage = Stage(
         folder=work,
         job=_job(work, settings, binds, python, limits or Limits()),
         script=script,
         settings=settings,
-        overrides=overrides,
+        overrides=tuple(item.override for item in placed),
         validation_files=tuple(path for path, role in files.items() if role == "validation"),
         training_files=tuple(path for path, role in files.items() if role == "training"),
         notes=(*notes, *left_out, *_unrecorded(record)),
@@ -138,21 +152,27 @@ def _write_data(data: Path, places: Places, drawn: AuditData, vocabulary: int) -
     return files
 
 
-def _point(settings: Settings, submission: Submission, places: Places, seed: int) -> None:
-    """Variables that say where data lies, and the seed."""
-    defaults = defaults_of(submission)
-    targets = {
+def _targets(places: Places) -> dict[str, str]:
+    """Variables that say where data lies, by the names that scripts use."""
+    return {
         "DATA_PATH": places.data_set,
         "DATASETS_DIR": places.data_set,
         "DATASET_DIR": places.data_set,
         "DATA_DIR": DATA,
         "TRAIN_FILES": f"{places.data_set}/fineweb_train_*.bin",
+        "TRAIN_PATTERN": f"{places.data_set}/fineweb_train_*.bin",
         "VAL_FILES": f"{places.data_set}/fineweb_val_[0-9]*.bin",
+        "VAL_PATTERN": f"{places.data_set}/fineweb_val_[0-9]*.bin",
         "VAL_BYTES_FILES": f"{places.data_set}/fineweb_val_bytes_*.bin",
         "TOKENIZER_PATH": places.tokenizer,
         "TOKENIZER_MODEL": places.tokenizer,
     }
-    for name, value in targets.items():
+
+
+def _point(settings: Settings, submission: Submission, places: Places, seed: int) -> None:
+    """Set the variables of places and seeds that the submission reads."""
+    defaults = defaults_of(submission)
+    for name, value in _targets(places).items():
         if name in defaults:
             settings[name] = (value, AUDIT_DATA)
     for name in defaults:
@@ -160,30 +180,13 @@ def _point(settings: Settings, submission: Submission, places: Places, seed: int
             settings[name] = (str(seed), MACHINE)
 
 
-def _write_spec(
-    path: Path,
-    script: str,
-    seed: int,
-    vocabulary: int,
-    trace: str,
-    files: Mapping[str, str],
-    binds: tuple[Bind, ...],
-    overrides: tuple[Override, ...],
-) -> None:
-    seen_elsewhere = {bind.target + name.removeprefix(DATA): role for bind in binds for name, role in files.items()}
-    spec = {
-        "script": script,
-        "argv": [],
-        "seed": seed,
-        "threads": THREADS,
-        "vocabulary": vocabulary,
-        "bos": BOS,
-        "trace": trace,
-        "files": {**files, **seen_elsewhere},
-        "overrides": [asdict(item) for item in overrides],
-        "swap": None,
-    }
-    path.write_text(json.dumps(spec, indent=1))
+def _as_json(placed: Placed) -> dict[str, object]:
+    return {**asdict(placed.override), **({"sha256": placed.text_sha256} if placed.text_sha256 else {})}
+
+
+def _seen_elsewhere(files: Mapping[str, str], binds: tuple[Bind, ...]) -> dict[str, str]:
+    """The data files under the names they have in further binds of the data folder."""
+    return {bind.target + name.removeprefix(DATA): role for bind in binds for name, role in files.items()}
 
 
 def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, limits: Limits) -> Job:
