@@ -1,0 +1,51 @@
+"""The tracer: one run's history of the validation stream, from hooks on operators, files, threads and printed lines.
+
+    stream.py     the validation tokens, and how a run of them is recognized
+    shadow.py     what is known about the values in a tensor's storage
+    operators.py  what each operator does to that
+    history.py    gradients taken and losses computed, in order
+    tracer.py     the dispatch mode and its state
+    boundary.py   where values enter and leave torch; files, threads, lines
+    telling.py    what is reported
+
+Use: `tracing = install(spec, report)`, run the script, `tracing.finish()`. Imports itself, the standard library, numpy
+and torch only.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .boundary import Boundary
+from .stream import ValidationStream
+from .tracer import Tracer
+
+
+class Tracing:
+    """A tracer at work."""
+
+    def __init__(self, boundary: Boundary) -> None:
+        self._boundary = boundary
+        self._finished = False
+
+    def finish(self) -> None:
+        """Stop following and tell what was held back. Can be called more than once."""
+        if self._finished:
+            return
+        self._finished = True
+        self._boundary.close()
+        self._boundary.tracer.teller.finish()
+
+
+def install(spec: Mapping[str, Any], report: Callable[[Mapping[str, object]], None]) -> Tracing:
+    """Begin to trace this process. `spec` is the run's specification: "files" maps paths to roles, "bos" is an id."""
+    files = {str(path): str(role) for path, role in dict(spec.get("files", {})).items()}
+    stream = ValidationStream.read((p for p, role in files.items() if role == "validation"), int(spec.get("bos", 1)))
+    report({"kind": "stream", "length": stream.length})
+    boundary = Boundary(Tracer(stream, report), files)
+    tracing = Tracing(boundary)
+    atexit.register(tracing.finish)
+    boundary.install()
+    return tracing

@@ -1,0 +1,393 @@
+"""Where values enter and leave torch, files are opened, threads start and lines are printed.
+
+Everything put in place here is taken back by `Boundary.close` (an audit hook cannot be: it then does nothing).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .contents import Contents, tensors_in
+from .history import FOREIGN_BIT
+from .numbers import FORMATTED, LossFloat
+from .places import here, is_submission
+from .shadow import POSITION, Losses, Shadow, joined, put, shadow_of
+from .tracer import Mode, Tracer
+
+FEWEST = 64  # elements of an array of unknown origin that could carry a predictor
+_NUMBER = re.compile(r"\d+\.\d{2,12}")
+MOST_NUMBERS = 24
+MOST_LINE = 2000
+
+
+class Boundary:
+    """All patches of one traced run."""
+
+    def __init__(self, tracer: Tracer, files: Mapping[str, str]) -> None:
+        self.tracer = tracer
+        self.contents = Contents()
+        self._files = {os.path.realpath(path): role for path, role in files.items()}
+        self._written: set[str] = set()
+        self._undo: list[tuple[Any, str, Any]] = []
+        self._open = True
+        self._artifact_read = False
+        self._values_known: dict[Any, int] = {}
+
+    def install(self) -> None:
+        """Put everything in place, the dispatch mode in this thread included."""
+        tracer = self.tracer
+        for name in ("from_numpy", "tensor", "as_tensor", "frombuffer", "from_file", "asarray"):
+            self._wrap(torch, name, self._entering)
+        for name in ("numpy", "__array__"):
+            self._wrap(torch.Tensor, name, self._to_numpy)
+        self._wrap(torch.Tensor, "tolist", self._to_list)
+        self._wrap(torch.Tensor, "item", self._item)
+        self._wrap(torch, "save", self._saving)
+        self._wrap(torch, "load", self._loading)
+        self._wrap(torch.storage.UntypedStorage, "clone", self._storage_clone)
+        self._wrap(torch.optim.Optimizer, "add_param_group", self._group)
+        self._wrap(torch.nn.Module, "__init__", self._module)
+        self._wrap(threading.Thread, "_bootstrap_inner", self._thread)
+        self._set(sys, "stdout", Printed(sys.stdout, self._line))
+        sys.addaudithook(self._audited)
+        FORMATTED.active = True
+        self.mode = Mode(tracer)
+        self.mode.__enter__()
+
+    def close(self) -> None:
+        """Take everything back."""
+        if not self._open:
+            return
+        self._open = False
+        FORMATTED.active = False
+        self.mode.__exit__(None, None, None)
+        printed = sys.stdout
+        if isinstance(printed, Printed):
+            printed.end()
+        for place, name, value in reversed(self._undo):
+            if value is _MISSING:
+                delattr(place, name)
+            else:
+                setattr(place, name, value)
+
+    # --- patching ---
+
+    def _set(self, place: Any, name: str, value: Any) -> None:
+        own = vars(place).get(name, _MISSING) if not isinstance(place, type(sys)) else getattr(place, name)
+        self._undo.append((place, name, own))
+        setattr(place, name, value)
+
+    def _wrap(self, place: Any, name: str, follow: Callable[..., Any]) -> None:
+        original = getattr(place, name, None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return follow(original, args, kwargs)
+
+        self._set(place, name, wrapper)
+
+    def _safely(self, where: str, follow: Callable[..., Any], *args: Any) -> Any:
+        """Bookkeeping never breaks the script."""
+        try:
+            with torch.utils._python_dispatch._disable_current_modes():
+                return follow(*args)
+        except Exception as error:
+            self.tracer.failed(where, error)
+            return None
+
+    # --- into torch ---
+
+    def _entering(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and result.device.type == "cpu" and result.numel() >= 8:
+            self._safely("an array entering torch", self._entered, result)
+        return result
+
+    def _entered(self, tensor: torch.Tensor) -> None:
+        known = shadow_of(tensor)
+        if known is not None and known.tags is not None:
+            return
+        if not tensor.is_floating_point():
+            self.tracer.recognize(tensor)
+            known = shadow_of(tensor)
+            if known is not None and known.tags is not None:
+                return
+        back = self.contents.recall(tensor)
+        if back is not None:
+            put(tensor, joined(known, back))
+            return
+        if tensor.numel() < FEWEST:
+            return
+        perhaps = 0
+        if self._artifact_read and self.contents.gone is not None:
+            perhaps |= self.contents.gone.perhaps
+        if self.tracer.tokens_left and tensor.is_floating_point():
+            perhaps |= FOREIGN_BIT
+        if perhaps:
+            put(tensor, joined(known, Shadow(perhaps=perhaps)))
+
+    # --- out of torch ---
+
+    def _to_numpy(self, original: Any, args: Any, kwargs: Any) -> Any:
+        self._safely("a tensor becoming an array", self._left, args[0])
+        result = original(*args, **kwargs)
+        return result
+
+    def _left(self, tensor: torch.Tensor) -> None:
+        shadow = shadow_of(tensor)
+        if shadow is None:
+            return
+        if shadow.tags is not None and not tensor.is_floating_point():
+            if self._by_submission():
+                self.tracer.token_left("a numpy array")
+            return
+        losses = self.tracer.losses_of(tensor, shadow)
+        if losses is not None:
+            self._values_left(tensor, losses)
+        elif not shadow.inputs:
+            self.contents.remember(tensor, shadow)
+        elif self._by_submission():
+            site, calls = here(3)
+            self.tracer.teller.left("predictions as a numpy array", site, calls, self.tracer.history.tick())
+
+    @staticmethod
+    def _by_submission() -> bool:
+        frame = sys._getframe(1)
+        for _ in range(8):
+            if frame is None:
+                return False
+            if is_submission(frame.f_code.co_filename):
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
+
+    def _values_left(self, tensor: torch.Tensor, losses: Losses) -> None:
+        site, calls = here(3)
+        self.tracer.teller.left("losses as a numpy array", site, calls, self.tracer.history.tick())
+        values = tensor.detach().double().reshape(-1)
+        self.tracer.numbers.setdefault(site, []).append((float(values.sum()), losses))
+
+    def _to_list(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        tensor = args[0]
+        losses = self._safely("a tensor becoming a list", self._listed, tensor)
+        if isinstance(losses, Losses) and isinstance(result, list) and tensor.dim() == 1:
+            tags = losses.tags()
+            if len(tags) == len(result):
+                return [LossFloat(value, Losses([tags[i : i + 1]], 1)) for i, value in enumerate(result)]
+            return [LossFloat(value, losses) for value in result]
+        return result
+
+    def _listed(self, tensor: torch.Tensor) -> Losses | None:
+        shadow = shadow_of(tensor)
+        if shadow is None:
+            return None
+        if shadow.tags is not None and not tensor.is_floating_point():
+            self.tracer.token_left("a list")
+            return None
+        return self.tracer.losses_of(tensor, shadow)
+
+    def _item(self, original: Any, args: Any, kwargs: Any) -> Any:
+        value = original(*args, **kwargs)
+        if type(value) is float:
+            losses = self._safely("a tensor becoming a number", self.tracer.losses_of, args[0])
+            if losses is not None:
+                return LossFloat(value, losses)
+        return value
+
+    def _saving(self, original: Any, args: Any, kwargs: Any) -> Any:
+        if args:
+            self._safely("torch.save", self._saved, args[0])
+        return original(*args, **kwargs)
+
+    def _saved(self, value: Any) -> None:
+        for item in tensors_in(value):
+            if isinstance(item, torch.Tensor):
+                shadow = shadow_of(item)
+            else:
+                shadow = getattr(item, "_seen", None)
+            if shadow is not None and (not shadow.rich or shadow.learned or shadow.perhaps):
+                self.contents.remember(item, shadow)
+
+    def _loading(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        self._safely("torch.load", self._loaded, result)
+        return result
+
+    def _loaded(self, value: Any) -> None:
+        for item in tensors_in(value):
+            shadow = self.contents.recall(item)
+            if shadow is None:
+                if isinstance(item, torch.Tensor):
+                    self.tracer.recognize(item)
+                continue
+            if isinstance(item, torch.Tensor):
+                put(item, joined(shadow_of(item), shadow))
+            else:
+                item._seen = shadow
+
+    def _storage_clone(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        seen = getattr(args[0], "_seen", None)
+        if seen is not None:
+            result._seen = seen
+        return result
+
+    # --- lasting tensors, threads ---
+
+    def _group(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        group = args[1] if len(args) > 1 else kwargs.get("param_group")
+        if isinstance(group, dict):
+            self._safely("an optimizer", self.tracer.subjects.optimizer_group, group)
+        return result
+
+    def _module(self, original: Any, args: Any, kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if args:
+            self.tracer.subjects.modules.add(args[0])
+        return result
+
+    def _thread(self, original: Any, args: Any, kwargs: Any) -> Any:
+        if not self._open:
+            return original(*args, **kwargs)
+        with Mode(self.tracer):
+            return original(*args, **kwargs)
+
+    # --- files and lines ---
+
+    def _audited(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._open or event != "open":
+            return
+        try:
+            self._opened(*args[:3])
+        except Exception as error:
+            self.tracer.failed("an opened file", error)
+
+    def _opened(self, path: Any, mode: Any, flags: Any) -> None:
+        if isinstance(path, int) or path is None:
+            return
+        name = os.fsdecode(path)
+        if name.startswith(("/proc", "/sys", "/dev", "/usr", "/lib")) or "/site-packages/" in name:
+            return
+        writing = (isinstance(mode, str) and any(letter in mode for letter in "wax+")) or (
+            isinstance(flags, int) and mode is None and flags & (os.O_WRONLY | os.O_RDWR)
+        )
+        site, _ = here(3)
+        if not site[0]:
+            return
+        real = os.path.realpath(name)
+        role = self._files.get(real, "artifact" if real in self._written else "other")
+        if writing:
+            self._written.add(real)
+        elif role == "artifact":
+            self._artifact_read = True
+        if role == "other" and (name.endswith((".py", ".pyc", ".so", ".zip")) or "egg-info" in name or not path):
+            return
+        history = self.tracer.history
+        phase = "before scoring" if len(history.calls) == 1 else "after scoring began"
+        if self._artifact_read:
+            phase += ", artifact read back"
+        teller = self.tracer.teller
+        teller.read(role, name, "write" if writing else "read", site, phase, history.tick())
+
+    def _line(self, line: str) -> None:
+        self._safely("a printed line", self._printed, line)
+
+    def _printed(self, line: str) -> None:
+        tracer = self.tracer
+        site, calls = here(3)
+        order = tracer.history.tick()
+        tracer.teller.printed(line, site, calls, order)
+        followed = FORMATTED.find(line)
+        if followed:
+            number, losses = max(followed, key=lambda item: len(item[0]))
+            tracer.teller.metric(line, number, "flow", losses, site, calls, order)
+            return
+        found = self._by_value(line)
+        if found is not None:
+            tracer.teller.metric(line, found[0], "value", found[1], site, calls, order)
+
+    def _by_value(self, line: str) -> tuple[str, Losses] | None:
+        """Losses whose mean is a number in the line, as printed; the newest that fit."""
+        texts = [text for text in _NUMBER.findall(line)[:MOST_NUMBERS] if len(text.partition(".")[2]) >= 3]
+        if not texts:
+            return None
+        for _, kept in sorted(self.tracer.numbers.items(), key=lambda item: -len(item[1])):
+            for value, losses in _means(kept):
+                for text in texts:
+                    half = 0.5 * 10.0 ** -len(text.partition(".")[2])
+                    if abs(float(text) - value) <= half * 1.02 + 1e-7 * abs(value):
+                        return text, losses
+        return None
+
+
+def _means(kept: list[tuple[float, Losses]]) -> list[tuple[float, Losses]]:
+    """Means that could have been printed: of the last number, of all numbers, as sums or as means already."""
+    value, losses = kept[-1]
+    count = max(1, len(losses.tags()))
+    found = [(value, losses), (value / count, losses)]
+    if 1 < len(kept) <= 5000:
+        counts = [sum(len(part) for part in item.parts[: item.count]) for _, item in kept]
+        total = sum(counts)
+        parts = [part for _, item in kept for part in item.parts[: item.count]]
+        every = Losses(parts, len(parts), any(item.coarse for _, item in kept))
+        if total:
+            found.append((sum(number for number, _ in kept) / total, every))
+            found.append((sum(number * n for (number, _), n in zip(kept, counts, strict=True)) / total, every))
+        found.append((sum(number for number, _ in kept) / len(kept), every))
+    return found
+
+
+class Printed:
+    """stdout as the script has it; each complete line with a digit is also looked at."""
+
+    def __init__(self, stream: Any, line: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._line = line
+        self._rest = ""
+
+    def write(self, text: str) -> Any:
+        """Write through, then look."""
+        result = self._stream.write(text)
+        self._rest += text
+        if "\n" in self._rest or len(self._rest) > MOST_LINE:
+            *lines, self._rest = self._rest.split("\n")
+            if len(self._rest) > MOST_LINE:
+                self._rest = ""
+            for line in lines:
+                if any(character.isdigit() for character in line):
+                    self._line(line[:MOST_LINE])
+        return result
+
+    def writelines(self, lines: Any) -> None:
+        """As a file's."""
+        for line in lines:
+            self.write(line)
+
+    def end(self) -> None:
+        """Look at what has no line end."""
+        if any(character.isdigit() for character in self._rest):
+            self._line(self._rest[:MOST_LINE])
+        self._rest = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self._stream)
+
+
+_MISSING = object()
+__all__ = ["POSITION", "Boundary", "Printed", "np"]

@@ -1,0 +1,108 @@
+"""Numbers that remember which losses they were made of, until they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .shadow import Losses
+
+MOST_TEXTS = 256
+
+
+class Formatted:
+    """Texts of followed numbers, newest last, so that a printed line finds its losses again."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, Losses] = {}
+        self.compared: Callable[[Losses, Losses], None] | None = None
+        self.active = True
+
+    def note(self, text: str, losses: Losses) -> None:
+        """`text` was made of a number that is made of `losses`."""
+        digits = text.strip()
+        if sum(character.isdigit() for character in digits) >= 3:
+            self._texts.pop(digits, None)
+            self._texts[digits] = losses
+            if len(self._texts) > MOST_TEXTS:
+                del self._texts[next(iter(self._texts))]
+
+    def find(self, line: str) -> list[tuple[str, Losses]]:
+        """Followed numbers whose text is in the line."""
+        return [(text, losses) for text, losses in self._texts.items() if text in line]
+
+
+FORMATTED = Formatted()
+
+
+class LossFloat(float):
+    """A float made of per-token losses. Sums and multiples of it are, too; everything else gives plain floats."""
+
+    __slots__ = ("losses",)
+    losses: Losses
+
+    def __new__(cls, value: float, losses: Losses) -> LossFloat:
+        self = super().__new__(cls, value)
+        self.losses = losses
+        return self
+
+    def _with(self, value: Any, other: Any) -> Any:
+        if type(value) is not float or not FORMATTED.active:
+            return value
+        losses = self.losses.join(other.losses) if isinstance(other, LossFloat) else self.losses
+        return LossFloat(value, losses)
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(float.__add__(self, other), other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._with(float.__radd__(self, other), other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(float.__sub__(self, other), other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(float.__rsub__(self, other), other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(float.__mul__(self, other), None)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._with(float.__rmul__(self, other), None)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(float.__truediv__(self, other), None)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return self._with(float.__round__(self, digits), None)
+
+    def __neg__(self) -> Any:
+        return self._with(float.__neg__(self), None)
+
+    def _compared(self, other: Any) -> None:
+        if isinstance(other, LossFloat) and other.losses is not self.losses and FORMATTED.compared is not None:
+            FORMATTED.compared(self.losses, other.losses)
+
+    def __lt__(self, other: Any) -> Any:
+        self._compared(other)
+        return float.__lt__(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        self._compared(other)
+        return float.__gt__(self, other)
+
+    def __format__(self, spec: str) -> str:
+        text = float.__format__(self, spec)
+        FORMATTED.note(text, self.losses)
+        return text
+
+    def __repr__(self) -> str:
+        text = float.__repr__(self)
+        FORMATTED.note(text, self.losses)
+        return text
+
+    __str__ = __repr__
+    __hash__ = float.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float.__float__(self),)
