@@ -54,7 +54,8 @@ class Disagreement:
 class AuditReport:
     """Everything one audit found out; the reports are views of it.
 
-    `heard` says of each witness "" when it testified, else why it did not.
+    `heard` says of each witness "" when it testified, else why it did not. `alone` holds, when source and run
+    witness were both heard, the statuses that each would give on its own to the rules that both can judge.
     """
 
     submission: Submission
@@ -63,11 +64,21 @@ class AuditReport:
     verdict: Verdict
     source: Ledger | None = None
     run: RunReport | None = None
-    disagreements: tuple[Disagreement, ...] = ()
+    alone: Mapping[Witness, Mapping[str, Status]] = field(default_factory=dict)
     text: ValidationText = FINEWEB_50K
     as_of: date | None = None
     heard: Mapping[Witness, str] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
+
+    @property
+    def disagreements(self) -> tuple[Disagreement, ...]:
+        """The rules on which one witness alone accuses and the other alone acquits."""
+        source, run = self.alone.get(Witness.SOURCE, {}), self.alone.get(Witness.RUN, {})
+        return tuple(
+            Disagreement(code, source[code], run[code])
+            for code in source
+            if {source[code], run[code]} == {Status.FAIL, Status.PASS}
+        )
 
 
 def audit(
@@ -110,7 +121,7 @@ def audit(
         verdict=Verdict(_status(results, lost=bool(auditor.incidents) or source is None), results, claim),
         source=source,
         run=ran,
-        disagreements=auditor.compare(evidence),
+        alone=auditor.compare(evidence),
         text=text,
         as_of=as_of,
         heard=dict(auditor.heard),
@@ -189,21 +200,18 @@ class _Auditor:
         self.heard[Witness.RUN] = self._internal_error(before) or self.heard[Witness.RUN]
         return ran
 
-    def compare(self, evidence: Evidence) -> tuple[Disagreement, ...]:
-        """The rules on which one witness alone accuses and the other alone acquits."""
+    def compare(self, evidence: Evidence) -> dict[Witness, dict[str, Status]]:
+        """What source and run witness would say without each other, of the rules that both can judge."""
         if evidence.source is None or evidence.run is None:
-            return ()
+            return {}
         from rules import RULES
 
-        found = []
-        for code, rule in RULES.items():
-            if not {Witness.SOURCE, Witness.RUN} <= set(rule.witnesses):
-                continue
-            source = self._judge_one(rule, replace(evidence, run=None)).status
-            run = self._judge_one(rule, replace(evidence, source=None)).status
-            if {source, run} == {Status.FAIL, Status.PASS}:
-                found.append(Disagreement(code, source, run))
-        return tuple(found)
+        both = [rule for rule in RULES.values() if {Witness.SOURCE, Witness.RUN} <= set(rule.witnesses)]
+        alone = {Witness.SOURCE: replace(evidence, run=None), Witness.RUN: replace(evidence, source=None)}
+        return {
+            witness: {rule.code: self._judge_one(rule, heard).status for rule in both}
+            for witness, heard in alone.items()
+        }
 
     def judge(self, evidence: Evidence, *, asked: Mapping[Witness, bool]) -> tuple[RuleResult, ...]:
         """Every rule's result, in the order of the rulebook."""

@@ -1,0 +1,1 @@
+"""Source and run witness on labelled pull requests, one beside the other."""
