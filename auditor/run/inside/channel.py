@@ -1,20 +1,22 @@
 """The report channel, inside: an append-only pipe whose messages cannot be altered or taken back afterwards.
 
 Law: what was reported before the script could interfere stays reported. Message i of a process is sealed with key k_i,
-and k_{i+1} = SHA-256(k_i); k_i is overwritten as soon as it was used. So a script that gets hold of the reporter's state
+and k_{i+1} = SHA-256(k_i); k_i is overwritten as soon as it was used. A script that gets hold of the reporter's state
 later can add messages of its own behind what is there, and no more: it cannot forge an earlier message, drop one
 (a gap), send one again (a duplicate), or close the channel early (no end message) without the reader seeing it.
 
 The first key comes through a pipe that is read once and closed: it is in no environment and no memory image. A forked
-child gets a chain of its own, keyed from the parent's key at the fork, so that the children of a script report as well.
+child gets a chain of its own, keyed from the parent's key at the fork, so that a script's children report as well.
 
-One line of the pipe: 64 hex digits (HMAC-SHA-256 over what follows the blank), a blank, JSON [chain, number, more, text].
-A record is JSON text, cut into pieces so that each line is at most PIPE_BUF bytes, which the kernel writes at once;
+One line of the pipe: 64 hex digits (HMAC-SHA-256 over what follows), a blank, JSON [chain, number, more, text]. A
+record is JSON text, cut into pieces so that each line is at most PIPE_BUF bytes, which the kernel writes at once;
 `more` is 1 for all pieces but a record's last. Only the standard library is used here.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import hashlib
 import hmac
@@ -43,6 +45,7 @@ class Reporter:
         self._lock = threading.RLock()
         self._sending = False
         self._waiting: list[str] = []
+        self._process = os.getpid()
         os.set_inheritable(fd, False)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_in_parent, after_in_child=self._child)
 
@@ -56,8 +59,8 @@ class Reporter:
         self._send(json.dumps(record, separators=(",", ":"), default=str))
 
     def end(self, **facts: object) -> None:
-        """Send the last message. Whoever calls this knows that the run is over; later records are not sent."""
-        if not self._ended:
+        """Send the last message, in the process that opened the channel; later records are not sent."""
+        if not self._ended and os.getpid() == self._process:
             self.report({"kind": "end", **facts})
             self._ended = True
 
@@ -101,12 +104,9 @@ class Reporter:
 
     def _after_in_parent(self) -> None:
         self._child_key = b""
-        try:
-            self.report({"kind": "fork", "chain": f"{self._chain}.{self._forks}", "of": self._number})
-        except OSError:
-            pass
-        finally:
-            self._lock.release()
+        with contextlib.suppress(OSError):
+            self.report({"kind": "fork", "chain": f"{self._chain}.{self._forks}"})
+        self._lock.release()
 
     def _child(self) -> None:
         self._key[:] = self._child_key
@@ -122,6 +122,8 @@ def open_report() -> Reporter | None:
     """The reporter of this process, or None where the environment names no channel. Works once: the key is then gone.
 
     Removes both variables from `os.environ` and wipes them from the process's first environment (/proc/self/environ).
+    The end message is sent when the interpreter ends: open the channel before anything that registers with `atexit`,
+    whose functions run in reverse.
     """
     fd, key_fd = (_taken(name) for name in (FD_VARIABLE, KEY_VARIABLE))
     if fd is None or key_fd is None:
@@ -132,7 +134,9 @@ def open_report() -> Reporter | None:
     os.close(key_fd)
     if len(key) != KEY_BYTES:
         raise OSError("the report channel's key was read before")
-    return Reporter(fd, key)
+    reporter = Reporter(fd, key)
+    atexit.register(reporter.end)
+    return reporter
 
 
 def _taken(name: str) -> int | None:

@@ -1,3 +1,5 @@
+# ruff: noqa: PTH103, PTH112, PTH120, PTH123, PTH211
+# Links and vanishing files are what this is about; os.path says which is meant.
 """Builds the confinement without bubblewrap. Run as `python -I -S -B launcher.py FD`; FD holds the plan as JSON.
 
 Three processes: this one enters new namespaces (user, mount, pid, net, ipc, uts, cgroup) and forks the namespace's
@@ -13,12 +15,17 @@ Only the standard library; nothing of the auditor is imported, so that this file
 import array
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+Plan = dict[str, Any]
 
 NEW_USER, NEW_MOUNT, NEW_PID, NEW_NET, NEW_IPC, NEW_UTS, NEW_CGROUP = (
     0x10000000,
@@ -55,14 +62,14 @@ class LaunchError(Exception):
     """A step of the confinement failed; the message names it."""
 
 
-def checked(result, step):
+def checked(result: int, step: str) -> int:
     """The result of a call of libc, or LaunchError naming the step."""
     if result < 0:
         raise LaunchError(f"{step}: {os.strerror(ctypes.get_errno())}")
     return result
 
 
-def enter_namespaces(plan):
+def enter_namespaces(plan: Plan) -> None:
     """New namespaces for this process and its children; the user is mapped to the plan's user id and nothing else."""
     user, group = os.geteuid(), os.getegid()
     others = NEW_MOUNT | NEW_PID | NEW_NET | NEW_IPC | NEW_UTS
@@ -73,7 +80,7 @@ def enter_namespaces(plan):
     write_file("/proc/self/gid_map", f"{plan['user']} {group} 1")
 
 
-def write_file(path, text):
+def write_file(path: str, text: str) -> None:
     """Write to a file of the kernel."""
     try:
         with open(path, "w") as stream:
@@ -82,21 +89,21 @@ def write_file(path, text):
         raise LaunchError(f"{path}: {error.strerror}") from None
 
 
-def mount(source, target, kind, flags, data):
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str) -> None:
     """mount(2)."""
     arguments = [text.encode() if text is not None else None for text in (source, target, kind)]
     checked(libc.mount(*arguments, ctypes.c_ulong(flags), data.encode() if data else None), f"mount {target}")
 
 
-def set_flags(target, flags):
-    """Set mount flags of a mount and all below it; flags can only be added, and the user namespace locks them."""
+def set_flags(target: str, flags: int, recursive: bool = True) -> None:
+    """Add flags to a mount and, if `recursive`, to all below it; the user namespace locks them."""
     attributes = struct.pack("=QQQQ", flags, 0, 0, 0)  # MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC are 1, 2, 4, 8
-    path = target.encode()
-    result = libc.syscall(MOUNT_SETATTR, -100, path, 0x8000, attributes, len(attributes))  # AT_RECURSIVE
+    places = 0x8000 if recursive else 0  # AT_RECURSIVE
+    result = libc.syscall(MOUNT_SETATTR, -100, target.encode(), places, attributes, len(attributes))
     checked(result, f"mount flags of {target}")
 
 
-def build_view(plan):
+def build_view(plan: Plan) -> None:
     """Mount everything below the plan's root, make it the root, and make what is not writable read-only."""
     root = plan["root"]
     mount(None, "/", None, RECURSIVE | PRIVATE, "")
@@ -126,10 +133,10 @@ def build_view(plan):
     checked(libc.umount2(b".", DETACH), "unmounting the machine")
     os.chdir("/")
     for target in later:
-        set_flags_of_one(target, READ_ONLY)
+        set_flags(target, READ_ONLY, recursive=False)
 
 
-def bind(step, place):
+def bind(step: Plan, place: str) -> None:
     """Bind a file, folder or device of the machine to `place`."""
     if os.path.isdir(step["source"]):
         os.makedirs(place, exist_ok=True)
@@ -143,20 +150,14 @@ def bind(step, place):
         set_flags(place, NO_SUID | NO_DEVICES | (0 if step["writable"] else READ_ONLY))
 
 
-def set_flags_of_one(target, flags):
-    """Like set_flags, for one mount alone."""
-    attributes = struct.pack("=QQQQ", flags, 0, 0, 0)
-    checked(libc.syscall(MOUNT_SETATTR, -100, target.encode(), 0, attributes, len(attributes)), f"flags of {target}")
-
-
-def raise_loopback():
+def raise_loopback() -> None:
     """Bring `lo` up: two ranks of one job talk over it, and there is no other interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         request = array.array("B", struct.pack("16sH22x", b"lo", 0x1 | 0x40))  # IFF_UP | IFF_RUNNING
         fcntl.ioctl(handle, 0x8914, request)  # SIOCSIFFLAGS
 
 
-def drop_capabilities():
+def drop_capabilities() -> None:
     """No capability is left, and none can come back: not by exec, not as root of the namespace."""
     checked(libc.prctl(SET_SECUREBITS, 0x2F, 0, 0, 0), "secure bits")  # no setuid fix-up, no root; both locked
     for capability in range(64):
@@ -168,7 +169,7 @@ def drop_capabilities():
     checked(libc.prctl(SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no new privileges")
 
 
-def landlock(plan):
+def landlock(plan: Plan) -> None:
     """Files: everything in view may be read and executed, only the writable places written; signals stay inside."""
     abi = libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
     checked(abi, "Landlock")
@@ -192,7 +193,7 @@ def landlock(plan):
     os.close(ruleset)
 
 
-def allow(ruleset, path, rights):
+def allow(ruleset: int, path: str, rights: int) -> None:
     """One rule: these rights beneath (or on) `path`."""
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     rule = struct.pack("=Qi", rights, handle)
@@ -206,21 +207,21 @@ class Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def filter_system_calls(code):
+def filter_system_calls(code: bytes) -> None:
     """Install the filter for good."""
     program = Program(len(code) // 8, code)
     checked(libc.syscall(SECCOMP, 1, 0, ctypes.byref(program)), "system call filter")
 
 
-def keep_only(kept):
+def keep_only(kept: set[int]) -> None:
     """Close every other descriptor."""
     edges = sorted({-1, *kept, 1 << 20})
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         if low + 1 < high:
             os.closerange(low + 1, min(high, 65536))
 
 
-def run_command(plan):
+def run_command(plan: Plan) -> NoReturn:
     """Confine this process and execute the command. Does not return."""
     os.setsid()
     keep_only({0, 1, 2, *plan["kept"]})
@@ -240,7 +241,7 @@ def run_command(plan):
         raise LaunchError(f"{command[0]}: {error.strerror}") from None
 
 
-def be_process_one(plan, status):
+def be_process_one(plan: Plan, status: int) -> NoReturn:
     """Build the view, wait for the auditor's word, run the command, reap orphans until it is done."""
     libc.prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     os.setsid()
@@ -271,7 +272,7 @@ def be_process_one(plan, status):
     os._exit(0)
 
 
-def guarded(step, failures):
+def guarded(step: Callable[[], object], failures: int) -> NoReturn:
     """Run a step that must not return into the caller's code; what fails is written to the descriptor `failures`."""
     try:
         step()
@@ -281,7 +282,7 @@ def guarded(step, failures):
     os._exit(SET_UP_FAILED)
 
 
-def main():
+def main() -> NoReturn:
     """Read the plan, build the confinement, wait for its end."""
     libc.prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     with os.fdopen(int(sys.argv[1])) as stream:

@@ -1,8 +1,8 @@
 """Two ways to start a confined command, behind one protocol.
 
 Both are started with a status pipe and a block pipe. The way writes {"child-pid": N} to the status pipe as soon as the
-process 1 of the new pid namespace exists; the command starts when a byte arrives on the block pipe, so that limits can be
-set on process 1 before; at the end {"exit-code": N} comes, or {"signal": N} where the way can tell.
+process 1 of the new pid namespace exists; the command starts when a byte arrives on the block pipe, so that limits can
+be set on process 1 before; at the end {"exit-code": N} comes, or {"signal": N} where the way can tell.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _by_namespaces(start: Start) -> subprocess.Popen[bytes]:
 
 def _held(content: bytes) -> IO[bytes]:
     """An unnamed file with this content, at its beginning."""
-    stream = tempfile.TemporaryFile(buffering=0)
+    stream = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  the caller closes it
     stream.write(content)
     stream.seek(0)
     return stream

@@ -20,20 +20,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from auditor.run.inside.channel import FD_VARIABLE, KEY_BYTES, KEY_VARIABLE
-from auditor.run.model import MIB, Confinement, Job, Limits, NoConfinementError, Outcome
+from auditor.run.model import GIB, MIB, Confinement, Job, Limits, NoConfinementError, Outcome
 from auditor.run.sandbox.launching import BUBBLEWRAP, NAMESPACES, Start, confinement, launch
 from auditor.run.sandbox.noticed import noticed_in
 from auditor.run.sandbox.report import Report, read_report
-from auditor.run.sandbox.tree import Sample, held_by_folder, held_by_tmpfs, sample_tree
+from auditor.run.sandbox.tree import Held, Sample, held_by_folder, held_by_tmpfs, held_without_name, sample_tree
 from auditor.run.sandbox.view import view_of
 
-SAMPLE_SECONDS = 0.03  # between looks at memory and processes
+SAMPLE_SECONDS = 0.04  # between looks at memory and processes
 SCRATCH_SECONDS = 0.3  # between looks at the scratch folders, which cost a walk
 END_SECONDS = 5.0  # for the kernel to end a killed tree, and for what is left in the pipes
 START_SECONDS = 20.0  # for the confinement to be built
 STATUS_BYTES = 64 * 1024
 OPEN_FILES = 4096  # of one process
 SCRATCH_FILES = 200_000
+DISK_FACTOR, DISK_SLACK_BYTES = 2, GIB  # others write to the disk, too: a net below the other limits on files
 READ_BYTES = 1 << 18
 RLIMIT_MSGQUEUE = 12  # linux/resource.h; the resource module does not name it
 SET_UP_FAILED = 125  # the launcher's exit code
@@ -63,7 +64,7 @@ def run_job(job: Job, confinement: Confinement | None = None) -> Outcome:
     Raises NoConfinementError where nothing can confine it, or where the confinement could not be built for this job.
     """
     way = confinement or find_confinement()
-    if not os.path.isabs(job.command[0]):
+    if not job.command[0].startswith("/"):
         raise NoConfinementError(f"the sandbox runs programs by absolute path, not {job.command[0]!r}")
     scaffold = Path(tempfile.mkdtemp(prefix="audit-sandbox-"))
     try:
@@ -110,6 +111,11 @@ def _refusal(name: str) -> str:
     return "" if outcome.stdout == b"confined\n" else "a harmless command failed in it"
 
 
+def _free_bytes(place: Path) -> int:
+    state = os.statvfs(place)
+    return state.f_bavail * state.f_frsize
+
+
 class _Run:
     """One run from its start to its outcome."""
 
@@ -125,6 +131,9 @@ class _Run:
         self.opened: set[int] = set()
         self.stopped_by = ""
         self.peak = 0
+        self.cpu_seconds = 0.0
+        self.writable = [bind.source for bind in job.binds if bind.writable and bind.source.is_dir()]
+        self.free_bytes = {place: _free_bytes(place) for place in self.writable}
         self.first = 0  # process 1 of the run's namespace, as the machine numbers it
 
     def outcome(self) -> Outcome:
@@ -149,7 +158,8 @@ class _Run:
         """The started way, a handle of process 1, and the pipe that lets the command go."""
         ends = {name: self._read_from(stream) for name, stream in self.streams.items()}
         block_end, block = self._pipe()
-        environment, kept = dict(self.job.environment), ()
+        environment = dict(self.job.environment)
+        kept: tuple[int, ...] = ()
         if self.job.report:
             key_end, key = self._pipe()
             os.write(key, self.key)
@@ -207,7 +217,7 @@ class _Run:
         raise NoConfinementError(f"{self.way} could not be built: {self._complaint()}")
 
     def _limited(self) -> int:
-        """Limits of process 1, which the command inherits and cannot raise; the kernel, short of memory, kills it first."""
+        """Limits of process 1, which the command inherits; and short of memory, the kernel ends the run first."""
         limits = {
             resource.RLIMIT_AS: self.limits.address_space_bytes,
             resource.RLIMIT_FSIZE: self.limits.file_bytes,
@@ -254,22 +264,31 @@ class _Run:
 
     def _look_at(self, tree: Sample) -> None:
         self.peak = max(self.peak, tree.memory_bytes)
+        self.cpu_seconds = max(self.cpu_seconds, tree.cpu_seconds)
         if tree.memory_bytes > self.limits.memory_bytes:
             self.stopped_by = f"{self.limits.memory_bytes / MIB:g} MiB of memory"
         elif max(tree.threads, len(tree.processes)) > self.limits.processes:
             self.stopped_by = f"{self.limits.processes} processes and threads"
 
     def _look_at_scratch(self, tree: Sample) -> None:
-        places = [bind.source for bind in self.job.binds if bind.writable and bind.source.is_dir()]
-        held = [held_by_folder(str(place), SCRATCH_FILES) for place in places]
+        """Files in writable binds and on the run's own tmpfs, with and without a name; and the disk under the binds."""
+        held = [held_by_folder(str(place), SCRATCH_FILES) for place in self.writable]
+        held.append(held_without_name(tree.processes, {place.stat().st_dev for place in self.writable}))
         for mount in self.mounts:
             if mount.kind == "tmpfs" and mount.writable:
                 seen = (held_by_tmpfs(process, mount.target) for process in reversed(tree.processes))
-                held.append(next((amount for amount in seen if any(amount)), (0, 0)))
-        if sum(size for size, _ in held) > self.limits.scratch_bytes:
+                held.append(next((amount for amount in seen if amount != Held()), Held()))
+        lost = max((self.free_bytes[place] - _free_bytes(place) for place in self.writable), default=0)
+        if blind := next((amount.blind for amount in held if amount.blind), ""):
+            self.stopped_by = blind
+        elif sum(amount.size_bytes for amount in held) > self.limits.scratch_bytes:
             self.stopped_by = f"{self.limits.scratch_bytes / MIB:g} MiB of files"
-        elif sum(files for _, files in held) > SCRATCH_FILES:
+        elif sum(amount.files for amount in held) > SCRATCH_FILES:
             self.stopped_by = f"{SCRATCH_FILES} files"
+        elif lost > DISK_FACTOR * self.limits.scratch_bytes + DISK_SLACK_BYTES:
+            self.stopped_by = (
+                f"the disk lost {lost / MIB:.0f} MiB while {self.limits.scratch_bytes / MIB:g} were allowed"
+            )
 
     def _read(self, seconds: float) -> bool:
         """Wait at most so long for output and take what is there; whether anything came."""
@@ -322,7 +341,7 @@ class _Run:
             signal=number,
             stopped_by=self.stopped_by,
             seconds=seconds,
-            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            cpu_seconds=max(self.cpu_seconds, usage.ru_utime + usage.ru_stime),
             peak_memory_bytes=self.peak,
             stdout=bytes(self.streams["stdout"].content),
             stderr=bytes(self.streams["stderr"].content),

@@ -1,3 +1,5 @@
+# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH115, PTH118, PTH119, PTH120
+# Links and vanishing files are what this is about; os.path says which is meant.
 """What a confined run can see of the machine: an ordered list of mounts, the same for every confinement.
 
 The root is an empty read-only tmpfs. On it: /usr and what belongs to it, the loader's cache, the parts of the
