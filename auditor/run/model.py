@@ -26,6 +26,7 @@ class Limits:
     processes: int = 256
     file_bytes: int = 1 * GIB  # one file
     scratch_bytes: int = 2 * GIB  # all files the run writes
+    files: int = 200_000  # their number
     output_bytes: int = 32 * MIB  # of stdout, of stderr and of the report channel, each; the rest is dropped and noted
 
 

@@ -23,6 +23,7 @@ import hmac
 import json
 import os
 import select
+import sys
 import threading
 from collections.abc import Mapping
 
@@ -35,6 +36,20 @@ PIECE_CHARACTERS = 1900  # of ASCII JSON, which at most doubles in a line: quote
 class Reporter:
     """Sends records; see the module's law. `report` is safe in threads, in signal handlers and after a fork."""
 
+    __slots__ = (
+        "_chain",
+        "_child_key",
+        "_ended",
+        "_fd",
+        "_forks",
+        "_key",
+        "_lock",
+        "_number",
+        "_process",
+        "_sending",
+        "_waiting",
+    )
+
     def __init__(self, fd: int, key: bytes, chain: str = "0") -> None:
         self._fd = fd
         self._key = bytearray(key)
@@ -46,6 +61,7 @@ class Reporter:
         self._sending = False
         self._waiting: list[str] = []
         self._process = os.getpid()
+        self._child_key = b""
         os.set_inheritable(fd, False)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_in_parent, after_in_child=self._child)
 
@@ -59,8 +75,15 @@ class Reporter:
         self._send(json.dumps(record, separators=(",", ":"), default=str))
 
     def end(self, **facts: object) -> None:
-        """Send the last message, in the process that opened the channel; later records are not sent."""
+        """Send the last message, in the process that opened the channel; later records are not sent.
+
+        Everything printed so far is flushed first: what the auditor reads after the end message was printed after it.
+        """
         if not self._ended and os.getpid() == self._process:
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    stream.flush()
+            ctypes.CDLL(None).fflush(None)  # what C code printed
             self.report({"kind": "end", **facts})
             self._ended = True
 
@@ -101,11 +124,11 @@ class Reporter:
         self._lock.acquire()
         self._forks += 1
         self._child_key = hashlib.sha256(b"fork %d " % self._forks + self._key).digest()
+        with contextlib.suppress(OSError):  # told before the child exists: its messages must not come first
+            self.report({"kind": "fork", "chain": f"{self._chain}.{self._forks}"})
 
     def _after_in_parent(self) -> None:
         self._child_key = b""
-        with contextlib.suppress(OSError):
-            self.report({"kind": "fork", "chain": f"{self._chain}.{self._forks}"})
         self._lock.release()
 
     def _child(self) -> None:

@@ -60,6 +60,25 @@ _ours = os.path.dirname(os.path.abspath(__file__)) + "/"
 class Guard:
     """Listens from `install` on. `allowed` are path prefixes the script may read, besides the interpreter's own."""
 
+    __slots__ = (
+        "_allowed",
+        "_busy",
+        "_counts",
+        "_different",
+        "_events",
+        "_finished",
+        "_folder",
+        "_interpreter",
+        "_left_out",
+        "_lost",
+        "_next_check",
+        "_process",
+        "_report",
+        "_report_fd",
+        "_sources",
+        "_watched",
+    )
+
     def __init__(
         self,
         report: Callable[[Mapping[str, object]], None],
@@ -415,24 +434,36 @@ def install(spec: Mapping[str, Any], reporter: Any) -> Guard | None:
     folder = str(spec.get("folder") or os.getcwd())
     allowed = ("/audit/data/", "/tmp/", "/dev/", *map(str, spec.get("allowed", ())))
     guard = Guard(reporter.report, folder, allowed, reporter.fd)
-    leave, process = os._exit, os.getpid()
+    leave, process, finish = os._exit, os.getpid(), _sealed(guard, type(reporter))
 
     def leave_after_reporting(status: int) -> NoReturn:
         if os.getpid() == process:
-            guard.finish()
+            finish()
             reporter.end(by="os._exit")
         leave(status)
 
     os._exit = leave_after_reporting
     guard.watch(os, "_exit")
     guard.watch_stand_ins()
-    for owner in (Guard, type(reporter)):
-        for name, member in list(vars(owner).items()):
-            if isinstance(member, FunctionType):
-                guard.watch(owner, name)
-    atexit.register(guard.finish)
+    atexit.register(finish)
     guard.install()
     return guard
+
+
+def _sealed(guard: Guard, channel: type) -> Callable[[], None]:
+    """`guard.finish`, in a form that first puts back and reports methods of guard and channel that were replaced."""
+    methods = [(owner, name, value) for owner in (Guard, channel) for name, value in vars(owner).items()]
+    methods = [method for method in methods if isinstance(method[2], FunctionType)]
+
+    def finish() -> None:
+        replaced = [f"{owner.__name__}.{name}" for owner, name, value in methods if vars(owner).get(name) is not value]
+        for owner, name, value in methods:
+            setattr(owner, name, value)
+        for name in replaced:
+            guard._note("guard", f"{name} is no longer the auditor's", None)
+        guard.finish()
+
+    return finish
 
 
 def _is_torch(owner: object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -14,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,9 +36,9 @@ END_SECONDS = 5.0  # for the kernel to end a killed tree, and for what is left i
 START_SECONDS = 20.0  # for the confinement to be built
 STATUS_BYTES = 64 * 1024
 OPEN_FILES = 4096  # of one process
-SCRATCH_FILES = 200_000
 DISK_FACTOR, DISK_SLACK_BYTES = 2, GIB  # others write to the disk, too: a net below the other limits on files
 READ_BYTES = 1 << 18
+END_MARK = rb"{\"kind\":\"end\""  # as it stands in a line of the report
 RLIMIT_MSGQUEUE = 12  # linux/resource.h; the resource module does not name it
 SET_UP_FAILED = 125  # the launcher's exit code
 EXIT_OF_SIGNAL = 128  # bubblewrap reports a death by signal n as exit code 128 + n
@@ -49,9 +52,11 @@ class Stream:
     limit: int
     content: bytearray = field(default_factory=bytearray)
     truncated: bool = False
+    came: int = 0  # bytes, kept or not
 
     def take(self, part: bytes) -> None:
         """Keep what fits."""
+        self.came += len(part)
         room = self.limit - len(self.content)
         self.content += part[:room]
         self.truncated |= len(part) > room
@@ -132,6 +137,7 @@ class _Run:
         self.stopped_by = ""
         self.peak = 0
         self.cpu_seconds = 0.0
+        self.printed_at_end: int | None = None  # bytes on stdout when the report's end message came
         self.writable = [bind.source for bind in job.binds if bind.writable and bind.source.is_dir()]
         self.free_bytes = {place: _free_bytes(place) for place in self.writable}
         self.first = 0  # process 1 of the run's namespace, as the machine numbers it
@@ -272,7 +278,7 @@ class _Run:
 
     def _look_at_scratch(self, tree: Sample) -> None:
         """Files in writable binds and on the run's own tmpfs, with and without a name; and the disk under the binds."""
-        held = [held_by_folder(str(place), SCRATCH_FILES) for place in self.writable]
+        held = [held_by_folder(str(place), self.limits.files) for place in self.writable]
         held.append(held_without_name(tree.processes, {place.stat().st_dev for place in self.writable}))
         for mount in self.mounts:
             if mount.kind == "tmpfs" and mount.writable:
@@ -283,8 +289,8 @@ class _Run:
             self.stopped_by = blind
         elif sum(amount.size_bytes for amount in held) > self.limits.scratch_bytes:
             self.stopped_by = f"{self.limits.scratch_bytes / MIB:g} MiB of files"
-        elif sum(amount.files for amount in held) > SCRATCH_FILES:
-            self.stopped_by = f"{SCRATCH_FILES} files"
+        elif sum(amount.files for amount in held) > self.limits.files:
+            self.stopped_by = f"{self.limits.files} files"
         elif lost > DISK_FACTOR * self.limits.scratch_bytes + DISK_SLACK_BYTES:
             self.stopped_by = (
                 f"the disk lost {lost / MIB:.0f} MiB while {self.limits.scratch_bytes / MIB:g} were allowed"
@@ -296,14 +302,29 @@ class _Run:
             for fd in self.reading:
                 selector.register(fd, selectors.EVENT_READ)
             ready = [entry.fd for entry, _ in selector.select(seconds)]
-        for fd in ready:
+        for fd in sorted(ready, key=lambda fd: self.reading[fd].name == "report"):
             part = os.read(fd, READ_BYTES)
             if part:
-                self.reading[fd].take(part)
+                stream = self.reading[fd]
+                stream.take(part)
+                fresh = stream.content[-len(part) - len(END_MARK) :]
+                if stream.name == "report" and self.printed_at_end is None and END_MARK in fresh:
+                    self._read_stdout()
             else:
                 del self.reading[fd]
                 self._close(fd)
         return bool(ready)
+
+    def _read_stdout(self) -> None:
+        """An end message may have come: take what was printed before it, and remember how much that is."""
+        stdout = self.streams["stdout"]
+        fd = next((fd for fd, stream in self.reading.items() if stream is stdout), None)
+        if fd is not None:
+            waiting = array.array("i", [0])
+            fcntl.ioctl(fd, termios.FIONREAD, waiting)
+            if waiting[0]:
+                stdout.take(os.read(fd, waiting[0]))
+        self.printed_at_end = stdout.came
 
     def _end(self, process: subprocess.Popen[bytes], first: int) -> resource.struct_rusage:
         """End the whole tree. Process 1 is gone only when everything in its namespace is."""
@@ -347,9 +368,15 @@ class _Run:
             stderr=bytes(self.streams["stderr"].content),
             records=report.records,
             broken_chain=report.broken,
-            seen=noticed_in(report.records),
+            seen=(*noticed_in(report.records), *self._printed_late(report)),
             truncated=tuple(name for name, stream in self.streams.items() if stream.truncated),
         )
+
+    def _printed_late(self, report: Report) -> Iterator[str]:
+        """An end message flushes everything printed before it, so that whatever comes later belies it."""
+        late = self.streams["stdout"].came - (self.printed_at_end or 0)
+        if self.printed_at_end is not None and late and not report.broken:
+            yield f"{late} bytes were printed after the report had ended"
 
     def _exit(self) -> tuple[int | None, int | None]:
         """Exit code or signal of the command, as the status pipe told it."""
