@@ -24,8 +24,7 @@ EXIT_FAIL = 1  # at least one rule fails
 EXIT_NOT_DONE = 2  # the audit could not be done: bad arguments, bad input, an internal error, an interrupt
 EXIT_REVIEW = 3  # no rule fails, at least one needs a person
 
-AVAILABLE_FORMATS = ("text", "json", "markdown", "sarif", "github")
-PLANNED_FORMATS = ("html",)
+FORMATS = ("text", "json", "markdown", "html", "sarif", "github")
 DEFAULT_WIDTH = 100  # columns where no terminal says
 MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
 
@@ -86,9 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_submission(parser)
-    parser.add_argument(
-        "--format", choices=(*AVAILABLE_FORMATS, *PLANNED_FORMATS), default="text", help="default: text"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--run", action="store_true", help="also run the script at toy size in a sandbox")
     parser.add_argument("--seed", metavar="N", type=int, help="with --run: repeat the random numbers of another audit")
     parser.add_argument(
@@ -131,8 +128,6 @@ def _audit(options: argparse.Namespace) -> int:
 
         _write(f"pgolf-audit {__version__}\n", None)
         return EXIT_PASS
-    if options.format in PLANNED_FORMATS:
-        raise CannotAuditError(f"--format {options.format} is not available yet; use {', '.join(AVAILABLE_FORMATS)}")
     _check_submission(options)
     as_of = _day(options.as_of)
     text = _validation_text(options.validation_text)
@@ -248,6 +243,10 @@ def _render(report: AuditReport, form: str, *, to_file: bool) -> str:
         from auditor.report.sarif import render_sarif
 
         return render_sarif(report)
+    if form == "html":
+        from auditor.report.html import render_html
+
+        return render_html(report)
     if form == "github":
         return _render_github(report)
     from auditor.report.text import render_text

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from auditor.cli import AVAILABLE_FORMATS
+from auditor.cli import FORMATS
 from rules.example import HONEST_SCRIPT, example_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -408,7 +408,7 @@ def acting(folder: Path) -> None:
     (folder / "x\x1b[31m\n::error::y.log").write_text("step:1/2 train_loss:1.0 train_time:1ms\n")
 
 
-@pytest.mark.parametrize("form", AVAILABLE_FORMATS)
+@pytest.mark.parametrize("form", FORMATS)
 def test_text_of_a_submission_does_not_act(auditor: Auditor, folder: Path, form: str) -> None:
     acting(folder)
     result = auditor(folder, "--format", form, folder=folder)

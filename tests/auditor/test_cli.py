@@ -81,12 +81,6 @@ def test_an_illegal_folder_fails_and_its_honest_twin_does_not(
     assert cli.main([str(write(tmp_path / "legal", rule.legal.files))]) in (cli.EXIT_PASS, cli.EXIT_REVIEW)
 
 
-@pytest.mark.parametrize("form", cli.PLANNED_FORMATS)
-def test_planned_formats_are_refused_in_one_line(form: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([str(folder), "--format", form]) == cli.EXIT_NOT_DONE
-    assert f"--format {form} is not available yet" in complaint(capsys)
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -237,7 +231,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(folder: Path) -> None:
     assert finished.stderr == b"pgolf-audit: standard output: No space left on device\n"
 
 
-@pytest.mark.parametrize("form", cli.AVAILABLE_FORMATS)
+@pytest.mark.parametrize("form", cli.FORMATS)
 def test_terminals_without_unicode_get_a_report(folder: Path, form: str) -> None:
     (folder / "README.md").write_text("# é 漢字 \u202e\n", encoding="utf-8")
     finished = run(str(folder), "--format", form, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
@@ -312,7 +306,7 @@ def hostile_folder(tmp_path: Path) -> Path:
     return write(tmp_path / "submission", files)
 
 
-@pytest.mark.parametrize("form", cli.AVAILABLE_FORMATS)
+@pytest.mark.parametrize("form", cli.FORMATS)
 @pytest.mark.parametrize("options", [[], ["--run", "--rescore"]])
 def test_hostile_folders_get_a_report_that_does_not_act(hostile_folder: Path, form: str, options: list[str]) -> None:
     finished = run(str(hostile_folder), "--format", form, *options)

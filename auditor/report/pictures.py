@@ -1,0 +1,122 @@
+"""Pictures for the HTML report, as SVG text: the size bar, the budget sheet, the token timeline.
+
+Each is drawn from the same figures as the tables; a reader without pictures loses nothing but the overview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from auditor.audit import AuditReport
+from auditor.record.budget_sheet import EVALUATION, TRAINING, BudgetEntry, BudgetSheet
+from auditor.record.size_accounts import size_accounts
+from auditor.report.escape import visible
+
+WIDTH = 720
+ROW = 26
+LABEL = 300  # room for words on the left
+MAX_BARS = 10
+MAX_LABEL = 46
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG and the sentence that says what it shows."""
+
+    svg: str
+    caption: str
+
+
+def size_picture(report: AuditReport) -> Picture | None:
+    """Each way of counting the submission's bytes against the cap; None where no size is known."""
+    from rules.size import CAP_BYTES
+
+    largest: dict[str, int] = {}
+    for account in size_accounts(report.submission, report.record, CAP_BYTES):
+        largest[account.name] = max(largest.get(account.name, 0), account.size_bytes)
+    if not largest:
+        return None
+    rows = sorted(largest.items(), key=lambda row: -row[1])[:MAX_BARS]
+    scale = (WIDTH - LABEL - 90) / max(CAP_BYTES, rows[0][1])
+    cap = LABEL + CAP_BYTES * scale
+    parts = []
+    for index, (name, size) in enumerate(rows):
+        top = index * ROW + 4
+        kind = "over" if size > CAP_BYTES else "bar"
+        parts.append(_text(LABEL - 8, top + 13, name, anchor="end"))
+        parts.append(_rect(LABEL, top, size * scale, 16, kind))
+        parts.append(_text(LABEL + size * scale + 6, top + 13, f"{size:,}", soft=True))
+    height = len(rows) * ROW + 22
+    parts.append(f'<line class="cap" x1="{cap:.1f}" x2="{cap:.1f}" y1="0" y2="{height - 18}"/>')
+    parts.append(_text(cap, height - 4, f"cap {CAP_BYTES:,}", anchor="end", soft=True))
+    return Picture(_svg(parts, height, "sizes in bytes"), "Largest figure of each account, in bytes.")
+
+
+def budget_picture(report: AuditReport) -> Picture | None:
+    """The timed phases of the run with most time on the clock, stacked in the budget they belong to."""
+    from rules.time import EVALUATION_SECONDS, TRAINING_SECONDS, budget_sheets
+
+    sheets = [sheet for sheet in budget_sheets(report.record) if sheet.entries]
+    if not sheets:
+        return None
+    sheet = max(sheets, key=lambda item: sum(entry.seconds for entry in item.entries))
+    lanes = [
+        ("training", TRAINING_SECONDS, _of(sheet, TRAINING)),
+        ("evaluation", EVALUATION_SECONDS, _of(sheet, EVALUATION)),
+        ("in neither budget", None, [entry for entry in sheet.entries if entry.budget not in (TRAINING, EVALUATION)]),
+    ]
+    lanes = [lane for lane in lanes if lane[2]]
+    longest = max([TRAINING_SECONDS, *(sum(entry.seconds for entry in entries) for _, _, entries in lanes)])
+    scale = (WIDTH - 150 - 70) / longest
+    parts: list[str] = []
+    for index, (name, cap, entries) in enumerate(lanes):
+        top = index * 44 + 6
+        parts.append(_text(142, top + 16, name, anchor="end"))
+        parts += _stack(entries, top, scale)
+        total = sum(entry.seconds for entry in entries)
+        parts.append(_text(150 + total * scale + 6, top + 16, f"{total:,.0f} s", soft=True))
+        if cap:
+            at = 150 + cap * scale
+            parts.append(f'<line class="cap" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 4}" y2="{top + 28}"/>')
+    run = f"seed {sheet.seed}" if sheet.seed is not None else report.submission.relative(sheet.log)
+    return Picture(
+        _svg(parts, len(lanes) * 44, "seconds of each phase"),
+        f"Timed phases of {run}; the dashed lines are the budgets of {TRAINING_SECONDS:.0f} and "
+        f"{EVALUATION_SECONDS:.0f} s.",
+    )
+
+
+def _of(sheet: BudgetSheet, budget: str) -> list[BudgetEntry]:
+    return [entry for entry in sheet.entries if entry.budget == budget]
+
+
+def _stack(entries: Sequence[BudgetEntry], top: float, scale: float) -> list[str]:
+    parts, left = [], 150.0
+    for index, entry in enumerate(entries):
+        width = entry.seconds * scale
+        title = f"{entry.phase}: {entry.seconds:,.1f} s"
+        parts.append(_rect(left, top, width, 22, "bar2" if index % 2 else "bar", title))
+        left += width
+    return parts
+
+
+def _svg(parts: Sequence[str], height: float, title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
+
+
+def _rect(left: float, top: float, width: float, height: float, kind: str, title: str = "") -> str:
+    told = f"<title>{escape(visible(title))}</title>" if title else ""
+    return (
+        f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" width="{max(width, 1):.1f}" height="{height}">{told}</rect>'
+    )
+
+
+def _text(left: float, top: float, text: str, *, anchor: str = "start", soft: bool = False) -> str:
+    shown = text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
+    look = ' class="soft"' if soft else ""
+    return f'<text{look} x="{left:.1f}" y="{top:.1f}" text-anchor="{anchor}">{escape(visible(shown))}</text>'
