@@ -39,8 +39,8 @@ class Boundary:
         self._written: set[str] = set()
         self._undo: list[tuple[Any, str, Any]] = []
         self._open = True
+        self._local = threading.local()
         self._artifact_read = False
-        self._values_known: dict[Any, int] = {}
 
     def install(self) -> None:
         """Put everything in place, the dispatch mode in this thread included."""
@@ -98,13 +98,18 @@ class Boundary:
         self._set(place, name, wrapper)
 
     def _safely(self, where: str, follow: Callable[..., Any], *args: Any) -> Any:
-        """Bookkeeping never breaks the script."""
+        """Bookkeeping never breaks the script, and what it calls itself is not followed."""
+        if getattr(self._local, "busy", False) or not self._open:
+            return None
+        self._local.busy = True
         try:
             with torch.utils._python_dispatch._disable_current_modes():
                 return follow(*args)
         except Exception as error:
             self.tracer.failed(where, error)
             return None
+        finally:
+            self._local.busy = False
 
     # --- into torch ---
 
@@ -141,8 +146,7 @@ class Boundary:
 
     def _to_numpy(self, original: Any, args: Any, kwargs: Any) -> Any:
         self._safely("a tensor becoming an array", self._left, args[0])
-        result = original(*args, **kwargs)
-        return result
+        return original(*args, **kwargs)
 
     def _left(self, tensor: torch.Tensor) -> None:
         shadow = shadow_of(tensor)
@@ -157,6 +161,7 @@ class Boundary:
             self._values_left(tensor, losses)
         elif not shadow.inputs:
             self.contents.remember(tensor, shadow)
+            self._exported(self.tracer.history.learned_positions(shadow))
         elif self._by_submission():
             site, calls = here(3)
             self.tracer.teller.left("predictions as a numpy array", site, calls, self.tracer.history.tick())
@@ -209,19 +214,29 @@ class Boundary:
     def _saving(self, original: Any, args: Any, kwargs: Any) -> Any:
         if args:
             self._safely("torch.save", self._saved, args[0])
+            if len(args) > 1 and isinstance(args[1], (str, os.PathLike)):  # written by C++, unseen by audit hooks
+                self._written.add(os.path.realpath(os.fspath(args[1])))
         return original(*args, **kwargs)
 
     def _saved(self, value: Any) -> None:
+        bits = 0
         for item in tensors_in(value):
-            if isinstance(item, torch.Tensor):
-                shadow = shadow_of(item)
-            else:
-                shadow = getattr(item, "_seen", None)
+            shadow = shadow_of(item) if isinstance(item, torch.Tensor) else getattr(item, "_seen", None)
             if shadow is not None and (not shadow.rich or shadow.learned or shadow.perhaps):
                 self.contents.remember(item, shadow)
+                bits |= self.tracer.history.learned_positions(shadow)
+        self._exported(bits)
+
+    def _exported(self, bits: int) -> None:
+        if bits:
+            site, calls = here(4)
+            self.tracer.teller.export(bits, site, calls, self.tracer.history.tick())
 
     def _loading(self, original: Any, args: Any, kwargs: Any) -> Any:
         result = original(*args, **kwargs)
+        path = args[0] if args else None
+        if isinstance(path, (str, os.PathLike)) and os.path.realpath(os.fspath(path)) in self._written:
+            self._artifact_read = True
         self._safely("torch.load", self._loaded, result)
         return result
 
@@ -317,29 +332,38 @@ class Boundary:
             return
         found = self._by_value(line)
         if found is not None:
-            tracer.teller.metric(line, found[0], "value", found[1], site, calls, order)
+            number, losses, alone = found
+            tracer.teller.metric(line, number, "one value" if alone else "value", losses, site, calls, order)
 
-    def _by_value(self, line: str) -> tuple[str, Losses] | None:
-        """Losses whose mean is a number in the line, as printed; the newest that fit."""
+    def _by_value(self, line: str) -> tuple[str, Losses, bool] | None:
+        """Losses whose mean is a number in the line, as printed, and whether no other losses fit."""
         texts = [text for text in _NUMBER.findall(line)[:MOST_NUMBERS] if len(text.partition(".")[2]) >= 3]
         if not texts:
             return None
-        for _, kept in sorted(self.tracer.numbers.items(), key=lambda item: -len(item[1])):
+        fitting: list[tuple[str, Losses]] = []
+        for kept in self.tracer.numbers.values():
             for value, losses in _means(kept):
                 for text in texts:
                     half = 0.5 * 10.0 ** -len(text.partition(".")[2])
                     if abs(float(text) - value) <= half * 1.02 + 1e-7 * abs(value):
-                        return text, losses
-        return None
+                        fitting.append((text, losses))
+                        break
+        if not fitting:
+            return None
+        sizes = {(len(tags := losses.tags()), int(tags.sum())) for _, losses in fitting[:64]}
+        best = max(fitting, key=lambda item: sum(len(part) for part in item[1].parts[: item[1].count]))
+        return best[0], best[1], len(sizes) == 1 and len(fitting) <= 64
 
 
 def _means(kept: list[tuple[float, Losses]]) -> list[tuple[float, Losses]]:
-    """Means that could have been printed: of the last number, of all numbers, as sums or as means already."""
-    value, losses = kept[-1]
-    count = max(1, len(losses.tags()))
-    found = [(value, losses), (value / count, losses)]
-    if 1 < len(kept) <= 5000:
-        counts = [sum(len(part) for part in item.parts[: item.count]) for _, item in kept]
+    """Means that could have been printed: of single numbers, of all numbers, as sums or as means already."""
+    counts = [sum(len(part) for part in losses.parts[: losses.count]) for _, losses in kept[-2000:]]
+    found = []
+    for (value, losses), count in zip(kept[-2000:], counts, strict=True):
+        found.append((value, losses))
+        if count > 1:
+            found.append((value / count, losses))
+    if 1 < len(kept) <= 2000:
         total = sum(counts)
         parts = [part for _, item in kept for part in item.parts[: item.count]]
         every = Losses(parts, len(parts), any(item.coarse for _, item in kept))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .places import Place
-from .shadow import POSITION, Shadow
+from .shadow import CALL, POSITION, Shadow
 from .stream import ValidationStream
 
 MOST_EVENTS = 60_000
 
-GRADIENT, ARITHMETIC, CACHE, STATISTICS = "gradient step", "direct update", "counts or cache", "statistics"
+GRADIENT, ARITHMETIC, CACHE, STATISTICS = "gradient step", "direct parameter update", "counts or cache", "statistics"
 FOREIGN = "foreign"
 FOREIGN_BIT = 1
 
@@ -35,7 +35,7 @@ class Applied:
 
 @dataclass(slots=True, eq=False)
 class Update:
-    """Positions as a bit set; `rows_of` has one bit set for each row of the batch, when it is known."""
+    """`bits` are positions; `row_tags` the tags of its targets, batch-major, where the batch had rows."""
 
     number: int
     order: int
@@ -44,7 +44,6 @@ class Update:
     bits: int
     batch: int
     manner: str
-    row_bits: tuple[int, ...] | None = None
     applied: list[Applied] = field(default_factory=list)
     row_tags: np.ndarray | None = None
 
@@ -60,6 +59,8 @@ class Call:
     bits: int
     gradients: bool
     after: dict[int, tuple[int, int]] = field(default_factory=dict)
+    rows: int = 1  # numbers that this call has, its own included: one for each row of the batch
+    selected: bool = False  # no computation of losses: one of several was kept for each token
     foreign: bool = False  # the predictor took in values made outside torch after tokens had left it
 
 
@@ -73,10 +74,10 @@ class History:
         self.updates: list[Update] = [Update(0, 0, ("", 0, ""), (), 0, 1, FOREIGN)]
         self.calls: list[Call | None] = [None]  # call 0 is no call: tags of tokens
         self.input_positions: list[int] = [0]
+        self.of_batch: dict[int, int] = {}  # updates by the rows of their batch, where these are more than one
         self._learned: tuple[int, int] = (0, 0)
         self._perhaps: tuple[int, int] = (0, 0)
         self._rows: tuple[int, int] = (0, 0)
-        self._rows_cache: dict[int, tuple[int, ...] | None] = {}
 
     def tick(self) -> int:
         """The next place in the order."""
@@ -115,7 +116,10 @@ class History:
             return 1 << last.number
         keep = flat.copy() if batch > 1 and flat.size and flat.size % batch == 0 else None
         self.updates.append(Update(len(self.updates), self.tick(), site, calls, bits, batch, manner, row_tags=keep))
-        return 1 << (len(self.updates) - 1)
+        bit = 1 << (len(self.updates) - 1)
+        if batch > 1:
+            self.of_batch[batch] = self.of_batch.get(batch, 0) | bit
+        return bit
 
     def new_call(
         self,
@@ -125,51 +129,77 @@ class History:
         gradients: bool,
         site: Place,
         calls: tuple[Place, ...],
-    ) -> Call:
-        """A score call for tokens with `tags`; what the predictor had learned is looked up now."""
-        flat = tags.reshape(-1)
-        positions = flat[flat >= 0] & POSITION
-        bits = self.stream.bits(positions)
-        call = Call(len(self.calls), self.tick(), site, calls, bits, gradients)
-        self.calls.append(call)
-        if predictor is not None and (predictor.learned or predictor.rows or predictor.perhaps):
-            self._look_back(call, flat, batch, predictor)
-        return call
+    ) -> int:
+        """A score call for tokens with `tags`; what the predictor had learned is looked up now.
 
-    def _look_back(self, call: Call, flat: np.ndarray, batch: int, predictor: Shadow) -> None:
+        Returns the call's number. Where rows of the batch may have learned different things each row is a call of its
+        own: the next `rows_of_call(number) - 1` numbers are those of the other rows.
+        """
+        flat = tags.reshape(-1)
+        learned = predictor is not None and (predictor.learned or predictor.rows or predictor.perhaps)
+        rows = flat.reshape(batch, -1) if learned and batch > 1 and flat.size % batch == 0 else flat.reshape(1, -1)
+        number = len(self.calls)
+        order = self.tick()
+        for index, row in enumerate(rows):
+            bits = self.stream.bits(row[row >= 0] & POSITION)
+            call = Call(len(self.calls), order, site, calls, bits, gradients, rows=len(rows) if not index else 1)
+            self.calls.append(call)
+            if learned and predictor is not None:
+                self._look_back(call, row, index, len(rows), predictor)
+        return number
+
+    def rows_of_call(self, number: int) -> int:
+        """How many numbers a call has: one for each row of its batch, or one."""
+        call = self.calls[number]
+        return call.rows if call is not None else 1
+
+    def new_choice(self, tags: np.ndarray, site: Place, calls: tuple[Place, ...]) -> Call:
+        """A call that stands for keeping one of several losses of each token; it knows what all of them had learned."""
+        bits = self.stream.bits(tags & POSITION)
+        choice = Call(len(self.calls), self.tick(), site, calls, bits, False, selected=True)
+        self.calls.append(choice)
+        for number in np.unique(tags // CALL).tolist():
+            call = self.calls[number]
+            for update, (proved, possible) in (call.after if call is not None else {}).items():
+                self._note(choice, self.updates[update], 0, (proved | possible) & bits)
+        return choice
+
+    def learned_positions(self, shadow: Shadow) -> int:
+        """All positions that a tensor has certainly learned from, as bits."""
+        total = 0
+        for update in self.members(shadow.learned | shadow.rows):
+            total |= update.bits
+        return total
+
+    def _look_back(self, call: Call, row: np.ndarray, index: int, batch: int, predictor: Shadow) -> None:
         asked = call.bits & self.stream.accusable
-        call.foreign = bool(predictor.perhaps & 1)
+        call.foreign = bool(predictor.perhaps & FOREIGN_BIT)
         self._learned = self._positions(predictor.learned, self._learned)
         if self._learned[1] & asked:
-            for update in self._set(predictor.learned):
+            for update in self.members(predictor.learned):
                 shared = update.bits & asked
                 if shared and not update.applied and update.batch > 1:
-                    self._by_rows(call, update, flat, batch, shared)
+                    self._by_row(call, update, row, index, batch, shared)
                 elif shared:
                     self._note(call, update, shared, 0)
         self._rows = self._positions(predictor.rows, self._rows)
         if self._rows[1] & asked:
-            for update in self._set(predictor.rows & ~predictor.learned):
+            for update in self.members(predictor.rows & ~predictor.learned):
                 if shared := update.bits & asked:
-                    self._by_rows(call, update, flat, batch, shared)
+                    self._by_row(call, update, row, index, batch, shared)
         self._perhaps = self._positions(predictor.perhaps, self._perhaps)
         if self._perhaps[1] & asked:
-            for update in self._set(predictor.perhaps & ~predictor.learned):
+            for update in self.members(predictor.perhaps & ~predictor.learned):
                 if shared := update.bits & asked:
                     self._note(call, update, 0, shared)
 
-    def _by_rows(self, call: Call, update: Update, flat: np.ndarray, batch: int, shared: int) -> None:
+    def _by_row(self, call: Call, update: Update, row: np.ndarray, index: int, batch: int, shared: int) -> None:
         """Row i of the batch was scored with row i of the tensor, which learned from row i of the update's batch."""
         proved = 0
-        if update.row_tags is not None and batch == update.batch and flat.size % batch == 0:
-            scored, learned = flat.reshape(batch, -1), update.row_tags.reshape(batch, -1)
-            for mine, theirs in zip(scored, learned, strict=True):
-                both = np.intersect1d(mine[mine >= 0] & POSITION, theirs[theirs >= 0] & POSITION)
-                if len(both):
-                    proved |= self.stream.bits(both)
-        elif batch == update.batch == 1:
-            proved = shared
-        proved &= shared
+        if update.batch == batch and batch > 1 and update.row_tags is not None:
+            theirs = update.row_tags.reshape(batch, -1)[index]
+            both = np.intersect1d(row[row >= 0] & POSITION, theirs[theirs >= 0] & POSITION)
+            proved = self.stream.bits(both) & shared
         self._note(call, update, proved, shared & ~proved)
 
     @staticmethod
@@ -177,7 +207,8 @@ class History:
         before = call.after.get(update.number, (0, 0))
         call.after[update.number] = (before[0] | proved, before[1] | possible)
 
-    def _set(self, bits: int) -> list[Update]:
+    def members(self, bits: int) -> list[Update]:
+        """The updates in a set."""
         found = []
         while bits:
             low = bits & -bits
@@ -190,6 +221,6 @@ class History:
         if known[0] & ~members:
             known = (0, 0)
         total = known[1]
-        for update in self._set(members & ~known[0]):
+        for update in self.members(members & ~known[0]):
             total |= update.bits
         return members, total

@@ -211,7 +211,7 @@ def _moved(
         replay = tags_of(args[0])
     elif name == "where":
         replay = torch.where(args[0], _tags_or_none(args[1]), _tags_or_none(args[2]))
-        _note_selection(tracer, name, args[1], args[2])
+        replay = _chosen(tracer, name, replay, args[1], args[2])
     elif name == "constant_pad_nd":
         replay = torch.ops.aten.constant_pad_nd(_tags_or_none(args[0]), args[1], -1)
     elif name == "masked_fill":
@@ -299,7 +299,7 @@ def _elementwise(tracer: Tracer, name: str, args: tuple[Any, ...], out: Any, fou
             if mine.shape == tags.shape:
                 tags = torch.where(tags < 0, mine, tags)
             if name in SELECTIONS:
-                _note_selection(tracer, name, carriers[0], other)
+                tags = _chosen(tracer, name, tags, carriers[0], other)
         if name == "mul":
             for other in operands:
                 if not _has_tags(other):
@@ -313,16 +313,18 @@ def _elementwise(tracer: Tracer, name: str, args: tuple[Any, ...], out: Any, fou
     return True
 
 
-def _note_selection(tracer: Tracer, name: str, first: Any, second: Any) -> None:
-    """Two losses of one token, of two score calls, of which one is kept."""
+def _chosen(tracer: Tracer, name: str, tags: Tensor, first: Any, second: Any) -> Tensor:
+    """`tags`, with a choice's number where two losses of one token, of two score calls, were there to choose from."""
     if not isinstance(first, Tensor) or not isinstance(second, Tensor) or not first.is_floating_point():
-        return
+        return tags
     mine, theirs = tags_of(first), tags_of(second)
-    if mine is None or theirs is None or mine.shape != theirs.shape:
-        return
+    if mine is None or theirs is None or mine.shape != theirs.shape or mine.shape != tags.shape:
+        return tags
     both = (mine >= CALL) & (theirs >= CALL) & ((mine & POSITION) == (theirs & POSITION)) & (mine != theirs)
-    if bool(both.any()):
-        tracer.selected(name, (mine[both] & POSITION).numpy())
+    if not bool(both.any()):
+        return tags
+    number = tracer.selected(name, torch.cat([mine[both], theirs[both]]).numpy())
+    return torch.where(both, (mine & POSITION) + number * CALL, tags)
 
 
 def _summed(tracer: Tracer, args: tuple[Any, ...], out: Any, found: Shadow) -> bool:
@@ -433,8 +435,6 @@ def _accumulated(tracer: Tracer, base: str, args: tuple[Any, ...], target: Tenso
             and target.numel() > 1
         ):
             mine, theirs = _tags_or_none(target), _tags_or_none(tensor)
-            if base in ("minimum", "maximum"):
-                _note_selection(tracer, base, target, tensor)
             put(target, tagged(target, torch.where(mine < 0, theirs, mine), before))
             continue
         losses = shadow.sum
@@ -579,9 +579,9 @@ def _out_variant(names: list[str]) -> Follow:
         base = func._schema.name.partition("::")[2]
         for target in targets:
             before = shadow_of(target)
-            if base in SELECTIONS and len(targets) == 1:
-                _note_selection(tracer, base, args[0], args[1])
             tags = next((t for v in args for x in tensors_of(v) if (t := tags_of(x)) is not None), None)
+            if tags is not None and base in SELECTIONS and len(targets) == 1:
+                tags = _chosen(tracer, base, tags, args[0], args[1])
             if covers(target):
                 put(target, None)
                 before = None
@@ -617,7 +617,7 @@ def loss_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: di
     value = out[0] if isinstance(out, tuple) else out
     seen = shadow_of(predictions)
     base = seen.plain() if seen is not None else Shadow()
-    named = torch.where(tags >= 0, tags + call.number * CALL, -1)
+    named = tracer.named(tags, call)
     if value.shape == named.shape:
         put(value, tagged(value, named, base))
         return
@@ -672,7 +672,7 @@ def _looked_up(tracer: Tracer, values: Tensor, index: Tensor, out: Tensor) -> bo
     flat = tags.reshape(-1).numpy()
     call = tracer.score_call(flat, index, values)
     seen = shadow_of(values)
-    named = torch.where(tags >= 0, tags + call.number * CALL, -1).reshape(out.shape)
+    named = tracer.named(tags, call).reshape(out.shape)
     put(out, tagged(out, named, seen.plain() if seen is not None else None))
     return True
 
@@ -764,8 +764,10 @@ def reduced_along(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict
             same = ((others & POSITION) == (first & POSITION).unsqueeze(dims[0])).all(dims[0]) & (first >= CALL)
             calls = (tags // CALL).amax(dims[0]) != (tags // CALL).amin(dims[0])
             if bool((same & calls).any()):
-                tracer.selected(func._schema.name.partition("::")[2], (first[same & calls] & POSITION).numpy())
-                kept = torch.where(same, first, -1).reshape(value.shape)
+                which = (same & calls).unsqueeze(dims[0]).expand(tags.shape)
+                number = tracer.selected(func._schema.name.partition("::")[2], tags[which].numpy())
+                kept = torch.where(same & calls, (first & POSITION) + number * CALL, torch.where(same, first, -1))
+                kept = kept.reshape(value.shape)
                 put(value, tagged(value, kept, seen.plain()))
                 return
     found = _taken_apart(tracer, args, value, seen)

@@ -1,11 +1,12 @@
 """What the tracer tells the outside: few records, each about many events of one kind.
 
     learn   {"id", "positions", "subject", "manner", "site", "calls", "backward", "order", "last", "times"}
-    metric  {"id", "line", "number", "tie": "flow"|"value", "order", "site", "calls", "coverage", "parts": [...]}
+    metric  {"id", "line", "number", "tie": "flow"|"one value"|"value", "order", "site", "calls", "coverage", "parts": [...]}
             a part: {"site", "calls", "positions", "order", "last", "most", "gradients",
-                     "after": [{"learn", "proved", "possible"}]}
+                     "foreign", "selected", "after": [{"learn", "proved", "possible"}]}
     print   {"line", "order", "site", "calls"}            read   {"role", "path", "mode", "order", "site", "phase"}
-    select  {"operator", "positions", "order", "site"}    left, blind, timeline: see their methods
+    select  {"operator", "positions", "order", "site"}    export  {"positions", "order", "site"}
+    left, blind, timeline: see their methods
 
 Positions are closed intervals [first, last]; orders count all events of the run.
 """
@@ -45,6 +46,7 @@ class Teller:
         self._learners: dict[tuple[Any, ...], int] = {}
         self._told_learners: dict[int, int] = {}
         self._selections: dict[tuple[str, Place], int] = {}
+        self._exports: dict[Place, int] = {}
         self._once: set[tuple[str, Place]] = set()
         self._timelines: dict[Place, dict[str, Any]] = {}
         self.last_read: dict[str, int] = {}
@@ -99,7 +101,7 @@ class Teller:
                     continue
                 part = parts[call.site] = {
                     "site": call.site, "calls": call.calls, "bits": 0, "order": call.order, "last": call.order,
-                    "gradients": False, "after": {}, "foreign": False,
+                    "gradients": False, "after": {}, "foreign": False, "selected": call.selected,
                 }  # fmt: skip
             bits = stream.bits(mine)
             part["bits"] |= bits
@@ -133,7 +135,8 @@ class Teller:
         return {
             "site": part["site"], "calls": part["calls"], "positions": intervals(stream.positions(part["bits"])),
             "count": part["bits"].bit_count(), "order": part["order"], "last": part["last"],
-            "gradients": part["gradients"], "foreign": part["foreign"], "after": after[:MOST_PARTS],
+            "gradients": part["gradients"], "foreign": part["foreign"],
+            "selected": part["selected"], "after": after[:MOST_PARTS],
         }  # fmt: skip
 
     def _tell_learners(self, wanted: set[int] | None = None) -> None:
@@ -208,6 +211,14 @@ class Teller:
                     "calls": calls,
                 }
             )
+
+    def export(self, bits: int, site: Place, calls: tuple[Place, ...], order: int) -> None:
+        """Tensors that had learned from these positions are written out."""
+        seen = self._exports.get(site, 0)
+        self._exports[site] = seen + 1
+        if seen < 3 and self._room():
+            positions = intervals(self.history.stream.positions(bits))
+            self._report({"kind": "export", "positions": positions, "order": order, "site": site, "calls": calls})
 
     def left(self, how: str, site: Place, calls: tuple[Place, ...], order: int) -> None:
         """Validation tokens, losses or tainted tensors became numpy arrays or Python values."""

@@ -15,10 +15,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import operators
-from .history import ARITHMETIC, CACHE, GRADIENT, STATISTICS, Applied, Call, History
+from .history import ARITHMETIC, CACHE, GRADIENT, STATISTICS, Applied, History
 from .numbers import FORMATTED, LossFloat
 from .places import Place, here, is_submission, library_frames
-from .shadow import POSITION, Losses, Shadow, joined, put, shadow_of, tagged, tags_of
+from .shadow import CALL, POSITION, Losses, Shadow, joined, put, shadow_of, tagged, tags_of
 from .stream import ValidationStream
 from .subjects import Subjects
 from .telling import Teller
@@ -41,6 +41,7 @@ class Tracer:
         self._failures: set[str] = set()
         self.numbers: dict[Place, list[tuple[float, Losses]]] = {}
         self.tokens_left = False
+        self.masked = False  # the last gradient sent into a loss was zero at every target
         FORMATTED.compared = self._compared
 
     # --- tokens ---
@@ -93,15 +94,24 @@ class Tracer:
 
     # --- scoring and learning ---
 
-    def score_call(self, tags: np.ndarray, target: torch.Tensor, predictions: torch.Tensor) -> Call:
-        """Losses of known targets are computed."""
+    def score_call(self, tags: np.ndarray, target: torch.Tensor, predictions: torch.Tensor) -> int:
+        """Losses of known targets are computed. The call's number."""
         site, calls = here(3)
         gradients = torch.is_grad_enabled() and predictions.requires_grad
         return self.history.new_call(tags, self._batch(target), shadow_of(predictions), gradients, site, calls)
 
+    def named(self, tags: torch.Tensor, number: int) -> torch.Tensor:
+        """Tags of targets (batch-major) as tags of the losses that call `number` computed for them."""
+        rows = self.history.rows_of_call(number)
+        if rows == 1:
+            return torch.where(tags >= 0, (tags & POSITION) + number * CALL, -1)
+        row = (torch.arange(tags.numel()) // (tags.numel() // rows)).reshape(tags.shape)
+        return torch.where(tags >= 0, (tags & POSITION) + (row + number) * CALL, -1)
+
     def with_update(self, base: Shadow, tags: np.ndarray, manner: str, target: torch.Tensor) -> Shadow:
         """`base`, and something learnable from the tokens in `tags` that are not -1."""
-        if not (tags >= 0).any():
+        self.masked = not (tags >= 0).any()
+        if self.masked:
             return base
         site, calls = here(3)
         bit = self.history.new_update(tags, self._batch(target), manner, site, calls)
@@ -119,8 +129,11 @@ class Tracer:
         learned, rows, perhaps = more.learned, more.rows, more.perhaps
         if name is not None:
             if new:
-                learned, rows = self._applied(target, name, new, learned, rows)
-            if inputs and not more.learned:
+                self._applied(target, name, new)
+            if target.dim() >= 2 and (own := self.history.of_batch.get(target.shape[0])):
+                # a tensor with one row a sequence: what it learned from that batch it holds row by row
+                learned, rows = learned & ~own, rows | (learned & own)
+            if inputs and not more.learned and not (self.masked and self._manner() == GRADIENT):
                 perhaps |= self._statistics(name, inputs, operator)
             inputs = 0
         put(
@@ -141,24 +154,16 @@ class Tracer:
         name = self.subjects.name(target) or f"table {tuple(target.shape)}"
         update.applied.append(Applied(update.order, update.site, update.calls, name, manner))
 
-    def _applied(self, target: torch.Tensor, name: str, new: int, learned: int, rows: int) -> tuple[int, int]:
-        """Note where the updates in `new` entered; those of a tensor with a row a sequence become `rows`."""
+    def _applied(self, target: torch.Tensor, name: str, new: int) -> None:
+        """Note where the updates in `new` entered."""
         place: tuple[Place, tuple[Place, ...]] | None = None
         manner = ""
-        left = new
-        while left:
-            low = left & -left
-            left ^= low
-            update = self.history.updates[low.bit_length() - 1]
-            if update.batch > 1 and target.dim() >= 2 and target.shape[0] == update.batch:
-                learned &= ~low
-                rows |= low
+        for update in self.history.members(new):
             if len(update.applied) < 3 and all(item.subject != name for item in update.applied):
                 if place is None:
                     place = here(3)
                     manner = self._manner()
                 update.applied.append(Applied(self.history.tick(), *place, name, manner))
-        return learned, rows
 
     def _manner(self) -> str:
         for frame in library_frames(3):
@@ -182,10 +187,12 @@ class Tracer:
         update.applied.append(Applied(update.order, site, calls, name, STATISTICS))
         return bit
 
-    def selected(self, operator: str, positions: np.ndarray) -> None:
-        """One of several losses of the same tokens is kept."""
+    def selected(self, operator: str, tags: np.ndarray) -> int:
+        """One of several losses of the same tokens is kept; `tags` are those of both. The number of the choice."""
         site, calls = here(3)
-        self.teller.selection(operator, positions, site, calls, self.history.tick())
+        choice = self.history.new_choice(tags, site, calls)
+        self.teller.selection(operator, tags & POSITION, site, calls, choice.order)
+        return choice.number
 
     def _compared(self, first: Losses, second: Losses) -> None:
         mine, theirs = first.tags() & POSITION, second.tags() & POSITION
