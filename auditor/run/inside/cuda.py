@@ -273,7 +273,7 @@ def install() -> None:
     _replace_switches()
     _replace_optimizer_switches()
     _wrap_manual_seed()
-    torch.accelerator.is_available = _constant(True)  # type: ignore[assignment]
-    torch.accelerator.synchronize = _constant(None)  # type: ignore[assignment]
-    torch.accelerator.device_count = _constant(1)  # type: ignore[assignment]
+    # Optimizers ask it for a stream, which only a GPU has; scripts use torch.cuda.
+    torch.accelerator.current_accelerator = _constant(None)  # type: ignore[assignment]
+    torch.accelerator.is_available = _constant(False)
     torch.version.cuda = torch.version.cuda or "12.8"
