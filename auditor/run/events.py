@@ -317,7 +317,7 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
         doubt = "at real size the same code may leave out less"
         yield Violation("C4", what, (printed,), False, doubt)
     if repeated > MUCH * trace.length:
-        what = f"{repeated:,} positions are in the printed score {number.number} more than once (up to {number.most} times)"
+        what = f"{repeated:,} positions are in the printed score {number.number} more than once (up to {number.most})"
         yield Violation("C4", what, (printed,), False, "windows of the toy size may overlap where the real ones do not")
     yield from _exported(trace, number)
     late = [read for read in trace.reads if read.role == "training" and "artifact read back" in read.phase]
@@ -341,11 +341,10 @@ def _exported(trace: Trace, number: PrintedNumber) -> Iterable[Violation]:
             f"({region(export.positions, trace.length).text})"
         )
         sites = ((export.site, "they are written here"), (number.site, "the score is printed here"))
-        doubt = "" if proved else "that the score was made with what was written is not proved"
-        sure = proved and not _doubt(number, size_of(export.positions), number.scored)
-        yield Violation(
-            "PAIDPREFIX", what, sites, sure, doubt if sure else doubt or "the score was not followed exactly"
-        )
+        doubt = _doubt(number, size_of(export.positions), number.scored)
+        if not proved:
+            doubt = "that the score was made with what was written is not proved"
+        yield Violation("PAIDPREFIX", what, sites, not doubt, doubt)
         return
 
 
@@ -372,7 +371,7 @@ def _notes(trace: Trace, number: PrintedNumber | None) -> Iterable[tuple[Site, s
         times = "once each" if number.most <= 1 else f"up to {number.most} times"
         yield (
             number.site,
-            f"in the toy run the printed score is made of {number.scored:,} of {trace.length - 1:,} predictions, {times}",
+            f"in the toy run the printed score has {number.scored:,} of {trace.length - 1:,} predictions, {times}",
         )
     for learner in list((trace.learners or {}).values())[:8]:
         yield (

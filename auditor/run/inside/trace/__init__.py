@@ -15,6 +15,7 @@ and torch only.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,18 +30,23 @@ class Tracing:
     def __init__(self, boundary: Boundary) -> None:
         self._boundary = boundary
         self._finished = False
+        self._process = os.getpid()  # a forked child tells nothing: its history is a copy of the parent's
 
     def finish(self) -> None:
         """Stop following and tell what was held back. Can be called more than once."""
-        if self._finished:
+        if self._finished or os.getpid() != self._process:
             return
         self._finished = True
         self._boundary.close()
         self._boundary.tracer.teller.finish()
 
 
-def install(spec: Mapping[str, Any], report: Callable[[Mapping[str, object]], None]) -> Tracing:
-    """Begin to trace this process. `spec` is the run's specification: "files" maps paths to roles, "bos" is an id."""
+def install(spec: Mapping[str, Any], reporter: Any) -> Tracing:
+    """Begin to trace this process. `spec` is the run's specification: "files" maps paths to roles, "bos" is an id.
+
+    `reporter` takes records by its method `report`, or is the function that takes them; None: nobody listens.
+    """
+    report: Callable[[Mapping[str, object]], None] = getattr(reporter, "report", reporter) or (lambda record: None)
     files = {str(path): str(role) for path, role in dict(spec.get("files", {})).items()}
     stream = ValidationStream.read((p for p, role in files.items() if role == "validation"), int(spec.get("bos", 1)))
     report({"kind": "stream", "length": stream.length})

@@ -13,14 +13,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from .contents import Contents, tensors_in
 from .history import FOREIGN_BIT
 from .numbers import FORMATTED, LossFloat
 from .places import here, is_submission
-from .shadow import POSITION, Losses, Shadow, joined, put, shadow_of
+from .shadow import Losses, Shadow, joined, put, shadow_of
 from .tracer import Mode, Tracer
 
 FEWEST = 64  # elements of an array of unknown origin that could carry a predictor
@@ -41,6 +40,7 @@ class Boundary:
         self._open = True
         self._local = threading.local()
         self._artifact_read = False
+        self._process = os.getpid()
 
     def install(self) -> None:
         """Put everything in place, the dispatch mode in this thread included."""
@@ -58,6 +58,7 @@ class Boundary:
         self._wrap(torch.nn.Module, "__init__", self._module)
         self._wrap(threading.Thread, "_bootstrap_inner", self._thread)
         self._set(sys, "stdout", Printed(sys.stdout, self._line))
+        self._wrap(os, "_exit", self._exiting)
         sys.addaudithook(self._audited)
         FORMATTED.active = True
         self.mode = Mode(tracer)
@@ -280,6 +281,12 @@ class Boundary:
         with Mode(self.tracer):
             return original(*args, **kwargs)
 
+    def _exiting(self, original: Any, args: Any, kwargs: Any) -> Any:
+        if os.getpid() == self._process:
+            self.close()
+            self.tracer.teller.finish()
+        return original(*args, **kwargs)
+
     # --- files and lines ---
 
     def _audited(self, event: str, args: tuple[Any, ...]) -> None:
@@ -414,4 +421,4 @@ class Printed:
 
 
 _MISSING = object()
-__all__ = ["POSITION", "Boundary", "Printed", "np"]
+__all__ = ["Boundary", "Printed"]

@@ -50,7 +50,7 @@ class Update:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One computation of per-token losses. `after` maps an update's number to (positions proved, positions possible)."""
+    """One computation of per-token losses. `after`: for an update's number (positions proved, positions possible)."""
 
     number: int
     order: int

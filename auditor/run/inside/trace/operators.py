@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .history import CACHE, GRADIENT, STATISTICS
-from .places import here
+from .history import CACHE, GRADIENT
 from .shadow import CALL, POSITION, Losses, Shadow, covers, joined, put, shadow_of, tagged, tags_of
 
 if TYPE_CHECKING:
@@ -41,10 +40,13 @@ SELECTIONS = {"minimum", "maximum", "fmin", "fmax"}
 SUMS = {"sum", "mean", "nansum", "nanmean", "dot", "vdot", "mv"}
 OVERWRITES = {
     "zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "cauchy_",
-    "geometric_", "zeros_like",
+    "geometric_",
 }  # fmt: skip
 # outputs that hold no values of their inputs
-EMPTY_LIKE = {"empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "new_empty", "new_zeros", "new_ones", "new_full", "new_empty_strided", "native_dropout_backward_none"}  # fmt: skip
+EMPTY_LIKE = {
+    "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "new_empty",
+    "new_zeros", "new_ones", "new_full", "new_empty_strided",
+}  # fmt: skip
 
 
 def choose(func: Any) -> Follow | None:
@@ -599,7 +601,7 @@ def _out_variant(names: list[str]) -> Follow:
 
 
 def loss_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-    """nll_loss_forward, nll_loss2d_forward, cross_entropy_loss, nll_loss...: a score call when targets are validation tokens."""
+    """nll_loss_forward and its kin: a score call when the targets are validation tokens."""
     predictions, target = args[0], args[1]
     tags = tracer.tokens_of(target)
     if tags is None:
@@ -790,4 +792,4 @@ _SPECIAL: dict[str, Follow] = {
     **dict.fromkeys(("min", "max", "amin", "amax", "aminmax"), reduced_along),
     "_local_scalar_dense": number_taken,
 }
-__all__ = ["STATISTICS", "choose", "here", "tensors_of"]
+__all__ = ["choose", "tensors_of"]

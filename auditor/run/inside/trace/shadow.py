@@ -110,7 +110,7 @@ def tags_of(tensor: torch.Tensor, shadow: Shadow | None = None) -> torch.Tensor 
 
 
 def tagged(tensor: torch.Tensor, tags: torch.Tensor, shadow: Shadow | None) -> Shadow:
-    """A shadow like `shadow` in which the tensor's elements have `tags` (its shape); others of its storage keep theirs."""
+    """A shadow like `shadow` in which the tensor's elements have `tags`; others of its storage keep theirs."""
     flat = shadow.tags if shadow is not None else None
     size = tensor.untyped_storage().nbytes() // max(1, tensor.element_size())
     if flat is None or flat.numel() < size:

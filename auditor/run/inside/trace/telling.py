@@ -1,7 +1,7 @@
 """What the tracer tells the outside: few records, each about many events of one kind.
 
     learn   {"id", "positions", "subject", "manner", "site", "calls", "backward", "order", "last", "times"}
-    metric  {"id", "line", "number", "tie": "flow"|"one value"|"value", "order", "site", "calls", "coverage", "parts": [...]}
+    metric  {"id", "line", "number", "tie": "flow"|"one value"|"value", "order", "site", "parts": [...], ...}
             a part: {"site", "calls", "positions", "order", "last", "most", "gradients",
                      "foreign", "selected", "after": [{"learn", "proved", "possible"}]}
     print   {"line", "order", "site", "calls"}            read   {"role", "path", "mode", "order", "site", "phase"}
@@ -118,7 +118,8 @@ class Teller:
         return {
             "kind": "metric", "id": order, "line": line, "number": number, "tie": tie, "order": order, "site": site,
             "calls": calls, "coarse": losses.coarse, "scored": int((counts > 0).sum()), "most": most,
-            "repeated": intervals(np.flatnonzero(counts > 1)), "missing": intervals(np.flatnonzero(counts[1:] == 0) + 1),
+            "repeated": intervals(np.flatnonzero(counts > 1)),
+            "missing": intervals(np.flatnonzero(counts[1:] == 0) + 1),
             "stream": stream.length, "parts": [self._part(part) for part in parts.values()],
         }  # fmt: skip
 

@@ -15,10 +15,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import operators
-from .history import ARITHMETIC, CACHE, GRADIENT, STATISTICS, Applied, History
-from .numbers import FORMATTED, LossFloat
+from .history import ARITHMETIC, GRADIENT, STATISTICS, Applied, History
+from .numbers import FORMATTED
 from .places import Place, here, is_submission, library_frames
-from .shadow import CALL, POSITION, Losses, Shadow, joined, put, shadow_of, tagged, tags_of
+from .shadow import CALL, POSITION, Losses, Shadow, put, shadow_of, tagged, tags_of
 from .stream import ValidationStream
 from .subjects import Subjects
 from .telling import Teller
@@ -295,4 +295,4 @@ class Mode(TorchDispatchMode):
         return follow
 
 
-__all__ = ["CACHE", "LossFloat", "Mode", "Tracer", "joined"]
+__all__ = ["Mode", "Tracer"]
