@@ -34,7 +34,8 @@ Nothing of the submission is executed, except with --run, in a sandbox. Exit cod
 1 at least one rule fails; 2 the audit could not be done; 3 no rule fails, at least one needs a person.
 
 pgolf-audit rules          lists the rules
-pgolf-audit rules C3       explains one: text, sources, rulings, examples, blind spots
+pgolf-audit explain C3     explains one: text, sources, rulings, examples, blind spots
+pgolf-audit diff A B       says what changed between two JSON reports
 pgolf-audit unpack ...     writes the script as it was read, unpacked if it was packed: findings give its lines
 """
 UNPACK_DESCRIPTION = (
@@ -58,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         _tolerate_any_text(sys.stdout, sys.stderr)
-        if arguments[:1] == ["rules"]:
-            return _show_rules(arguments[1:])
+        if arguments[:1] in (["rules"], ["explain"]):
+            return _show_rules(arguments[1:], arguments[0])
+        if arguments[:1] == ["diff"]:
+            return _show_difference(arguments[1:])
         if arguments[:1] == ["unpack"]:
             return _show_script(arguments[1:])
         return _audit(_parser().parse_args(arguments))
@@ -95,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run-python", metavar="FILE", help="with --run: an interpreter that has torch (default: this one)"
     )
     parser.add_argument("--rescore", action="store_true", help="also evaluate the artifact again")
+    parser.add_argument("--attest", metavar="FILE", help="also write an in-toto statement about the audited bytes")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
         "--validation-text",
@@ -136,6 +140,10 @@ def _audit(options: argparse.Namespace) -> int:
 
     report = audit(_load(options), as_of=as_of, text=text, run=_run_options(options), rescore=options.rescore)
     _write(_render(report, options.format, to_file=options.output is not None), options.output)
+    if options.attest is not None:
+        from auditor.report.attestation import render_attestation
+
+        _write(render_attestation(report), options.attest)
     return _exit_code(report)
 
 
@@ -175,13 +183,11 @@ def _check_submission(options: argparse.Namespace) -> None:
         raise CannotAuditError("--base needs --ref REF")
     if options.pr is not None and options.pr <= 0:
         raise CannotAuditError(f"--pr {options.pr}: pull requests are numbered from 1")
-    if options.output is not None:
+    for option, target in (("--output", options.output), ("--attest", getattr(options, "attest", None))):
         from pathlib import Path
 
-        if Path(options.output).is_dir() or not Path(options.output).absolute().parent.is_dir():
-            raise CannotAuditError(
-                f"--output {options.output}: not a file that can be written (does its folder exist?)"
-            )
+        if target is not None and (Path(target).is_dir() or not Path(target).absolute().parent.is_dir()):
+            raise CannotAuditError(f"{option} {target}: not a file that can be written (does its folder exist?)")
 
 
 def _load(options: argparse.Namespace) -> Submission:
@@ -294,8 +300,28 @@ def _exit_code(report: AuditReport) -> int:
     return {Status.FAIL: EXIT_FAIL, Status.REVIEW: EXIT_REVIEW}.get(report.verdict.status, EXIT_PASS)
 
 
-def _show_rules(arguments: Sequence[str]) -> int:
-    parser = _Parser(prog="pgolf-audit rules", description="List the rules, or explain one.", allow_abbrev=False)
+def _show_difference(arguments: Sequence[str]) -> int:
+    """What changed between two JSON reports; exit code 1 when something got worse."""
+    parser = _Parser(
+        prog="pgolf-audit diff",
+        description="Compare two reports made with --format json. Exit code 1: a rule got worse; 0: none did.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("old", metavar="OLD.json")
+    parser.add_argument("new", metavar="NEW.json")
+    options = parser.parse_args(arguments)
+    from auditor.report.difference import ReportError, compare, read_report, render_difference
+
+    try:
+        difference = compare(read_report(options.old), read_report(options.new))
+    except ReportError as error:
+        raise CannotAuditError(str(error)) from error
+    _write(render_difference(difference), None)
+    return EXIT_FAIL if difference.worse else EXIT_PASS
+
+
+def _show_rules(arguments: Sequence[str], name: str) -> int:
+    parser = _Parser(prog=f"pgolf-audit {name}", description="List the rules, or explain one.", allow_abbrev=False)
     parser.add_argument("code", metavar="CODE", nargs="?", help="a rule's code, such as C3")
     code = parser.parse_args(arguments).code
 
