@@ -11,8 +11,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from auditor.ledger import Blind, Ledger, Metric, Site, Unchecked, Violation
+import numpy as np
+
+from auditor.ledger import Blind, Ledger, Metric, Scored, Site, Unchecked, Violation
 from auditor.run.byte_test import ByteCount, count_bytes
+from auditor.run.events import PrintedNumber, Trace, ledger_of
 from auditor.run.incompressibility import (
     FAIL_PROBABILITY,
     Accounting,
@@ -30,13 +33,27 @@ RULES_OF_SCORING = ("C1", "C2", "C3", "C4")
 DEFAULT_RULE = "C1"
 
 
+def counted_accounting(stream: Stream, number: PrintedNumber) -> Accounting | None:
+    """The accounting of a number that the tracer followed to its losses; None where it may be made of others.
+
+    A position that is in the sum more than once counts twice, the fewest: more terms would be more evidence.
+    """
+    if number.coarse or number.tie == "value":
+        return None
+    times = np.ones(len(stream.tokens))
+    times[0] = 0
+    for intervals, count in ((number.repeated, 2.0), (number.missing, 0.0)):
+        for first, last in intervals:
+            times[max(first, 0) : last + 1] = count
+    return Accounting(int(times.sum()), float(times @ stream.code_length), max(1, number.most))
+
+
 @dataclass(frozen=True, slots=True)
 class ToyRun:
     """One run of the script on one source, with what it printed and what the tracer saw.
 
     `text_bytes` is the exact byte count of the predicted text, `byte_mistakes` the counts that known mistakes give.
-    `accounting` is the tracer's count of the reported metric, None where it lost sight. `adapted` says whether an
-    adaptation on validation tokens, a cache or a mixer was seen at work (None: nobody could see).
+    `trace` is what the tracer reported, None for an untraced run.
     """
 
     stage: Stage
@@ -46,10 +63,24 @@ class ToyRun:
     reported: Reported | None
     text_bytes: int = 0
     byte_mistakes: Mapping[str, int] = field(default_factory=dict)
-    ledger: Ledger | None = None
-    accounting: Accounting | None = None
-    adapted: bool | None = None
+    trace: Trace | None = None
     failure: str = ""  # why the run printed no final metric, classed
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The traced order of scoring and learning."""
+        if self.trace is None:
+            return None
+        raw = self.reported.metric.score.raw if self.reported else ""
+        return ledger_of(self.trace, raw, self.reported.metric.score.label if self.reported else "")
+
+    @property
+    def accounting(self) -> Accounting | None:
+        """The tracer's count of what the reported metric sums; None where it lost sight."""
+        if self.trace is None or self.reported is None:
+            return None
+        number = self.trace.number_of(self.reported.metric.score.raw)
+        return counted_accounting(self.stream, number) if number else None
 
     @property
     def test(self) -> NullTest | None:
@@ -81,8 +112,12 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
         why = next((run.failure for run in runs if run.failure), "it printed no validation score")
         return replace(traced, metrics=(), unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
     metric = _metric(finished[0], source)
+    if _adaptation_missing(finished, source):
+        why = "the source witness sees learning from validation tokens that did not act in the run"
+        traced = replace(traced, unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
     violations = [*traced.violations, *_null_violations(finished, traced, source, metric)]
     violations += _byte_violations(finished[0], metric)
+    traced = replace(traced, scored=tuple(_under(entry, metric) for entry in traced.scored if entry.metric.reported))
     return replace(
         traced,
         metrics=(metric,),
@@ -112,6 +147,11 @@ def _metric(run: ToyRun, source: Ledger | None) -> Metric:
     site, calls = (printed[0].site, printed[0].calls) if printed else (script, ())
     label = run.reported.metric.score.label or "the printed score"
     return Metric(label, site, calls, reported=True, why=run.reported.why, tied=run.reported.tied)
+
+
+def _under(entry: Scored, metric: Metric) -> Scored:
+    """A traced score of the reported number, under the metric as it is tied to the claim."""
+    return replace(entry, metric=replace(entry.metric, reported=True, tied=metric.tied, why=metric.why))
 
 
 def _null_violations(
@@ -198,8 +238,13 @@ def _powerless(runs: Sequence[ToyRun]) -> Iterable[Unchecked]:
         least = min(test.detectable for test in heard)
         why = f"the run has no power: only a leak of {least:.3f} nats a token or more would have shown"
         yield Unchecked(why, RULES_OF_SCORING)
-    if all(run.adapted is False for run in runs):
-        yield Unchecked("the adaptation that the script has did not act in the run", RULES_OF_SCORING)
+
+
+def _adaptation_missing(runs: Sequence[ToyRun], source: Ledger | None) -> bool:
+    """Whether something learns from validation tokens by the source's account, and no traced run saw it happen."""
+    if source is None or not source.learned:
+        return False
+    return all(run.trace is not None and run.trace.adapted is False for run in runs)
 
 
 def _notes(runs: Sequence[ToyRun], metric: Metric) -> Iterable[tuple[Site, str]]:

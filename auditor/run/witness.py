@@ -20,12 +20,14 @@ from auditor.configuration import RunConfiguration
 from auditor.ledger import Ledger, Manner
 from auditor.record.model import Record
 from auditor.run.byte_test import known_mistakes
+from auditor.run.events import Places, read_trace
 from auditor.run.model import Confinement, Limits, NoConfinementError, Outcome, Size
 from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sandbox import find_confinement, run_job
 from auditor.run.sources import FewSymbols, Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
+from auditor.run.stage.places import SUBMISSION
 from auditor.run.testimony import ToyRun, testify
 from auditor.submission.model import Submission
 
@@ -152,4 +154,5 @@ class _Runner:
             reported=reported_metric(metrics, self.record, self.source),
             text_bytes=prepared.text_bytes,
             byte_mistakes=known_mistakes(prepared.bytes_of, prepared.validation.tokens),
+            trace=read_trace(outcome.records, Places(self.submission, SUBMISSION)) if self.options.trace else None,
         )

@@ -1,14 +1,15 @@
 """What toy runs prove, and what they must not be taken to prove."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
+from auditor.ledger import Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
 from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
-from auditor.run.incompressibility import full_accounting
+from auditor.run.events import After, Learner, Part, PrintedNumber, Trace
 from auditor.run.model import Job, Outcome, Stage
 from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sources import Uniform, draw_stream
@@ -18,8 +19,9 @@ from auditor.run.testimony import testify as to_ledger
 SCRIPT = "records/x/train_gpt.py"
 STREAM = draw_stream(Uniform(), 4097, 1024, np.random.default_rng(3), documents=(500,))
 FLOOR = STREAM.floor() / 4096
+LEARNED = Learned(Region("all"), "model", Manner.GRADIENT, Site(SCRIPT, 50, "adapt"))
 EMPTY = Record(statement=Statement(), logs=())
-STAGE = Stage(Path("."), Job(("python",), "/work", {}, ()), SCRIPT, {})
+STAGE = Stage(Path(), Job(("python",), "/work", {}, ()), SCRIPT, {})
 
 
 def outcome(stdout, **changes):
@@ -38,27 +40,27 @@ def outcome(stdout, **changes):
     )
 
 
-def toy_run(mean, *, record=EMPTY, source=None, text=None, exact=True, **changes):
+def trace_of(line, **changes):
+    """A trace in which the number of `line` sums all predictions once."""
+    number = PrintedNumber(
+        line, "1", "flow", False, 4096, 1, (), (), 4097, 9, Site(SCRIPT, 90), (), changes.pop("parts", ())
+    )
+    return Trace(4097, (number,), **changes)
+
+
+def toy_run(mean, *, record=EMPTY, source=None, text=None, trace=None, **changes):
     stdout = text or f"step:1/1 val_loss:6.93000000\nfinal_exact val_loss:{mean:.8f} val_bpb:{mean / 2.5:.8f}\n"
     result = outcome(stdout, **changes.pop("outcome", {}))
     metrics = printed_metrics(result.stdout)
-    accounting = full_accounting(STREAM) if exact else None
-    return ToyRun(
-        STAGE,
-        STREAM,
-        result,
-        metrics,
-        reported_metric(metrics, record, source),
-        accounting=accounting,
-        **changes,
-    )
+    reported = reported_metric(metrics, record, source)
+    trace = trace or trace_of(reported.metric.score.raw if reported else "")
+    return ToyRun(STAGE, STREAM, result, metrics, reported, trace=trace, **changes)
 
 
 def source_ledger(*, definite=True, rule="C3", tied=True):
     metric = Metric("final_exact val_loss:{} val_bpb:{}", Site(SCRIPT, 90, "main"), reported=True, tied=tied)
-    learned = Learned(Region("all"), "model", Manner.GRADIENT, Site(SCRIPT, 50, "adapt"))
     if rule == "C3":
-        scored = Scored(Region("all"), metric, Site(SCRIPT, 80, "evaluate"), after=(learned,), definite=definite)
+        scored = Scored(Region("all"), metric, Site(SCRIPT, 80, "evaluate"), after=(LEARNED,), definite=definite)
         return Ledger(metrics=(metric,), scored=(scored,))
     return Ledger(metrics=(metric,), violations=(Violation(rule, "because", (), definite),))
 
@@ -122,8 +124,25 @@ def test_without_power_the_run_is_untested_not_clean():
 
 
 def test_an_adaptation_that_did_not_act_leaves_the_run_untested():
-    assert to_ledger([toy_run(FLOOR, adapted=False)], None).unchecked
-    assert not to_ledger([toy_run(FLOOR, adapted=True)], None).unchecked
+    learns = replace(source_ledger(rule="none"), learned=(LEARNED,))
+    idle = to_ledger([toy_run(FLOOR)], learns)
+    assert any("did not act" in entry.reason for entry in idle.unchecked)
+    learner = Learner(((1, 9),), ("model",), Manner.GRADIENT, Site(SCRIPT, 50), (), Site(SCRIPT, 49), 3, 1)
+    line = f"final_exact val_loss:{FLOOR:.8f} val_bpb:{FLOOR / 2.5:.8f}"
+    assert not to_ledger([toy_run(FLOOR, trace=trace_of(line, learners={1: learner}))], learns).unchecked
+    assert not to_ledger([toy_run(FLOOR)], source_ledger(rule="none")).unchecked
+
+
+def test_the_traced_order_is_an_accusation_of_its_own():
+    learner = Learner(((1, 4096),), ("model",), Manner.GRADIENT, Site(SCRIPT, 50, "adapt"), (), Site(SCRIPT, 49), 3, 1)
+    part = Part(((1, 4096),), Site(SCRIPT, 80), (), 8, (After(1, ((1, 4096),), ()),), False, False)
+    line = f"final_exact val_loss:{FLOOR:.8f} val_bpb:{FLOOR / 2.5:.8f}"
+    guilty = to_ledger([toy_run(FLOOR, trace=trace_of(line, learners={1: learner}, parts=(part,)))], None)
+    (scored,) = guilty.scored
+    assert scored.definite and scored.metric.reported and scored.after[0].site.function == "adapt"
+    before = Part(((1, 4096),), Site(SCRIPT, 80), (), 2, (), False, False)
+    honest = to_ledger([toy_run(FLOOR, trace=trace_of(line, learners={1: learner}, parts=(before,)))], None)
+    assert not honest.scored[0].after
 
 
 def test_a_run_that_printed_nothing_is_untested_and_says_why():
@@ -139,10 +158,10 @@ def test_tampering_is_a_review_for_every_rule_of_scoring():
 
 
 def test_a_blind_tracer_is_untested_not_suspicious():
-    traced = Ledger(blind=(Blind("numpy took over", Site(SCRIPT, 9), ("C3",)),), finished=False, why_unfinished="full")
-    ledger = to_ledger([toy_run(FLOOR, ledger=traced)], None)
-    assert not ledger.blind and ledger.finished
-    assert {entry.matters_for for entry in ledger.unchecked} == {("C3",), ("C1", "C2", "C3", "C4")}
+    trace = Trace(4097, blind=(("numpy took over", Site(SCRIPT, 9)),))
+    ledger = to_ledger([toy_run(FLOOR, trace=trace)], None)
+    assert not ledger.blind
+    assert any("lost sight" in entry.reason for entry in ledger.unchecked)
 
 
 def byte_run(factor, mistakes=None, digits=8):
