@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from auditor.run.model import Limits, Size
@@ -35,7 +36,7 @@ def main() -> int:
     laboratory = Laboratory(
         git_dir=arguments.git_dir,
         source=SOURCES[arguments.source],
-        size=Size(iterations=arguments.iterations),
+        size=_size(arguments.iterations, arguments.tokens),
         seed=arguments.seed,
         python=arguments.python,
         limits=Limits(seconds=arguments.limit_seconds),
@@ -68,13 +69,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the sample, the audit data and the scripts")
     parser.add_argument("--source", choices=SOURCES, default="uniform", help="audit data (default: uniform)")
     parser.add_argument("--iterations", type=int, default=Size().iterations, help="training steps")
+    parser.add_argument("--tokens", type=int, default=Size().validation_tokens, help="predicted tokens")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--limit-seconds", type=float, default=300.0, help="wall clock of one attempt")
     parser.add_argument("--trace", choices=("none", "ledger"), default="none", help="what the tracer inside does")
     parser.add_argument("--python", default=sys.executable, help="interpreter with torch")
     parser.add_argument("--output", type=Path, help="JSON lines, added to")
     parser.add_argument("--keep", type=Path, help="folder for what the runs print")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
+
+
+def _size(iterations: int, tokens: int) -> Size:
+    """The default size, or a smaller stream of the same shape."""
+    full = Size()
+    return replace(
+        full,
+        iterations=iterations,
+        validation_tokens=tokens,
+        training_tokens=min(full.training_tokens, max(8192, 4 * tokens)),
+    )
 
 
 def _sample(labels: Path, number: int, seed: int) -> list[int]:
