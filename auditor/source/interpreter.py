@@ -37,6 +37,7 @@ from auditor.source.values import (
     FALSE,
     FORMAT,
     FUNCTION,
+    MEASURED,
     METHOD,
     NONE,
     NOTHING,
@@ -69,6 +70,10 @@ UNROLL = 12  # known collections up to this length are walked element by element
 SMALL_LOOP = 600  # nodes; such a loop runs a third iteration
 MAX_DEPTH = 48  # calls
 DEFAULT_BUDGET = 1_500_000  # nodes visited
+
+_TELLING = frozenset(
+    "val loop model state under clash picked ranked measure array pos index train hashed target par blend choice".split()
+)
 
 Writes = list[tuple[dict[Any, Any], Any, Any]]
 _MODULE_BASES = ("torch.nn.Module", "nn.Module", "torch.nn.modules.module.Module")
@@ -267,11 +272,22 @@ class Interpreter:
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:
             return self._choose(node, ("choice", ranked[1], True, ranked[2]), frame)
-        unset = ("setting",) in test.atoms or ("file",) in test.atoms
+        unset = self.left_open(test)
         self.open_settings += unset
-        flow = self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame))
+        flow = self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame), told=not unset)
         self.open_settings -= unset
         return flow
+
+    def left_open(self, test: Value) -> bool:
+        """True for an undecided condition that a setting may decide which nothing tells.
+
+        A condition on tokens, on a model, on a loop's position, on a size or on the clock takes both ways in one run.
+        Nothing of that kind is known of the others: they may be false throughout the reported run.
+        """
+        kinds = {atom[0] for atom in self.atoms_of(test)}
+        if "setting" in kinds or ("file" in kinds and "array" not in kinds):
+            return True
+        return kinds.isdisjoint(_TELLING)
 
     def _logged_otherwise(self, node: ast.If, decided: bool) -> bool:
         """True when the log has a line of the branch that the settings rule out, and none of the other."""
@@ -293,8 +309,11 @@ class Interpreter:
 
         return self.either(lambda: branch(node.body), lambda: branch(node.orelse))
 
-    def either(self, first: Callable[[], int], second: Callable[[], int]) -> int:
-        """Run two alternatives from the same state and join what they leave behind."""
+    def either(self, first: Callable[[], int], second: Callable[[], int], *, told: bool = False) -> int:
+        """Run two alternatives from the same state and join what they leave behind.
+
+        `told`: what decides between them is data, not a setting, so that a run may take both ways.
+        """
         later = bool(self.abstract) and self.rounds.get(self.abstract[-1], 0) > 0
         self.undecided += later
         outer = self.state.begin()
@@ -306,7 +325,7 @@ class Interpreter:
         self.undecided -= later
         if flow_one == flow_two:
             if flow_one != RAISE:
-                self._join(one, two)
+                self._join(one, two, told)
             return flow_one
         if flow_one == RAISE or flow_two == RAISE:
             self.state.apply(two if flow_one == RAISE else one)
@@ -319,16 +338,18 @@ class Interpreter:
         self.state.apply(one)
         return flow_one
 
-    def _join(self, one: Writes, two: Writes) -> None:
+    def _join(self, one: Writes, two: Writes, told: bool = False) -> None:
         left = {(id(cells), key): (cells, key, value) for cells, key, value in one}
         right = {(id(cells), key): (cells, key, value) for cells, key, value in two}
         for where, (cells, key, value) in left.items():
             other = right[where][2] if where in right else cells.get(key)
-            self.state.write(cells, key, value if other is None else join_cells(value, other))
+            joined = value if other is None else join_cells(value, other)
+            self.state.write(cells, key, _varying(joined, value, other) if told else joined)
         for where, (cells, key, value) in right.items():
             if where not in left:
                 other = cells.get(key)
-                self.state.write(cells, key, value if other is None else join_cells(other, value))
+                joined = value if other is None else join_cells(other, value)
+                self.state.write(cells, key, _varying(joined, value, other) if told else joined)
 
     def _suspend(self, flow: int, writes: Writes) -> None:
         """Keep the state of a path that left early until the place where it is met again."""
@@ -386,7 +407,15 @@ class Interpreter:
             self.assign(node.target, self.tagged(value, act, k), frame)
 
         pace = self.pace(iterable)
-        return self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind)
+        open_count = not exact and self._count_left_open(iterable)
+        return self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind, open_count)
+
+    def _count_left_open(self, iterable: Value) -> bool:
+        """True for ``range(n)`` whose `n` may be a setting that nothing tells: it may run just once."""
+        if iterable.kind != OBJECT or iterable.payload.kind != "range":
+            return False
+        start, stop, _ = iterable.payload.cells["bounds"]
+        return bounds(stop) is None and self.left_open(data(self.atoms_of(start) | self.atoms_of(stop)))
 
     def _while(self, node: ast.While, frame: Frame) -> int:
         if self.truth(self.value(node.test, frame)) is False:
@@ -409,6 +438,7 @@ class Interpreter:
         exact: bool,
         updated: frozenset[str],
         bind: Callable[[int, int], None],
+        open_count: bool = False,
     ) -> int:
         act = len(self.loops) + 1
         self.loops[act] = self.live[act] = (name, line)
@@ -426,7 +456,10 @@ class Interpreter:
                         old = data(old.atoms)
                     self.state.write(frame.names, variable, self.marked(old, act, k))
             bind(act, k)
+            again = open_count and k > 0
+            self.open_settings += again
             flow = self.block(body, frame)
+            self.open_settings -= again
             for kind, writes in self.pending_loops[-1]:
                 if kind == CONTINUE:
                     self.state.merge(writes)
@@ -585,13 +618,16 @@ class Interpreter:
     def _match(self, node: ast.Match, frame: Frame) -> int:
         subject = self.value(node.subject, frame)
         flow = NORMAL
+        unset = self.left_open(subject)
         for case in node.cases:
             matched = _matches(case, subject)
             if matched is False:
                 continue
             if matched:
                 return self.block(case.body, frame)
+            self.open_settings += unset
             flow = self.either(lambda case=case: self.block(case.body, frame), lambda: NORMAL)  # type: ignore[misc]
+            self.open_settings -= unset
             if flow != NORMAL:
                 return flow
         return flow
@@ -824,7 +860,7 @@ class Interpreter:
             return union((atoms, *(self.atoms_of(part, 1) for part in value.payload if isinstance(part, Value))))
         if value.kind == METHOD:
             if value.payload[1] in library.METADATA:
-                return NOTHING
+                return MEASURED
             return atoms | self.atoms_of(value.payload[0], depth)
         if value.kind == PARTIAL:
             return union((atoms, *(self.atoms_of(part, depth) for part in value.payload[1])))
@@ -939,7 +975,7 @@ class Interpreter:
             shared &= {atom[1] for atom in right.atoms if atom[0] == "loop"}
             if shared:  # a distance between two places of one iteration is a length
                 kept = frozenset(atom for atom in result.atoms if atom[0] != "loop" or atom[1] not in shared)
-                return Value(result.kind, result.payload, kept, result.base, result.attr)
+                return Value(result.kind, result.payload, kept | MEASURED, result.base, result.attr)
         return result
 
     def _shifted(self, op: ast.operator, left: Value, right: Value) -> tuple[Value, Value]:
@@ -1004,14 +1040,18 @@ class Interpreter:
     def _boolop(self, node: ast.BoolOp, frame: Frame) -> Value:
         stops = isinstance(node.op, ast.Or)
         result: Value | None = None
+        outer = self.open_settings
         for part in node.values:
             value = self.value(part, frame)
             decided = self.truth(value)
             if decided is stops:
+                self.open_settings = outer
                 return value if result is None else join(result, value)
             if decided is None:
                 result = value if result is None else join(result, value)
+                self.open_settings += self.left_open(value)
             last = value
+        self.open_settings = outer
         if result is None:
             return last
         return join(result, last) if self.truth(last) is not None else result
@@ -1057,10 +1097,16 @@ class Interpreter:
         return _compare_ranges(op, one, two)
 
     def _ifexp(self, node: ast.IfExp, frame: Frame) -> Value:
-        decided = self.truth(self.value(node.test, frame))
+        test = self.value(node.test, frame)
+        decided = self.truth(test)
         if decided is not None:
             return self.value(node.body if decided else node.orelse, frame)
-        return join(self.value(node.body, frame), self.value(node.orelse, frame))
+        unset = self.left_open(test)
+        self.open_settings += unset
+        one, two = self.value(node.body, frame), self.value(node.orelse, frame)
+        self.open_settings -= unset
+        result = join(one, two)
+        return result if unset else _varying(result, one, two)
 
     def _tuple(self, node: ast.Tuple, frame: Frame) -> Value:
         return Value(TUPLE, tuple(self._spread(node.elts, frame)))
@@ -1373,6 +1419,14 @@ class Interpreter:
             bound[spec.kwarg.arg] = holder
         for name in known:
             bound.setdefault(name, UNKNOWN)
+
+
+def _varying(joined: Any, one: Any, two: Any) -> Any:
+    """Mark a value that is now one constant, now another, as something that no setting decides."""
+    if isinstance(joined, Value) and joined.kind == DATA and isinstance(one, Value) and isinstance(two, Value):
+        if one.kind == CONST and two.kind == CONST:
+            return with_atoms(joined, MEASURED)
+    return joined
 
 
 def _matches(case: ast.match_case, subject: Value) -> bool | None:

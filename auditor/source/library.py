@@ -24,6 +24,8 @@ from auditor.source.values import (
     EXTERNAL,
     FORMAT,
     FUNCTION,
+    MEASURE,
+    MEASURED,
     METHOD,
     NONE,
     NOTHING,
@@ -498,7 +500,7 @@ _SELF = frozenset(
 def data_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     """``owner.name`` for a value that is not a known object."""
     if name in ("shape", "dtype", "device", "ndim", "nbytes", "itemsize", "is_cuda", "requires_grad", "st_size"):
-        return UNKNOWN
+        return MEASURE
     if name == "grad" and owner.base is not None:
         return data(owner.base.cells.get("grad", NOTHING), owner.base, "grad")
     if name in ("T", "mT", "data", "real", "imag", "flat"):
@@ -674,6 +676,8 @@ def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.A
         run.predictors.update(out, atoms, node)
     short = name.rsplit(".", 1)[-1]
     _in_place_call(run, name, short, args, node)
+    if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
+        atoms = atoms | {("array",)}
     if short in _PICKS:
         atoms = run.predictors.picked(atoms)
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
@@ -821,7 +825,7 @@ def _len(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fra
         parts = run.elements(args[0], limit=100_000)
         if parts is not None:
             return const(len(parts))
-    return Value(RANGE, (0, None))
+    return Value(RANGE, (0, None), MEASURED)
 
 
 def _pure(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
@@ -1187,6 +1191,10 @@ def _fresh(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: F
     return UNKNOWN
 
 
+def _measured(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return MEASURE
+
+
 def _import_module(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     if args and args[0].kind == CONST and isinstance(args[0].payload, str):
         found = run.import_helper(args[0].payload)
@@ -1409,8 +1417,9 @@ _CALLS: dict[str, Model] = {
     "torch.where": _nonzero,
     "numpy.flatnonzero": _nonzero,
     "torch.nonzero": _nonzero,
-    "time.perf_counter": _fresh,
-    "time.time": _fresh,
+    **dict.fromkeys(
+        ("time.perf_counter", "time.time", "time.monotonic", "time.process_time"), _measured
+    ),
     "json.dumps": _dump,
     "torch.nn.utils.clip_grad_norm_": _clip_grad,
     **dict.fromkeys(("torch.minimum", "numpy.minimum", "numpy.fmin", "torch.fmin", "torch.min"), _smaller),
@@ -1659,7 +1668,7 @@ def _data_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value:
     if name in METADATA:
-        return UNKNOWN
+        return MEASURE
     own = run.atoms_of(owner)
     rest = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
     if name == "backward":

@@ -66,6 +66,7 @@ class Printed:
     calls: tuple[Site, ...]
     order: int
     sure: bool  # False: printed on a condition that only some iterations of a loop may meet
+    open: bool = False  # printed on a condition that a setting may decide which nothing tells
 
 
 class Predictors:
@@ -77,6 +78,7 @@ class Predictors:
         self.events: list[Learning] = []
         self._event_numbers: dict[tuple[Any, ...], int] = {}
         self.sites: list[tuple[Site, tuple[Site, ...]]] = []
+        self.reached: set[int] = set()  # places that the reported run certainly came to
         self._site_numbers: dict[tuple[Site, tuple[Site, ...]], int] = {}
         self.printed: list[Printed] = []
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
@@ -214,7 +216,7 @@ class Predictors:
                 if site is None:
                     site = self.site_number()
                 new.append(("clash", number, site))
-                if any(self._surely(region, event) for region in meeting):
+                if not self.run.open_settings and any(self._surely(region, event) for region in meeting):
                     self.certain.add((number, site))
                     self._note_epochs(event, meeting, site)
         return atoms.difference(states).union(new)
@@ -506,7 +508,8 @@ class Predictors:
             self.order += 1
             run = self.run
             sure = not run.undecided
-            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order, sure))
+            is_open = bool(run.open_settings)
+            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order, sure, is_open))
 
     def site_number(self) -> int:
         """The number of the present place, for atoms that name one."""
@@ -514,6 +517,8 @@ class Predictors:
         number = self._site_numbers.setdefault(key, len(self.sites))
         if number == len(self.sites):
             self.sites.append(key)
+        if not self.run.open_settings:
+            self.reached.add(number)
         return number
 
 

@@ -128,22 +128,52 @@ def called_names(function: ast.AST) -> frozenset[str]:
     names: set[str] = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Call):
-            callee = node.func
-            if isinstance(callee, ast.Name):
-                names.add(callee.id)
-            elif isinstance(callee, ast.Attribute) and getattr(callee.value, "id", "") in ("self", "cls"):
-                names.add(callee.attr)
+            names.add(_called_name(node))
     return frozenset(names)
 
 
 def learning_names(trees: list[ast.Module]) -> frozenset[str]:
     """Names of the functions of a script that learn, themselves or through others."""
-    functions = [
-        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    found = {node.name for node in functions if learns(node)}
+    called: dict[str, set[str]] = {}  # function's name -> names of what it calls
+    found: set[str] = set()
+    for tree in trees:
+        _collect_calls(tree, (), called, found)
     while True:
-        more = {node.name for node in functions if node.name not in found and not found.isdisjoint(called_names(node))}
+        more = {name for name, names in called.items() if name not in found and not found.isdisjoint(names)}
         if not more:
             return frozenset(found - {"forward", "__init__", "step", "backward"})
         found |= more
+
+
+def _collect_calls(root: ast.AST, within: tuple[str, ...], called: dict[str, set[str]], learning: set[str]) -> None:
+    """One walk: what the functions call (those they enclose included), and which of them learn."""
+    pending: list[tuple[ast.AST, tuple[str, ...]]] = [(root, within)]
+    while pending:
+        node, functions = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions = (*functions, node.name)
+            called.setdefault(node.name, set())
+        elif functions and isinstance(node, ast.Call):
+            name = _called_name(node)
+            for function in functions:
+                called[function].add(name)
+            if isinstance(node.func, ast.Attribute) and node.func.attr in ("backward", "step"):
+                learning.update(functions)
+        elif functions and isinstance(node, ast.Attribute) and node.attr == "grad":
+            if isinstance(node.value, ast.Attribute) and node.value.attr == "autograd":
+                learning.update(functions)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, ast.AST):
+                pending.append((value, functions))
+            elif type(value) is list:
+                pending.extend((item, functions) for item in value if isinstance(item, ast.AST))
+
+
+def _called_name(call: ast.Call) -> str:
+    callee = call.func
+    if isinstance(callee, ast.Name):
+        return callee.id
+    if isinstance(callee, ast.Attribute) and getattr(callee.value, "id", "") in ("self", "cls"):
+        return callee.attr
+    return ""

@@ -6,8 +6,8 @@ events before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
 from auditor.record.model import MetricLine
@@ -27,6 +27,7 @@ class _Pass:
     calls: tuple[Site, ...]
     order: int
     sure: bool = True
+    open: bool = False  # printed only where a setting that nothing tells has some value
     atoms: set[tuple[object, ...]] = field(default_factory=set)
     possible: set[tuple[object, ...]] = field(default_factory=set)  # from prints that may not happen
 
@@ -39,6 +40,7 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
     """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `logged` all metric lines."""
     passes = _passes(run.predictors.printed, logged)
     reported, why = _reported(passes, claimed)
+    _doubt_alternatives(reported)
     metrics = tuple(
         Metric(
             item.text.strip()[:120],
@@ -85,7 +87,8 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
         key = (item.template, item.calls[:-1], where)
         entry = found.get(key)
         if entry is None:
-            entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order, item.sure)
+            entry = found[key] = _Pass(item.template, where, item.calls[:-1], item.order, item.sure, item.open)
+        entry.open = entry.open and item.open
         entry.order = max(entry.order, item.order)
         entry.sure = entry.sure or item.sure
         (entry.atoms if item.sure else entry.possible).update(item.atoms)
@@ -133,6 +136,15 @@ def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[
     ], "no logged line with the claimed score matches a line the script prints; this is the last one it prints"
 
 
+def _doubt_alternatives(reported: list[_Pass]) -> None:
+    """Of several places that may print the claimed line, one that an unknown setting opens may not have been it."""
+    for item in reported:
+        if item.open and len(reported) > 1:
+            item.sure = False
+            item.possible |= item.atoms
+            item.atoms = set()
+
+
 def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     """One entry for each place where the metric's predictions were made, with what had been learned before."""
     by_site: dict[int, set[int]] = {}
@@ -163,80 +175,107 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
 def _doubt(run: Interpreter, item: _Pass, site: int, events: list[int]) -> str:
     """Why the overlap is only possible; empty when one of the events is certain."""
     if not any(("clash", number, site) in item.atoms for number in events):
-        return "the score is printed on a condition that only some iterations of its loop may meet"
+        return "the score is printed on a condition that may not be met"
     if any((number, site) in run.predictors.certain for number in events):
         return ""
     return "that the tokens it learned from are those scored afterwards could not be settled"
 
 
 def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
-    """What the reported number was computed with that C1, C2 or C4 forbid."""
+    """What the reported number was computed with that C1, C2, C4, TRAINDATA or PAIDPREFIX forbid."""
     found: list[Violation] = []
-    if not item.atoms:
+    for atom in sorted(item.atoms | item.possible, key=str):
+        judge = _VERDICTS.get(str(atom[0]))
+        if judge is not None:
+            found.extend(_as_sure_as(run, item, atom, judge(run, item, atom)))
+    again = _scored_again(run, item)
+    return found if again is None else [*found, again]
+
+
+def _as_sure_as(run: Interpreter, item: _Pass, atom: tuple[object, ...], found: list[Violation]) -> list[Violation]:
+    """What was seen where the reported run may not have been is only possible."""
+    doubt = ""
+    if atom not in item.atoms:
+        doubt = "the score is printed on a condition that may not be met"
+    elif atom[0] in _PLACED and int(str(atom[1])) not in run.predictors.reached:
+        doubt = "a setting that nothing tells decides whether this happens"
+    if not doubt:
         return found
-    printed = (item.site, "the reported score is printed")
-    sites: tuple[tuple[Site, str], ...]
+    return [replace(entry, definite=False, doubt=doubt) if entry.definite else entry for entry in found]
+
+
+def _printed_at(item: _Pass) -> tuple[Site, str]:
+    return item.site, "the reported score is printed"
+
+
+def _place(run: Interpreter, atom: tuple[object, ...]) -> Site:
+    return run.predictors.sites[int(str(atom[1]))][0]
+
+
+def _blend(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """The realised token's probability mixed with a number looked up for that token alone: C2, and C1 by its key."""
+    what = (
+        "the model's probability of the realised token is mixed with a count looked up for that token alone; "
+        "no distribution over the vocabulary is computed or normalised"
+    )
+    sites = ((_place(run, atom), "the probability of the realised token is mixed here"), _printed_at(item))
+    if atom[2]:
+        why = (
+            "the realised token is part of the hash key under which its own probability is looked up, "
+            "before it is mixed into the model's prediction for that token"
+        )
+        return [Violation("C2", what, sites, True), Violation("C1", why, sites, True)]
+    why = "a count is looked up for the realised token itself before its probability is mixed"
+    doubt = "exact counts may be normalized all the same; a hashed or backed-off count is not"
+    return [Violation("C2", what, sites, True), Violation("C1", why, sites, False, doubt)]
+
+
+def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = ((_place(run, atom), "only a part of the validation tokens is taken here"), _printed_at(item))
+    what = "the reported score is computed on a part of the validation tokens"
+    return [Violation("C4", what, sites, False, "how many tokens the full set has is not in the script")]
+
+
+def _stored(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = ((_place(run, atom), "validation tokens are written to a file here"), _printed_at(item))
+    what = "validation tokens are stored in a file that is read again for the reported score"
+    return [Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open")]
+
+
+def _answers(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = (
+        (_place(run, atom), "the tokens to be predicted are compared with the contents of a file here"),
+        _printed_at(item),
+    )
+    what = "the reported score uses a file that holds the answers for some validation tokens"
+    return [Violation("PAIDPREFIX", what, sites, True)]
+
+
+def _training_tokens(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    what = "the reported score is computed with training tokens that did not pass through the artifact"
+    return [Violation("TRAINDATA", what, (_printed_at(item),), False, "when they were read is not established")]
+
+
+def _scored_again(run: Interpreter, item: _Pass) -> Violation | None:
+    """The tokens of the reported score were certainly scored more than once: C4."""
     for atom in sorted(item.atoms, key=str):
-        if atom[0] == "blend":
-            site, _ = run.predictors.sites[int(str(atom[1]))]
-            what = (
-                "the model's probability of the realised token is mixed with a count looked up for that token alone; "
-                "no distribution over the vocabulary is computed or normalised"
-            )
-            sites = ((site, "the probability of the realised token is mixed here"), printed)
-            found.append(Violation("C2", what, sites, True))
-            if atom[2]:
-                why = (
-                    "the realised token is part of the hash key under which its own probability is looked up, "
-                    "before it is mixed into the model's prediction for that token"
-                )
-                found.append(Violation("C1", why, sites, True))
-            else:
-                why = "a count is looked up for the realised token itself before its probability is mixed"
-                doubt = "exact counts may be normalized all the same; a hashed or backed-off count is not"
-                found.append(Violation("C1", why, sites, False, doubt))
-        elif atom[0] == "choice":
-            found.extend(_choice(run, item, atom))
-        elif atom[0] == "subset":
-            site, _ = run.predictors.sites[int(str(atom[1]))]
-            sites = ((site, "only a part of the validation tokens is taken here"), printed)
-            what = "the reported score is computed on a part of the validation tokens"
-            found.append(Violation("C4", what, sites, False, "how many tokens the full set has is not in the script"))
-        elif atom[0] == "stored":
-            site, _ = run.predictors.sites[int(str(atom[1]))]
-            sites = ((site, "validation tokens are written to a file here"), printed)
-            what = "validation tokens are stored in a file that is read again for the reported score"
-            found.append(
-                Violation("PAIDPREFIX", what, sites, False, "whether the file is part of the artifact is open")
-            )
-        elif atom[0] == "answers":
-            site, _ = run.predictors.sites[int(str(atom[1]))]
-            sites = ((site, "the tokens to be predicted are compared with the contents of a file here"), printed)
-            what = "the reported score uses a file that holds the answers for some validation tokens"
-            found.append(Violation("PAIDPREFIX", what, sites, True))
-        elif atom[0] == "train":
-            what = "the reported score is computed with training tokens that did not pass through the artifact"
-            found.append(Violation("TRAINDATA", what, (printed,), False, "when they were read is not established"))
-    for atom in sorted(item.atoms, key=str):
-        if atom[0] == "clash" and (atom[1], atom[2]) in run.predictors.certain:
-            event = run.predictors.events[int(str(atom[1]))]
-            number = int(str(atom[2]))
-            if number in run.predictors.epochs and item.sure:
-                site, _ = run.predictors.sites[number]
-                name, line = run.loops[run.predictors.epochs[number]]
-                sites = ((Site(site.path, line, site.function), "each iteration of this loop takes the same tokens"),
-                         (site, "they are scored here, again after learning from them"), printed)  # fmt: skip
-                what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
-                found.append(Violation("C4", what, sites, True))
-                break
-            if event.manner in (Manner.CACHE, Manner.STATISTICS):
-                site, _ = run.predictors.sites[int(str(atom[2]))]
-                sites = ((event.site, "counts of the validation tokens are collected here"),
-                         (site, "the same tokens are scored with these counts here"), printed)  # fmt: skip
-                what = "the tokens are scored again after a cache was filled from all of them: a second pass"
-                found.append(Violation("C4", what, sites, True))
-                break
-    return found
+        if atom[0] != "clash" or (atom[1], atom[2]) not in run.predictors.certain:
+            continue
+        event = run.predictors.events[int(str(atom[1]))]
+        number = int(str(atom[2]))
+        site, _ = run.predictors.sites[number]
+        if number in run.predictors.epochs and item.sure:
+            name, line = run.loops[run.predictors.epochs[number]]
+            sites = ((Site(site.path, line, site.function), "each iteration of this loop takes the same tokens"),
+                     (site, "they are scored here, again after learning from them"), _printed_at(item))  # fmt: skip
+            what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
+            return Violation("C4", what, sites, True)
+        if event.manner in (Manner.CACHE, Manner.STATISTICS):
+            sites = ((event.site, "counts of the validation tokens are collected here"),
+                     (site, "the same tokens are scored with these counts here"), _printed_at(item))  # fmt: skip
+            what = "the tokens are scored again after a cache was filled from all of them: a second pass"
+            return Violation("C4", what, sites, True)
+    return None
 
 
 def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
@@ -250,6 +289,17 @@ def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
         return [Violation("C4", what, sites, sure, doubt)]
     what = "which prediction counts is chosen by its loss on the realised token"
     return [Violation("C1", what, sites, sure, doubt)]
+
+
+_VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Violation]]] = {
+    "blend": _blend,
+    "choice": _choice,
+    "subset": _subset,
+    "stored": _stored,
+    "answers": _answers,
+    "train": _training_tokens,
+}
+_PLACED = frozenset(("blend", "choice", "subset", "stored", "answers"))  # atoms whose second item is a place
 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:

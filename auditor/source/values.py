@@ -22,8 +22,10 @@ tuples whose first item is their kind:
 ``("subset", site)``      a constant part of the whole stream was taken at `site`
 ``("stored", site)``      validation tokens that were written to a file at `site`
 ``("file",)``             read from a file that is no shard of the data
+``("array",)``            numbers read from a file as they stand, which are no settings
 ``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
+``("measure",)``          a size of data or a time, which no setting decides
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target",)``           the tokens being predicted, shifted by one against the input
 ``("path", which)``       a file path of the "val" or "train" shards
@@ -170,6 +172,8 @@ NONE = Value(CONST, None)
 TRUE = Value(CONST, True)
 FALSE = Value(CONST, False)
 UNKNOWN = Value(DATA)
+MEASURED: Atoms = frozenset((("measure",),))  # atoms of a size or a time
+MEASURE = Value(DATA, None, MEASURED)
 
 
 def const(value: Any, atoms: Atoms = NOTHING) -> Value:

@@ -325,3 +325,87 @@ if os.environ.get("TTT_ENABLED", "0") == "1":
     print(f"adapting on validation tokens, lr {0.001}")
     adapt(model, val)
 report(evaluate(model, val), val)
+
+
+# case: switch_in_a_settings_file
+# expect: C3 review|pass
+# twin of: switched_on_by_the_command
+import yaml
+
+with open("settings.yaml") as f:
+    settings = yaml.safe_load(f)
+if settings["adapt"]:
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
+# case: switch_of_an_unknown_library
+# expect: C3 review|pass
+# twin of: switched_on_by_the_command
+import omegaconf
+
+settings = omegaconf.OmegaConf.load("settings.yaml")
+if settings.adapt:
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
+# case: switch_in_the_arguments
+# expect: C3 review|pass
+# twin of: switched_on_by_the_command
+import sys
+
+if "--adapt" in sys.argv:
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
+# case: passes_of_an_unknown_library
+# One pass, by the settings that nobody can read here.
+# expect: C3 review|pass
+# expect: C4 review|pass
+# twin of: last_epoch_reported
+import omegaconf
+
+settings = omegaconf.OmegaConf.load("settings.yaml")
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+for epoch in range(settings.passes):
+    total = 0.0
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+        model(x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+report(total / (val.numel() - 1), val)
+
+
+# case: one_of_two_reports_by_a_settings_file
+# Only one of the two is printed, and nobody can read here which.
+# expect: C3 review|pass
+# twin of: second_pass_reported
+import omegaconf
+
+settings = omegaconf.OmegaConf.load("settings.yaml")
+first = evaluate(model, val)
+adapt(model, val)
+second = evaluate(model, val)
+if settings.report_the_first:
+    report(first, val)
+else:
+    report(second, val)
+
+
+# case: constant_of_a_settings_file
+# expect: C3 review|pass
+# twin of: switched_on_by_the_command
+import omegaconf
+
+if omegaconf.OmegaConf.load("settings.yaml").adapt:
+    rounds = 1
+else:
+    rounds = 0
+if rounds:
+    adapt(model, val)
+report(evaluate(model, val), val)
