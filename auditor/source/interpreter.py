@@ -72,7 +72,8 @@ MAX_DEPTH = 48  # calls
 DEFAULT_BUDGET = 1_500_000  # nodes visited
 
 _TELLING = frozenset(
-    "val loop model state under clash picked ranked measure array pos index train hashed target par blend choice".split()
+    "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
+    "choice".split()
 )
 
 Writes = list[tuple[dict[Any, Any], Any, Any]]
@@ -1423,9 +1424,9 @@ class Interpreter:
 
 def _varying(joined: Any, one: Any, two: Any) -> Any:
     """Mark a value that is now one constant, now another, as something that no setting decides."""
-    if isinstance(joined, Value) and joined.kind == DATA and isinstance(one, Value) and isinstance(two, Value):
-        if one.kind == CONST and two.kind == CONST:
-            return with_atoms(joined, MEASURED)
+    constants = isinstance(one, Value) and isinstance(two, Value) and one.kind == CONST and two.kind == CONST
+    if constants and isinstance(joined, Value) and joined.kind == DATA:
+        return with_atoms(joined, MEASURED)
     return joined
 
 

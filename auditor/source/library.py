@@ -1417,9 +1417,7 @@ _CALLS: dict[str, Model] = {
     "torch.where": _nonzero,
     "numpy.flatnonzero": _nonzero,
     "torch.nonzero": _nonzero,
-    **dict.fromkeys(
-        ("time.perf_counter", "time.time", "time.monotonic", "time.process_time"), _measured
-    ),
+    **dict.fromkeys(("time.perf_counter", "time.time", "time.monotonic", "time.process_time"), _measured),
     "json.dumps": _dump,
     "torch.nn.utils.clip_grad_norm_": _clip_grad,
     **dict.fromkeys(("torch.minimum", "numpy.minimum", "numpy.fmin", "torch.fmin", "torch.min"), _smaller),

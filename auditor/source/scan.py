@@ -117,9 +117,19 @@ def learns(function: ast.AST) -> bool:
             and node.func.attr in ("backward", "step")
         ):
             return True
-        if isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.value, ast.Attribute):
-            return node.value.attr == "autograd"
+        if _is_autograd(node):
+            return True
     return False
+
+
+def _is_autograd(node: ast.AST) -> bool:
+    """True for ``torch.autograd.grad``."""
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == "grad"
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "autograd"
+    )
 
 
 @lru_cache(maxsize=65536)
@@ -159,9 +169,8 @@ def _collect_calls(root: ast.AST, within: tuple[str, ...], called: dict[str, set
                 called[function].add(name)
             if isinstance(node.func, ast.Attribute) and node.func.attr in ("backward", "step"):
                 learning.update(functions)
-        elif functions and isinstance(node, ast.Attribute) and node.attr == "grad":
-            if isinstance(node.value, ast.Attribute) and node.value.attr == "autograd":
-                learning.update(functions)
+        elif functions and _is_autograd(node):
+            learning.update(functions)
         for field in node._fields:
             value = getattr(node, field, None)
             if isinstance(value, ast.AST):
