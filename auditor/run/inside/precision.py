@@ -10,6 +10,7 @@ inference_mode becomes no_grad: code written for torch.compile feeds inference t
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,9 @@ from .usage import used
 _SINGLE = (
     "exp expm1 log log10 log1p log2 logsumexp pow.Tensor_Scalar pow.Tensor_Tensor pow.Scalar reciprocal rsqrt softplus "
     "layer_norm native_layer_norm group_norm norm.Scalar norm.ScalarOpt_dim norm.ScalarOpt_dtype "
-    "norm.ScalarOpt_dim_dtype linalg_vector_norm linalg_matrix_norm nll_loss nll_loss2d cross_entropy_loss kl_div l1_loss smooth_l1_loss huber_loss "
-    "cosine_similarity softmax.int log_softmax.int cumsum cumprod sum sum.dim_IntList dist renorm "
-    "binary_cross_entropy_with_logits acos asin cosh sinh tan erfinv"
+    "norm.ScalarOpt_dim_dtype linalg_vector_norm linalg_matrix_norm nll_loss nll_loss2d cross_entropy_loss kl_div "
+    "l1_loss smooth_l1_loss huber_loss cosine_similarity softmax.int log_softmax.int cumsum cumprod sum "
+    "sum.dim_IntList dist renorm binary_cross_entropy_with_logits acos asin cosh sinh tan erfinv"
 ).split()
 _WITH_TYPE = {"softmax.int", "log_softmax.int", "cumsum", "cumprod", "sum", "sum.dim_IntList", "linalg_vector_norm"}
 _HALF = (torch.bfloat16, torch.float16)
@@ -46,6 +47,53 @@ def _single(overload: Any, has_type: bool) -> Callable[..., Any]:
 
 def _widened(value: Any) -> Any:
     return value.float() if isinstance(value, torch.Tensor) and value.dtype in _HALF else value
+
+
+# Products, by the places of the operands that are cast. On a CPU without bf16 units they are 3 times as fast in fp32.
+_PRODUCTS = {
+    "linear": (0, 1, 2),
+    "matmul": (0, 1),
+    "mm": (0, 1),
+    "bmm": (0, 1),
+    "mv": (0, 1),
+    "addmm": (0, 1, 2),
+    "baddbmm": (0, 1, 2),
+    "addbmm": (0, 1, 2),
+}
+
+
+def _product(overload: Any, places: tuple[int, ...]) -> Callable[..., Any]:
+    """`overload` of operands in the half type, as a GPU does it: products and sums in fp32, the result rounded."""
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        half = _half_type()
+        with torch._C._ExcludeDispatchKeyGuard(_BELOW):
+            if any(args[place].dtype not in _CAST for place in places if place < len(args) and args[place] is not None):
+                return overload(*args, **keywords)
+            wide = [
+                value.to(half).float() if place in places and value is not None else value
+                for place, value in enumerate(args)
+            ]
+            return overload(*wide, **keywords).to(half)
+
+    return call
+
+
+_CAST = (torch.float32, torch.bfloat16, torch.float16)
+_autocast_type = torch.get_autocast_dtype
+
+
+def _half_type() -> torch.dtype:
+    return _autocast_type("cpu")
+
+
+def _register_products() -> None:
+    assert _library is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they replace the CPU's own kernels
+        for name, places in _PRODUCTS.items():
+            overload = getattr(torch.ops.aten, name).default
+            _library.impl(name, _product(overload, places), "AutocastCPU", allow_override=True)
 
 
 def _register_single() -> None:
@@ -139,6 +187,7 @@ class inference_mode(_DecoratorContextManager):  # noqa: N801 - torch's own name
 def install() -> None:
     """Replace autocast, its queries, the gradient scaler and inference_mode."""
     _register_single()
+    _register_products()
     _wrap_autocast()
     _wrap_queries()
     _wrap_scaler()

@@ -15,7 +15,7 @@ import traceback
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PACKAGE = "inside"  # under this name the modules of this folder import one another
@@ -127,25 +127,6 @@ def _exit_code(code: object) -> int:
     return 1
 
 
-def _at_end(report_end: Callable[[], None]) -> None:
-    """Call `report_end` once, also when the script ends by os._exit."""
-    done: list[bool] = []
-
-    def once() -> None:
-        if not done and os.getpid() == process:
-            done.append(True)
-            report_end()
-
-    process, leave = os.getpid(), os._exit
-
-    def leave_now(status: int) -> NoReturn:
-        once()
-        leave(status)
-
-    os._exit = leave_now
-    atexit.register(once)
-
-
 def main(argv: list[str]) -> int:
     """Run the script that the spec file argv[1] names."""
     _same_hashes_every_time(argv[1])
@@ -155,6 +136,8 @@ def main(argv: list[str]) -> int:
     reporter = _open_channel()
     usage = _module("usage")
     usage.connect(reporter.report if reporter is not None else None)
+    process = os.getpid()
+    atexit.register(lambda: usage.report_calls() if os.getpid() == process else None)
     prepare(spec)
     script = (Path.cwd() / spec["script"]).resolve()
     overrides = _module("constants").Overrides(spec.get("overrides", ()), Path.cwd())
@@ -162,7 +145,6 @@ def main(argv: list[str]) -> int:
     if spec.get("trace", "none") != "none":
         _install_if_there("trace", "install", spec, reporter)
     _install_if_there("guard", "install", spec, reporter)
-    _at_end(usage.report_calls)
     return run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], overrides.compile)
 
 

@@ -15,8 +15,10 @@ _said: set[str] = set()
 
 
 def used(name: str) -> None:
-    """Count one call of the stand-in `name`."""
+    """Count one call of the stand-in `name`. The first is reported at once, the others at the end of the run."""
     _calls[name] += 1
+    if _calls[name] == 1 and _reporter is not None:
+        report("standin", name=name, calls=1)
 
 
 def calls() -> dict[str, int]:
@@ -51,7 +53,7 @@ def forbidden(what: str) -> None:
 
 
 def report_calls() -> None:
-    """One record for each stand-in that was used; counting starts again."""
+    """The calls after the first of each stand-in, one record each: the sum over a name's records is its count."""
     for name, count in calls().items():
-        report("standin", name=name, calls=count)
-    _calls.clear()
+        if count > 1:
+            report("standin", name=name, calls=count - 1)
