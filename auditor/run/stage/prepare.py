@@ -30,6 +30,7 @@ START = "/audit/inside/start.py"
 AUDIT_DATA = "audit data"
 MACHINE = "audit machine"
 THREADS = 1
+SCRIPT_SEED = 1337  # every run has the same; what is drawn anew is the data
 
 
 class StageError(Exception):
@@ -67,7 +68,7 @@ def prepare(
 ) -> Prepared:
     """Lay out one run below `work`, an empty folder of the auditor.
 
-    `seed` draws the audit data and is the script's SEED. Raises StageError when the submission has no script.
+    `seed` draws the audit data; the script does not learn it. Raises StageError when the submission has no script.
     """
     if submission.script is None:
         raise StageError("the submission has no script to run")
@@ -81,7 +82,7 @@ def prepare(
     data = draw_data(source, vocabulary, size, seed)
     files = _write_data(work / "data", places, data, vocabulary)
     binds = link_roots(places, work / "submission", work / "data")
-    _point(settings, submission, places, seed)
+    _point(settings, submission, places)
     if not distinct_runs(data.validation.tokens):
         notes.append("some runs of 12 validation tokens occur twice")
     defaults = defaults_of(submission)
@@ -89,7 +90,7 @@ def prepare(
     spec = {
         "script": script,
         "argv": command_line(submission, size, _targets(places)),
-        "seed": seed,
+        "seed": SCRIPT_SEED,
         "threads": THREADS,
         "vocabulary": vocabulary,
         "bos": BOS,
@@ -169,7 +170,7 @@ def _targets(places: Places) -> dict[str, str]:
     }
 
 
-def _point(settings: Settings, submission: Submission, places: Places, seed: int) -> None:
+def _point(settings: Settings, submission: Submission, places: Places) -> None:
     """Set the variables of places and seeds that the submission reads."""
     defaults = defaults_of(submission)
     for name, value in _targets(places).items():
@@ -177,7 +178,7 @@ def _point(settings: Settings, submission: Submission, places: Places, seed: int
             settings[name] = (value, AUDIT_DATA)
     for name in defaults:
         if name == "SEED" or name.endswith("_SEED"):
-            settings[name] = (str(seed), MACHINE)
+            settings[name] = (str(SCRIPT_SEED), MACHINE)
 
 
 def _as_json(placed: Placed) -> dict[str, object]:

@@ -84,8 +84,14 @@ def test_the_shards_hold_the_stream_and_variables_point_to_them(tmp_path: Path) 
     environment = prepared.stage.job.environment
     assert environment["DATA_PATH"] == "/audit/data/datasets/fineweb10B_sp1024"
     assert environment["TOKENIZER_PATH"] == "/audit/data/tokenizers/fineweb_1024_bpe.model"
-    assert environment["SEED"] == "7"
     assert prepared.stage.validation_files == (f"{environment['DATA_PATH']}/fineweb_val_000000.bin",)
+
+
+def test_the_script_does_not_learn_the_seed_of_the_data(tmp_path: Path) -> None:
+    prepared = stage_of(submission(SCRIPT), tmp_path, seed=987654321)
+    assert "987654321" not in (tmp_path / "spec.json").read_text()
+    assert "987654321" not in prepared.stage.job.environment.values()
+    assert prepared.stage.job.environment["SEED"]
 
 
 def test_nothing_of_a_distributed_launch_is_in_the_environment(tmp_path: Path) -> None:
