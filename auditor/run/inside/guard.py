@@ -54,6 +54,7 @@ HARMLESS_BUILTINS = frozenset(
 _frame = sys._getframe
 _clock = time.monotonic
 _thread = threading.get_ident
+_ctypes = os.path.join(os.path.dirname(os.__file__), "ctypes", "__init__.py")
 _ours = os.path.dirname(os.path.abspath(__file__)) + "/"
 
 
@@ -216,11 +217,11 @@ class Guard:
         return unpacked
 
     def _caller(self) -> str:
-        """File name of the code that caused the event, without this module and Python's frozen import machinery."""
+        """File name of the code that caused the event; this module, ctypes and the import machinery only pass it on."""
         frame: FrameType | None = _frame(1)
         while frame is not None:
             name = frame.f_code.co_filename
-            if name != __file__ and not name.startswith("<frozen"):
+            if name not in (__file__, _ctypes) and not name.startswith("<frozen"):
                 return name
             frame = frame.f_back
         return ""
@@ -265,8 +266,8 @@ class Guard:
             "os.killpg": self._on_kill,
             "signal.pthread_kill": lambda thread, number: self._note("process", f"signal {number}", self._place()),
             "ctypes.dlopen": self._on_library,
-            "ctypes.dlsym": lambda library, name: self._on_symbol(name),
-            "ctypes.dlsym/handle": lambda library, name: self._on_symbol(name),
+            "ctypes.dlsym": self._on_symbol,
+            "ctypes.dlsym/handle": self._on_symbol,
             "ctypes.string_at": lambda *rest: self._on_memory("reads"),
             "ctypes.wstring_at": lambda *rest: self._on_memory("reads"),
             "ctypes.cdata": lambda *rest: self._on_memory("maps"),
@@ -385,9 +386,10 @@ class Guard:
         if name and not os.fsdecode(name).startswith(self._interpreter) and "/" in os.fsdecode(name):  # type: ignore[arg-type]
             self._note("native", f"loads {_full(name)}", self._place())
 
-    def _on_symbol(self, name: object) -> None:
-        if isinstance(name, str) and name in SUSPECT_SYMBOLS and not self._by_library():
-            self._guard(f"native code: looks up {name}")
+    def _on_symbol(self, *arguments: object) -> None:
+        for name in arguments:  # the library and the name come in either order
+            if isinstance(name, str) and name in SUSPECT_SYMBOLS and not self._by_library():
+                self._guard(f"native code: looks up {name}")
 
     def _on_memory(self, verb: str) -> None:
         if not self._by_library():

@@ -15,5 +15,6 @@ reported cannot be altered later is `inside/channel.py`.
 """
 
 from auditor.run.sandbox.running import find_confinement, run_job, working_confinements
+from auditor.run.sandbox.tree import remove_tree
 
-__all__ = ["find_confinement", "run_job", "working_confinements"]
+__all__ = ["find_confinement", "remove_tree", "run_job", "working_confinements"]

@@ -27,7 +27,15 @@ from auditor.run.model import GIB, MIB, Confinement, Job, Limits, NoConfinementE
 from auditor.run.sandbox.launching import BUBBLEWRAP, NAMESPACES, Start, confinement, launch
 from auditor.run.sandbox.noticed import noticed_in
 from auditor.run.sandbox.report import Report, read_report
-from auditor.run.sandbox.tree import Held, Sample, held_by_folder, held_by_tmpfs, held_without_name, sample_tree
+from auditor.run.sandbox.tree import (
+    Held,
+    Sample,
+    held_by_folder,
+    held_by_tmpfs,
+    held_without_name,
+    sample_tree,
+    shared_out,
+)
 from auditor.run.sandbox.view import view_of
 
 SAMPLE_SECONDS = 0.04  # between looks at memory and processes
@@ -71,7 +79,7 @@ def run_job(job: Job, confinement: Confinement | None = None) -> Outcome:
     way = confinement or find_confinement()
     if not job.command[0].startswith("/"):
         raise NoConfinementError(f"the sandbox runs programs by absolute path, not {job.command[0]!r}")
-    scaffold = Path(tempfile.mkdtemp(prefix="audit-sandbox-"))
+    scaffold = Path(tempfile.mkdtemp(prefix=f"audit-sandbox-{os.getpid()}-"))
     try:
         scaffold.chmod(0o755)
         return _Run(job, way.name, scaffold).outcome()
@@ -269,9 +277,12 @@ class _Run:
         return self.streams["status"] not in self.reading.values()
 
     def _look_at(self, tree: Sample) -> None:
-        self.peak = max(self.peak, tree.memory_bytes)
         self.cpu_seconds = max(self.cpu_seconds, tree.cpu_seconds)
-        if tree.memory_bytes > self.limits.memory_bytes:
+        memory = tree.memory_bytes
+        if memory > self.peak and len(tree.processes) > 1:
+            memory = shared_out(tree)
+        self.peak = max(self.peak, memory)
+        if memory > self.limits.memory_bytes:
             self.stopped_by = f"{self.limits.memory_bytes / MIB:g} MiB of memory"
         elif max(tree.threads, len(tree.processes)) > self.limits.processes:
             self.stopped_by = f"{self.limits.processes} processes and threads"

@@ -26,7 +26,7 @@ class Sample:
 
     processes: tuple[int, ...]
     threads: int
-    memory_bytes: int
+    memory_bytes: int  # pages that several processes share are counted for each of them
     cpu_seconds: float  # of the living and of those that were waited for
 
 
@@ -42,8 +42,7 @@ class Held:
 def sample_tree(first: int) -> Sample:
     """The tree below process `first` (which is the sandbox's own), with its threads, memory and processor time.
 
-    Pages that several processes share are counted for each of them; pages of mapped files (libraries) for none, since
-    the kernel can take them back.
+    Pages of mapped files (libraries) do not count: the kernel can take them back.
     """
     walked = _walk(first)
     threads = memory = 0
@@ -89,6 +88,19 @@ def _status(process: int) -> tuple[int, int]:
         elif name in (b"RssAnon", b"RssShmem"):
             kilobytes += int(value.split()[0])
     return threads, kilobytes * KIB
+
+
+def shared_out(sample: Sample) -> int:
+    """Memory of the tree in bytes with each page that several processes share counted once. Costs a walk of all pages.
+
+    After a fork nearly everything is shared, so that `memory_bytes` can be many times what is really taken.
+    """
+    total = 0
+    for process in sample.processes:
+        rollup = _read(f"/proc/{process}/smaps_rollup")
+        parts = [line.split() for line in rollup.split(b"\n") if line.startswith((b"Pss_Anon:", b"Pss_Shmem:"))]
+        total += sum(int(part[1]) for part in parts) * KIB if parts else _status(process)[1]
+    return total
 
 
 def _ticks(process: int) -> int:
