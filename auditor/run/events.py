@@ -28,7 +28,7 @@ PROVED_PART = 0.002  # of the positions scored at one place, for the same reason
 EXACT_DIGITS = 6  # decimals that make a number, known by its value only, hardly any other's
 MUCH = 0.02  # of the stream: less is dropped or repeated by windows at its end
 SMALLER = ("minimum", "fmin", "min", "amin")
-TIES = ("flow", "one value", "value")
+TIES = ("flow", "one value", "any value", "value")
 _SPACE = re.compile(r"\s+")
 
 Intervals = tuple[tuple[int, int], ...]
@@ -61,8 +61,9 @@ class PrintedNumber:
     """A printed number that is made of losses the tracer saw.
 
     `tie` is "flow" when the number's value was followed, "one value" when it was recognized by its digits and no other
-    losses would give them, "value" when others would, too. `most` is the largest number of times that one position is
-    in it. `coarse` says that it may be made of fewer losses than listed.
+    losses would give them, "value" when others would, too, and "any value" when all of these were computed after
+    learning from their targets (those with the fewest are listed). `most` is the largest number of times that one
+    position is in it. `coarse` says that it may be made of fewer losses than listed.
     """
 
     line: str
@@ -175,7 +176,7 @@ class Trace:
     def coverage(self, line: str) -> tuple[int, int] | None:
         """(predictions in the printed sum, times one position is in it at the most) of an exactly followed number."""
         number = self.number_of(line)
-        if number is None or number.coarse or number.tie == "value":
+        if number is None or number.coarse or number.tie not in ("flow", "one value"):
             return None
         return number.scored, number.most
 

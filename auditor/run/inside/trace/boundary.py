@@ -26,6 +26,7 @@ FEWEST = 64  # elements of an array of unknown origin that could carry a predict
 _NUMBER = re.compile(r"\d+\.\d{2,12}")
 MOST_NUMBERS = 24
 MOST_LINE = 2000
+MOST_FITTING = 64  # sums of losses that a printed number is compared with in earnest
 
 
 class Boundary:
@@ -40,7 +41,6 @@ class Boundary:
         self._open = True
         self._local = threading.local()
         self._artifact_read = False
-        self._process = os.getpid()
 
     def install(self) -> None:
         """Put everything in place, the dispatch mode in this thread included."""
@@ -58,9 +58,7 @@ class Boundary:
         self._wrap(torch.nn.Module, "__init__", self._module)
         self._wrap(threading.Thread, "_bootstrap_inner", self._thread)
         self._set(sys, "stdout", Printed(sys.stdout, self._line))
-        self._wrap(os, "_exit", self._exiting)
         sys.addaudithook(self._audited)
-        FORMATTED.active = True
         self.mode = Mode(tracer)
         self.mode.__enter__()
 
@@ -281,12 +279,6 @@ class Boundary:
         with Mode(self.tracer):
             return original(*args, **kwargs)
 
-    def _exiting(self, original: Any, args: Any, kwargs: Any) -> Any:
-        if os.getpid() == self._process:
-            self.close()
-            self.tracer.teller.finish()
-        return original(*args, **kwargs)
-
     # --- files and lines ---
 
     def _audited(self, event: str, args: tuple[Any, ...]) -> None:
@@ -339,11 +331,15 @@ class Boundary:
             return
         found = self._by_value(line)
         if found is not None:
-            number, losses, alone = found
-            tracer.teller.metric(line, number, "one value" if alone else "value", losses, site, calls, order)
+            number, losses, tie = found
+            tracer.teller.metric(line, number, tie, losses, site, calls, order)
 
-    def _by_value(self, line: str) -> tuple[str, Losses, bool] | None:
-        """Losses whose mean is a number in the line, as printed, and whether no other losses fit."""
+    def _by_value(self, line: str) -> tuple[str, Losses, str] | None:
+        """Losses whose mean is a number in the line, as printed, and how sure that is.
+
+        Where several fit, those are taken that speak most for the script: "any value" when even they were computed
+        after learning from their targets.
+        """
         texts = [text for text in _NUMBER.findall(line)[:MOST_NUMBERS] if len(text.partition(".")[2]) >= 3]
         if not texts:
             return None
@@ -357,9 +353,13 @@ class Boundary:
                         break
         if not fitting:
             return None
-        sizes = {(len(tags := losses.tags()), int(tags.sum())) for _, losses in fitting[:64]}
-        best = max(fitting, key=lambda item: sum(len(part) for part in item[1].parts[: item[1].count]))
-        return best[0], best[1], len(sizes) == 1 and len(fitting) <= 64
+        distinct = {(len(tags := item[1].tags()), int(tags.sum())): item for item in fitting[:MOST_FITTING]}
+        if len(distinct) == 1 and len(fitting) <= MOST_FITTING:
+            return (*fitting[-1], "one value")
+        proved = {key: self.tracer.history.proved(item[1].tags()) for key, item in distinct.items()}
+        best = min(proved, key=lambda key: (proved[key], -key[0]))
+        sure = proved[best] > 0 and len(fitting) <= MOST_FITTING
+        return (*distinct[best], "any value" if sure else "value")
 
 
 def _means(kept: list[tuple[float, Losses]]) -> list[tuple[float, Losses]]:

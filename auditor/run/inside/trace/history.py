@@ -207,6 +207,18 @@ class History:
         before = call.after.get(update.number, (0, 0))
         call.after[update.number] = (before[0] | proved, before[1] | possible)
 
+    def proved(self, tags: np.ndarray) -> int:
+        """How many of these losses were certainly computed after learning from their targets."""
+        total = 0
+        for number in np.unique(tags // CALL).tolist():
+            call = self.calls[number]
+            bits = 0
+            for proved, _ in (call.after if call is not None else {}).values():
+                bits |= proved
+            if bits:
+                total += (bits & self.stream.bits(tags[tags // CALL == number] & POSITION)).bit_count()
+        return total
+
     def members(self, bits: int) -> list[Update]:
         """The updates in a set."""
         found = []

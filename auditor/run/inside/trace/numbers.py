@@ -8,28 +8,45 @@ from typing import Any
 from .shadow import Losses
 
 MOST_TEXTS = 256
+MOST_LINES = 4
 
 
 class Formatted:
-    """Texts of followed numbers, newest last, so that a printed line finds its losses again."""
+    """Texts of followed numbers, newest last, so that a printed line finds its losses again.
+
+    A text is good for a few printed lines: an equal one that comes later may be another number's.
+    """
 
     def __init__(self) -> None:
-        self._texts: dict[str, Losses] = {}
+        self._texts: dict[str, tuple[int, Losses]] = {}
+        self._lines = 0
         self.compared: Callable[[Losses, Losses], None] | None = None
-        self.active = True
+        self.active = False
 
     def note(self, text: str, losses: Losses) -> None:
         """`text` was made of a number that is made of `losses`."""
         digits = text.strip()
         if sum(character.isdigit() for character in digits) >= 3:
             self._texts.pop(digits, None)
-            self._texts[digits] = losses
+            self._texts[digits] = (self._lines, losses)
             if len(self._texts) > MOST_TEXTS:
                 del self._texts[next(iter(self._texts))]
 
     def find(self, line: str) -> list[tuple[str, Losses]]:
-        """Followed numbers whose text is in the line."""
-        return [(text, losses) for text, losses in self._texts.items() if text in line]
+        """Followed numbers whose text is in the line that is printed now."""
+        found = [(text, losses) for text, (_, losses) in self._texts.items() if text in line]
+        self._lines += 1
+        for text, (made, _) in list(self._texts.items()):
+            if self._lines - made > MOST_LINES:
+                del self._texts[text]
+        return found
+
+    def start(self, compared: Callable[[Losses, Losses], None]) -> None:
+        """Forget everything and follow numbers again; `compared` is told of each comparison of two sums."""
+        self._texts.clear()
+        self._lines = 0
+        self.compared = compared
+        self.active = True
 
 
 FORMATTED = Formatted()

@@ -36,6 +36,7 @@ ELEMENTWISE = {
     "minimum", "maximum", "fmin", "fmax", "logaddexp", "pow", "sqrt", "nan_to_num", "rsub", "addcmul", "addcdiv",
     "lerp", "true_divide", "sigmoid", "tanh", "relu",
 }  # fmt: skip
+SCATTERS = {"scatter_add", "index_add", "index_put", "_index_put_impl", "put", "scatter", "scatter_reduce"}
 SELECTIONS = {"minimum", "maximum", "fmin", "fmax"}
 SUMS = {"sum", "mean", "nansum", "nanmean", "dot", "vdot", "mv"}
 OVERWRITES = {
@@ -87,7 +88,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 def _functional(name: str) -> Follow:
     base = name.rstrip("_")
-    moves, elementwise, sums = base in MOVES, base in ELEMENTWISE, base in SUMS
+    moves, elementwise, sums, scatters = base in MOVES, base in ELEMENTWISE, base in SUMS, base in SCATTERS
 
     def follow(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         found: Shadow | None = None
@@ -108,6 +109,8 @@ def _functional(name: str) -> Follow:
         if found is None:
             return
         if rich:
+            if scatters and _counted(tracer, base, args, out, shadow_of(args[0])):
+                return
             if moves and _moved(tracer, func, base, args, kwargs, out, found):
                 return
             if elementwise and _elementwise(tracer, base, args, out, found):
@@ -364,7 +367,7 @@ def _summed(tracer: Tracer, args: tuple[Any, ...], out: Any, found: Shadow) -> b
 def _in_place(written: list[int], name: str) -> Follow:
     base = name.rstrip("_")
     lists = name.startswith(("_foreach", "_fused"))
-    scatters = base in ("scatter_add", "index_add", "index_put", "_index_put_impl", "put", "scatter", "scatter_reduce")
+    scatters = base in SCATTERS
 
     def follow(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if lists:
@@ -743,6 +746,9 @@ def _counted(tracer: Tracer, base: str, args: tuple[Any, ...], target: Tensor, b
         put(target, found)  # the gradient of an embedding written as indexing: its inputs, not its targets
         return True
     shadow = tracer.with_update(found, tags.reshape(-1).numpy(), manner, chosen)
+    if manner == CACHE and not tracer.counts_last(target):
+        new = shadow.learned & ~found.learned  # perhaps no table of counts, but features of one batch
+        shadow = Shadow(shadow.inputs, found.learned, shadow.rows, shadow.perhaps | new)
     if before is not None and before.tags is not None:
         shadow = Shadow(shadow.inputs, shadow.learned, shadow.rows, shadow.perhaps, before.tags, before.sum)
     put(target, shadow)

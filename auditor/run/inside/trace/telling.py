@@ -1,7 +1,7 @@
 """What the tracer tells the outside: few records, each about many events of one kind.
 
     learn   {"id", "positions", "subject", "manner", "site", "calls", "backward", "order", "last", "times"}
-    metric  {"id", "line", "number", "tie": "flow"|"one value"|"value", "order", "site", "parts": [...], ...}
+    metric  {"id", "line", "number", "tie": "flow"|"one value"|"any value"|"value", "order", "site", "parts", ...}
             a part: {"site", "calls", "positions", "order", "last", "most", "gradients",
                      "foreign", "selected", "after": [{"learn", "proved", "possible"}]}
     print   {"line", "order", "site", "calls"}            read   {"role", "path", "mode", "order", "site", "phase"}
@@ -13,6 +13,7 @@ Positions are closed intervals [first, last]; orders count all events of the run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ MOST_OTHERS = 400
 MOST_PARTS = 16
 BLOCKS = 128
 LINE_CHARACTERS = 300
+_FIGURES = re.compile(r"[\d.,:]+")
 
 
 class Teller:
@@ -41,14 +43,14 @@ class Teller:
         self._lines = 0
         self._metrics = 0
         self._others = 0
-        self._at_place: dict[Place, int] = {}
-        self._waiting: dict[Place, dict[str, Any]] = {}
+        self._at_place: dict[tuple[Any, ...], int] = {}
+        self._waiting: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._learners: dict[tuple[Any, ...], int] = {}
         self._told_learners: dict[int, int] = {}
         self._selections: dict[tuple[str, Place], int] = {}
         self._exports: dict[Place, int] = {}
         self._once: set[tuple[str, Place]] = set()
-        self._timelines: dict[Place, dict[str, Any]] = {}
+        self._timelines: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.last_read: dict[str, int] = {}
 
     def learner(self, update: Update) -> int:
@@ -64,12 +66,13 @@ class Teller:
         record = self._metric(line, number, tie, losses, site, calls, order)
         if record is None:
             return
-        count = self._at_place.get(site, 0)
-        self._at_place[site] = count + 1
+        key = (site, calls[-1:], _FIGURES.sub("", line)[:60])
+        count = self._at_place.get(key, 0)
+        self._at_place[key] = count + 1
         if self._metrics >= MOST_METRICS or count >= MOST_PER_PLACE:
-            self._waiting[site] = record  # the last one of a place is told at the end
+            self._waiting[key] = record  # the last one of a place is told at the end
             return
-        self._waiting.pop(site, None)
+        self._waiting.pop(key, None)
         self._metrics += 1
         self._tell_metric(record)
 
@@ -113,7 +116,13 @@ class Teller:
                 group = self.learner(self.history.updates[update])
                 before = part["after"].get(group, (0, 0))
                 part["after"][group] = (before[0] | (proved & bits), before[1] | (possible & bits))
-        self._timelines[site] = {"counts": counts, "orders": orders, "line": line, "number": number, "order": order}
+        self._timelines[site, calls[-1:]] = {
+            "counts": counts,
+            "orders": orders,
+            "line": line,
+            "number": number,
+            "order": order,
+        }
         most = int(counts.max(initial=0))
         return {
             "kind": "metric", "id": order, "line": line, "number": number, "tie": tie, "order": order, "site": site,

@@ -42,7 +42,7 @@ class Tracer:
         self.numbers: dict[Place, list[tuple[float, Losses]]] = {}
         self.tokens_left = False
         self.masked = False  # the last gradient sent into a loss was zero at every target
-        FORMATTED.compared = self._compared
+        FORMATTED.start(self._compared)
 
     # --- tokens ---
 
@@ -147,6 +147,15 @@ class Tracer:
                 known.sum,
             ),
         )
+
+    def counts_last(self, target: torch.Tensor) -> bool:
+        """Whether counts in `target` outlive a batch: it belongs to a module, or was counted into before a score."""
+        storage: Any = target.untyped_storage()
+        calls = len(self.history.calls)
+        began = getattr(storage, "_counted", None)
+        if began is None:
+            storage._counted = calls
+        return (began is not None and began < calls) or self.subjects.name(target) is not None
 
     def applied_now(self, target: torch.Tensor, shadow: Shadow, manner: str) -> None:
         """The newest update entered a table of counts at once."""
