@@ -419,10 +419,12 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
         if by_token or any(atom[0] == "state" for atom in atoms):
-            found = run.predictors.looked_up(atoms | index_atoms)
+            found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
             keeps = run.predictors.is_predictor(container.base)
             return data(found, container.base if keeps else None, attr)
         return data(container.atoms | index_atoms, container.base, attr)
+    if not by_token and not any(atom[0] == "loop" for atom in index_atoms):
+        return data(run.predictors.applied(atoms | index_atoms))  # a part of a table, not an entry of it
     return data(run.predictors.looked_up(atoms | index_atoms))
 
 
