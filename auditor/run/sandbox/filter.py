@@ -26,6 +26,7 @@ LOAD, JUMP_EQUAL, JUMP_ABOVE_OR_EQUAL, JUMP_ANY_BIT, RETURN = 0x20, 0x15, 0x35, 
 X32_BIT = 0x40000000
 NEW_NAMESPACES = 0x7E020000 | 0x80  # every CLONE_NEW*; 0x80 is CLONE_NEWTIME, which clone cannot be asked for
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
+NETLINK, ROUTE = 16, 0  # of netlink only this protocol: getifaddrs(3) asks it, and gloo calls getifaddrs
 TERMINAL_REQUESTS = (0x5412, 0x541C)  # TIOCSTI types into a terminal, TIOCLINUX pastes
 
 
@@ -139,8 +140,11 @@ def filter_program(machine: str = "", refusal: int = ERRNO | errno.EPERM) -> byt
     requests = [part for request in TERMINAL_REQUESTS for part in _when(JUMP_EQUAL, request, refusal)]
     code += _argument_check(IOCTL[column], 1, requests)
     allowed = [part for family in FAMILIES for part in _when(JUMP_EQUAL, family, ALLOW)]
-    for call in (SOCKET, SOCKETPAIR):
-        code += _argument_check(call[column], 0, [*allowed, _return(ERRNO | errno.EAFNOSUPPORT)])
+    refused = _return(ERRNO | errno.EAFNOSUPPORT)
+    routes = [_load(ARGUMENTS + 8 * 2), *_when(JUMP_EQUAL, ROUTE, ALLOW)]
+    netlink = [_instruction(JUMP_EQUAL, 0, len(routes), NETLINK), *routes]
+    code += _argument_check(SOCKET[column], 0, [*allowed, *netlink, refused])
+    code += _argument_check(SOCKETPAIR[column], 0, [*allowed, refused])
     return b"".join([*code, _return(ALLOW)])
 
 

@@ -26,6 +26,7 @@ from auditor.run.inside.channel import FD_VARIABLE, KEY_BYTES, KEY_VARIABLE
 from auditor.run.model import GIB, MIB, Confinement, Job, Limits, NoConfinementError, Outcome
 from auditor.run.sandbox.launching import BUBBLEWRAP, NAMESPACES, Start, confinement, launch
 from auditor.run.sandbox.noticed import noticed_in
+from auditor.run.sandbox.process_numbers import limit_process_numbers
 from auditor.run.sandbox.report import Report, read_report
 from auditor.run.sandbox.tree import (
     Held,
@@ -252,6 +253,7 @@ class _Run:
             raise NoConfinementError(f"{self.way}: limits could not be set ({error}) {self._complaint()}") from None
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.first}/oom_score_adj").write_text("1000")
+        limit_process_numbers(self.first, self.limits.processes)
         return handle
 
     def _watch(self, began: float) -> None:
@@ -263,7 +265,7 @@ class _Run:
             if now - began >= self.limits.seconds:
                 self.stopped_by = f"{self.limits.seconds:g} s wall clock"
             elif now >= next_sample:
-                tree = sample_tree(self.first)
+                tree = sample_tree(self.first, self.limits.processes)
                 self._look_at(tree)
                 if now >= next_scratch and not self.stopped_by:
                     self._look_at_scratch(tree)
@@ -278,14 +280,15 @@ class _Run:
 
     def _look_at(self, tree: Sample) -> None:
         self.cpu_seconds = max(self.cpu_seconds, tree.cpu_seconds)
+        if max(tree.threads, len(tree.processes)) > self.limits.processes:
+            self.stopped_by = f"{self.limits.processes} processes and threads"
+            return
         memory = tree.memory_bytes
         if memory > self.peak and len(tree.processes) > 1:
             memory = shared_out(tree)
         self.peak = max(self.peak, memory)
         if memory > self.limits.memory_bytes:
             self.stopped_by = f"{self.limits.memory_bytes / MIB:g} MiB of memory"
-        elif max(tree.threads, len(tree.processes)) > self.limits.processes:
-            self.stopped_by = f"{self.limits.processes} processes and threads"
 
     def _look_at_scratch(self, tree: Sample) -> None:
         """Files in writable binds and on the run's own tmpfs, with and without a name; and the disk under the binds."""

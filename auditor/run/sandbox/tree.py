@@ -17,7 +17,6 @@ from dataclasses import dataclass
 KIB = 1024
 BLOCK = 512  # bytes of st_blocks, whatever the file system
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-MAX_WALKED = 20_000  # processes; far above any limit on their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,15 @@ class Held:
     blind: str = ""
 
 
-def sample_tree(first: int) -> Sample:
+def sample_tree(first: int, most: int) -> Sample:
     """The tree below process `first` (which is the sandbox's own), with its threads, memory and processor time.
 
-    Pages of mapped files (libraries) do not count: the kernel can take them back.
+    Pages of mapped files (libraries) do not count: the kernel can take them back. Of more than `most` processes only
+    their number is looked at: a fork bomb must not win against the one who counts it.
     """
-    walked = _walk(first)
+    walked = _walk(first, most + 1)
+    if len(walked) > most + 1:
+        return Sample(tuple(walked[1:]), 0, 0, 0.0)
     threads = memory = 0
     for process in walked[1:]:
         own_threads, own_memory = _status(process)
@@ -54,10 +56,11 @@ def sample_tree(first: int) -> Sample:
     return Sample(tuple(walked[1:]), threads, memory, ticks / TICKS_PER_SECOND)
 
 
-def _walk(first: int) -> list[int]:
+def _walk(first: int, most: int) -> list[int]:
+    """Processes of the tree, `first` among them; the walk ends when there are more than `most`."""
     found: list[int] = []
     waiting = [first]
-    while waiting and len(found) < MAX_WALKED:
+    while waiting and len(found) <= most:
         process = waiting.pop()
         found.append(process)
         try:

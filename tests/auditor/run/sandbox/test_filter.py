@@ -58,7 +58,9 @@ def test_program_fits_the_kernel() -> None:
         (41, (1, 1, 0), ALLOW),  # Unix socket
         (41, (2, 1, 0), ALLOW),  # IPv4
         (41, (10, 1, 0), ALLOW),  # IPv6
-        (41, (16, 3, 0), ERRNO | errno.EAFNOSUPPORT),  # netlink
+        (41, (16, 3, 0), ALLOW),  # netlink, addresses of interfaces
+        (41, (16, 3, 15), ERRNO | errno.EAFNOSUPPORT),  # netlink, events of devices
+        (53, (16, 3, 0), ERRNO | errno.EAFNOSUPPORT),  # a pair of netlink sockets
         (41, (17, 3, 0), ERRNO | errno.EAFNOSUPPORT),  # packets
         (53, (1, 1, 0), ALLOW),  # socketpair
         (16, (0, 0x5413), ALLOW),  # ioctl: size of the terminal
