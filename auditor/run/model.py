@@ -134,8 +134,8 @@ class Size:
     """Toy sizes; a ladder of them is tried when a script asserts about sizes (GQA heads, batch, sequence)."""
 
     label: str = "toy"
-    validation_tokens: int = 16_384  # predictions; the stream holds one token more
-    training_tokens: int = 65_536
+    validation_tokens: int = 4_096  # predictions; the stream holds one token more
+    training_tokens: int = 32_768
     sequence: int = 128
     stride: int = 64
     width: int = 64

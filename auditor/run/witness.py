@@ -1,9 +1,10 @@
 """One call: stage the submission, run it confined, read what it printed and what was traced, testify.
 
-Sources are tried in an order chosen for power. The first run draws uniform tokens, on which nothing can be learned;
-where the source witness saw a cache or a mixer and the first run proved nothing, a second run uses few symbols, so
-that contexts repeat and hash tables collide. Each run has fresh random numbers of the operating system, unless a seed
-repeats an earlier audit.
+Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
+nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
+source witness suspects something, a second run draws a longer stream, which shows smaller leaks; where a cache or a
+mixer is suspected, few symbols, so that contexts repeat and hash tables collide. Each run has fresh random numbers of
+the operating system, unless a seed repeats an earlier audit.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from auditor.run.sources import FewSymbols, Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
-from auditor.run.testimony import ToyRun, testify
+from auditor.run.testimony import RULES_OF_SCORING, ToyRun, testify
 from auditor.submission.model import Submission
 
 MAX_SEED = 1 << 31
+LONGER = 4  # times the short stream, for the second run
 MISSING_TORCH = (
     "the run witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
 )
@@ -86,16 +88,36 @@ def run_witness(
         raise NotRunError(str(error)) from error
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
     toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
-    runs = [toy.run(Uniform())]
-    if _wants_repeats(source, runs):
-        runs.append(toy.run(FewSymbols()))
+    runs = [toy.run(Uniform(), options.size)]
+    if runs[0].reported and _suspected(source) and not _proved(runs):
+        runs.append(toy.run(FewSymbols() if _caches(source) else Uniform(), _longer(options.size)))
     return RunReport(tuple(runs), testify(runs, source), seed, confinement)
 
 
-def _wants_repeats(source: Ledger | None, runs: Sequence[ToyRun]) -> bool:
-    """Whether contexts that repeat would show more: something caches or mixes, and the first run proved nothing."""
-    first = runs[0].test
-    if first is None or first.proves or source is None:
+def _longer(size: Size) -> Size:
+    return replace(
+        size,
+        label=f"{size.label}, long stream",
+        validation_tokens=LONGER * size.validation_tokens,
+        training_tokens=2 * size.training_tokens,
+    )
+
+
+def _proved(runs: Sequence[ToyRun]) -> bool:
+    return any(run.test is not None and run.test.proves for run in runs)
+
+
+def _suspected(source: Ledger | None) -> bool:
+    """Whether the source witness sees, or cannot exclude, that a score knows what it should not."""
+    if source is None:
+        return False
+    after = any(scored.after for scored in source.scored if scored.metric.reported)
+    return after or any(violation.rule in RULES_OF_SCORING for violation in source.violations)
+
+
+def _caches(source: Ledger | None) -> bool:
+    """Whether counts of earlier tokens, or a mixture with them, take part in the score."""
+    if source is None:
         return False
     caches = any(entry.manner is Manner.CACHE for entry in source.learned)
     return caches or any(violation.rule in ("C1", "C2") for violation in source.violations)
@@ -112,11 +134,11 @@ class _Runner:
     confinement: Confinement
     seed: int
 
-    def run(self, source: Source) -> ToyRun:
-        """The script on one source; sizes are raised where the script refuses the toy ones."""
-        size: Size | None = self.options.size
+    def run(self, source: Source, first_size: Size) -> ToyRun:
+        """The script on one source; other sizes are tried where the script refuses the toy ones."""
+        size: Size | None = first_size
         while size is not None:
-            self.options.tell(f"running the script on {source.name} tokens ({size.label} size)")
+            self.options.tell(f"running the script on {source.name} tokens (size: {size.label})")
             toy, size = self._attempt(source, size)
         return toy
 

@@ -14,7 +14,7 @@ from auditor.run.model import Outcome, Size
 
 _TAIL_BYTES = 16_384
 _DETAIL = 200
-LEAST_VALIDATION_TOKENS = 2_048
+LEAST_VALIDATION_TOKENS = 1_024
 
 
 class Failure(StrEnum):
