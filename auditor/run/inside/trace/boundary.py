@@ -6,6 +6,7 @@ Everything put in place here is taken back by `Boundary.close` (an audit hook ca
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import sys
@@ -347,8 +348,8 @@ class Boundary:
         for kept in self.tracer.numbers.values():
             for value, losses in _means(kept):
                 for text in texts:
-                    half = 0.5 * 10.0 ** -len(text.partition(".")[2])
-                    if abs(float(text) - value) <= half * 1.02 + 1e-7 * abs(value):
+                    half = 0.51 * 10.0 ** -len(text.partition(".")[2]) + 1e-7 * abs(value)
+                    if abs(float(text) - value) <= half or abs(float(text) - value / math.log(2)) <= half:
                         fitting.append((text, losses))
                         break
         if not fitting:

@@ -21,6 +21,7 @@ class Formatted:
         self._texts: dict[str, tuple[int, Losses]] = {}
         self._lines = 0
         self.compared: Callable[[Losses, Losses], None] | None = None
+        self.converted: Callable[[float, Losses], None] | None = None
         self.active = False
 
     def note(self, text: str, losses: Losses) -> None:
@@ -41,8 +42,12 @@ class Formatted:
                 del self._texts[text]
         return found
 
-    def start(self, compared: Callable[[Losses, Losses], None]) -> None:
-        """Forget everything and follow numbers again; `compared` is told of each comparison of two sums."""
+    def start(self, compared: Callable[[Losses, Losses], None], converted: Callable[[float, Losses], None]) -> None:
+        """Forget everything and follow numbers again.
+
+        `compared` is told of each comparison of two sums, `converted` of each that becomes a plain float.
+        """
+        self.converted = converted
         self._texts.clear()
         self._lines = 0
         self.compared = compared
@@ -119,6 +124,14 @@ class LossFloat(float):
         return text
 
     __str__ = __repr__
+
+    def __float__(self) -> float:
+        """A plain float, which is no longer followed: its value is remembered instead."""
+        value = float.__float__(self)
+        if FORMATTED.active and FORMATTED.converted is not None:
+            FORMATTED.converted(value, self.losses)
+        return value
+
     __hash__ = float.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:

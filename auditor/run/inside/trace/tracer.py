@@ -24,6 +24,7 @@ from .subjects import Subjects
 from .telling import Teller
 
 Report = Callable[[Mapping[str, object]], None]
+MOST_NUMBERS = 20_000  # at one place
 _UNKNOWN: Any = object()
 _COMPOSITE: Any = object()
 
@@ -42,7 +43,7 @@ class Tracer:
         self.numbers: dict[Place, list[tuple[float, Losses]]] = {}
         self.tokens_left = False
         self.masked = False  # the last gradient sent into a loss was zero at every target
-        FORMATTED.start(self._compared)
+        FORMATTED.start(self._compared, self._converted)
 
     # --- tokens ---
 
@@ -203,6 +204,16 @@ class Tracer:
         self.teller.selection(operator, tags & POSITION, site, calls, choice.order)
         return choice.number
 
+    def _converted(self, value: float, losses: Losses) -> None:
+        site, _ = here(3)
+        self._remember(site, value, losses)
+
+    def _remember(self, site: Place, value: float, losses: Losses) -> None:
+        kept = self.numbers.setdefault(site, [])
+        kept.append((value, losses))
+        if len(kept) > MOST_NUMBERS:
+            del kept[: MOST_NUMBERS // 2]
+
     def _compared(self, first: Losses, second: Losses) -> None:
         mine, theirs = first.tags() & POSITION, second.tags() & POSITION
         both = np.intersect1d(mine, theirs)
@@ -233,10 +244,7 @@ class Tracer:
             return
         if isinstance(value, float):
             site, _ = here(3)
-            kept = self.numbers.setdefault(site, [])
-            kept.append((value, losses))
-            if len(kept) > 20_000:
-                del kept[:10_000]
+            self._remember(site, value, losses)
 
     def losses_of(self, tensor: torch.Tensor, shadow: Shadow | None = None) -> Losses | None:
         """The losses that a number, or a few, were made of."""

@@ -1,4 +1,4 @@
-"""A small model, data and evaluation, executed under the tracer in this process; what its ledger says of the last line."""
+"""A small model, data and evaluation under the tracer, in this process; what the ledger says of the last line."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ class Traced:
     trace: Trace
     ledger: Ledger
     line: str
+    plainly: Callable[[], None]  # the same script without the tracer
 
     @property
     def number(self) -> PrintedNumber:
@@ -142,11 +143,15 @@ def _run(folder: Path, text: str) -> Traced:
     roles = {str(files["VALIDATION"]): "validation", str(files["TRAINING"]): "training"}
     tracing = trace.install({"files": roles}, records.append)
     names = {"__name__": "__main__", "FOLDER": str(folder), **{name: str(path) for name, path in files.items()}}
+
+    def plainly() -> None:
+        exec(compile(text, str(script), "exec"), dict(names))
+
     try:
-        exec(compile(text, str(script), "exec"), names)
+        plainly()
     finally:
         tracing.finish()
     sent = json.loads(json.dumps(records))
     read = read_trace(sent)
     lines = [str(record["line"]) for record in sent if record["kind"] == "print"]
-    return Traced(sent, read, ledger_of(read, lines[-1]), lines[-1])
+    return Traced(sent, read, ledger_of(read, lines[-1]), lines[-1], plainly)

@@ -185,7 +185,7 @@ LEGAL = {
     "counts taken after the score": COUNTS + 'v = counts("score")',
     "steps of size zero": "train(m, val, 8, lr=0.0)\nv = evaluate(m, val)",
     "a copy adapted and thrown away": "other = copy.deepcopy(m)\ntrain(other, val, 8)\nv = evaluate(m, val)",
-    "weights drawn anew": "train(m, val, 8)\nfor p in m.parameters():\n    nn.init.normal_(p, std=0.02)\nv = evaluate(m, val)",
+    "weights drawn anew": "train(m, val, 8)\n[nn.init.normal_(p) for p in m.parameters()]\nv = evaluate(m, val)",
 }
 
 
