@@ -64,7 +64,7 @@ def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Le
     claimed = claimed_lines(record)
     for metric in reversed(metrics):
         for line in claimed:
-            if _shape(metric.score.raw) == _shape(line.raw) or _same_label(metric, line):
+            if shape(metric.score.raw) == shape(line.raw) or _same_label(metric, line):
                 why = f"printed by the line that carries the claim in {line.place.path}, line {line.place.line}"
                 return Reported(metric, why, tied=True)
     templates = [entry.label for entry in source.metrics if entry.reported] if source else []
@@ -78,14 +78,14 @@ def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Le
     return Reported(final[-1], "the last metric that the run printed; no log ties a line to the claim", tied=False)
 
 
-def _shape(text: str) -> str:
+def shape(text: str) -> str:
     """A line without its figures and spaces, so that lines of different runs compare."""
     return "".join(_NUMBERS.sub("#", text).split())
 
 
 def _same_label(metric: PrintedMetric, line: MetricLine) -> bool:
-    label = _shape(line.label)
-    return bool(label) and label == _shape(metric.score.label) and metric.during_training == line.during_training
+    label = shape(line.label)
+    return bool(label) and label == shape(metric.score.label) and metric.during_training == line.during_training
 
 
 def _matches(template: str, line: str) -> bool:

@@ -25,9 +25,10 @@ from auditor.run.incompressibility import (
     null_test,
     unknown_accounting,
 )
-from auditor.run.model import Outcome, Stage
+from auditor.run.model import Outcome, Size, Stage
 from auditor.run.printed import PrintedMetric, Reported
 from auditor.run.sources import Stream
+from auditor.run.suffix_swap import Losses, SuffixSwap, losses_of
 
 RULES_OF_SCORING = ("C1", "C2", "C3", "C4")
 DEFAULT_RULE = "C1"
@@ -64,6 +65,7 @@ class ToyRun:
     text_bytes: int = 0
     byte_mistakes: Mapping[str, int] = field(default_factory=dict)
     trace: Trace | None = None
+    size: Size | None = None
     failure: str = ""  # why the run printed no final metric, classed
 
     @property
@@ -73,6 +75,13 @@ class ToyRun:
             return None
         raw = self.reported.metric.score.raw if self.reported else ""
         return ledger_of(self.trace, raw, self.reported.metric.score.label if self.reported else "")
+
+    @property
+    def losses(self) -> Losses | None:
+        """The loss of each position behind the reported number; None where nobody asked, or sight was lost."""
+        if self.reported is None:
+            return None
+        return losses_of(self.outcome.records, self.reported.metric.score.raw, len(self.stream.tokens))
 
     @property
     def accounting(self) -> Accounting | None:
@@ -104,7 +113,7 @@ class ToyRun:
         return None
 
 
-def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
+def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | None = None) -> Ledger:
     """The run witness's ledger. `source` is the source witness's, which may name the place."""
     traced = _traced(runs)
     finished = [run for run in runs if run.reported]
@@ -117,6 +126,7 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
         traced = replace(traced, unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
     violations = [*traced.violations, *_null_violations(finished, traced, source, metric)]
     violations += _byte_violations(finished[0], metric)
+    violations += _swap_violations(swap, finished[0], metric)
     traced = replace(traced, scored=tuple(_under(entry, metric) for entry in traced.scored if entry.metric.reported))
     return replace(
         traced,
@@ -124,7 +134,7 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None) -> Ledger:
         violations=tuple(violations),
         blind=(*traced.blind, *_untrusted(finished)),
         unchecked=(*traced.unchecked, *_powerless(finished)),
-        notes=(*traced.notes, *_notes(finished, metric)),
+        notes=(*traced.notes, *_notes(finished, metric), *_swap_notes(swap, metric)),
     )
 
 
@@ -219,6 +229,34 @@ def _byte_violations(run: ToyRun, metric: Metric) -> Iterable[Violation]:
         yield Violation("BYTES", f"{message}: {count.mistake}", sites, definite=True)
     else:
         yield Violation("BYTES", message, sites, definite=False, doubt="no known mistake gives exactly this count")
+
+
+def _swap_violations(swap: SuffixSwap | None, run: ToyRun, metric: Metric) -> Iterable[Violation]:
+    """Later tokens that reached earlier losses: learning before scoring where the trace shows it, else C1."""
+    if swap is None or not swap.moved or swap.repeats is not True:
+        return
+    ledger = run.ledger
+    after = any(scored.after for scored in ledger.scored if scored.metric.reported) if ledger else False
+    message = (
+        f"the tokens after position {swap.after:,} were changed and the script run again: {swap.moved:,} of "
+        f"{swap.compared:,} earlier losses moved, the first at position {swap.first:,}, by up to {swap.largest:.3g} "
+        "nats; an unchanged run repeats every one of them"
+    )
+    sites = ((metric.site, "the score of the run is printed"),)
+    yield Violation("C3" if after else "C1", message, sites, swap.proves, "" if swap.proves else "one position only")
+
+
+def _swap_notes(swap: SuffixSwap | None, metric: Metric) -> Iterable[tuple[Site, str]]:
+    if swap is None:
+        return
+    if swap.clean:
+        yield (
+            metric.site,
+            f"the tokens after position {swap.after:,} were changed and the script run again: none of "
+            f"{swap.compared:,} earlier losses moved",
+        )
+    elif swap.repeats is False:
+        yield metric.site, "the script does not repeat its own losses in equal runs, so a suffix swap shows nothing"
 
 
 def _untrusted(runs: Sequence[ToyRun]) -> Iterable[Blind]:

@@ -29,6 +29,7 @@ from auditor.run.sources import FewSymbols, Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
+from auditor.run.suffix_swap import Losses, SuffixSwap, compare, same, swap_position
 from auditor.run.testimony import RULES_OF_SCORING, ToyRun, testify
 from auditor.submission.model import Submission
 
@@ -45,12 +46,16 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run. `seed` None: fresh random numbers. `python` is an interpreter that has torch."""
+    """How to run. `seed` None: fresh random numbers. `python` is an interpreter that has torch.
+
+    `swap` asks for the suffix swap, one more traced run (two where a loss moves).
+    """
 
     seed: int | None = None
     python: str = ""
     seconds: float = 300.0
     trace: bool = True
+    swap: bool = True
     size: Size = field(default_factory=Size)
     progress: Callable[[str], None] | None = None
 
@@ -68,6 +73,7 @@ class RunReport:
     ledger: Ledger
     seed: int
     confinement: Confinement
+    swap: SuffixSwap | None = None
 
 
 def run_witness(
@@ -91,7 +97,8 @@ def run_witness(
     runs = [toy.run(Uniform(), options.size)]
     if runs[0].reported and _suspected(source) and not _proved(runs):
         runs.append(toy.run(FewSymbols() if _caches(source) else Uniform(), _longer(options.size)))
-    return RunReport(tuple(runs), testify(runs, source), seed, confinement)
+    swap = toy.swap(runs[0]) if options.swap and options.trace else None
+    return RunReport(tuple(runs), testify(runs, source, swap), seed, confinement, swap)
 
 
 def _longer(size: Size) -> Size:
@@ -142,7 +149,28 @@ class _Runner:
             toy, size = self._attempt(source, size)
         return toy
 
-    def _attempt(self, source: Source, size: Size) -> tuple[ToyRun, Size | None]:
+    def swap(self, first: ToyRun) -> SuffixSwap | None:
+        """The suffix swap against `first`; None where the losses of its reported metric were not followed."""
+        if first.reported is None or first.losses is None or first.size is None:
+            return None
+        after = swap_position(len(first.stream.tokens))
+        self.options.tell(f"running it again with other text behind position {after:,}")
+        changed = self._again(first, after)
+        if changed is None:
+            return None
+        found = compare(first.losses, changed, after)
+        if not found.moved:
+            return found
+        self.options.tell("running it once more, unchanged, to see whether it repeats itself")
+        repeated = self._again(first, None)
+        return replace(found, repeats=repeated is not None and same(first.losses, repeated, after))
+
+    def _again(self, first: ToyRun, swap_after: int | None) -> Losses | None:
+        assert first.size is not None
+        again, _ = self._attempt(Uniform(), first.size, swap_after)
+        return again.losses
+
+    def _attempt(self, source: Source, size: Size, swap_after: int | None = None) -> tuple[ToyRun, Size | None]:
         with tempfile.TemporaryDirectory(prefix="pgolf-audit-") as folder:
             try:
                 prepared = prepare(
@@ -156,20 +184,23 @@ class _Runner:
                     trace="ledger" if self.options.trace else "none",
                     python=self.python,
                     limits=Limits(seconds=self.options.seconds),
+                    losses=self.options.trace and self.options.swap,
+                    swap_after=swap_after,
                 )
             except StageError as error:
                 raise NotRunError(str(error)) from error
             outcome = run_job(prepared.stage.job, self.confinement)
-        toy = self._read(prepared, outcome)
+        toy = self._read(prepared, outcome, size)
         step = next_step(outcome, size, printed_metric=any(metric.final for metric in toy.metrics))
         if step is None:
             return toy, None
         return replace(toy, reported=None, failure=f"{step.failure.value}: {step.detail}"), step.next_size
 
-    def _read(self, prepared: Prepared, outcome: Outcome) -> ToyRun:
+    def _read(self, prepared: Prepared, outcome: Outcome, size: Size) -> ToyRun:
         metrics = printed_metrics(outcome.stdout)
         return ToyRun(
             stage=prepared.stage,
+            size=size,
             stream=prepared.validation,
             outcome=outcome,
             metrics=metrics,

@@ -69,6 +69,19 @@ def draw_data(source: Source, vocabulary: int, size: Size, seed: int) -> AuditDa
     return AuditData(validation, training)
 
 
+def swapped(stream: Stream, after: int, seed: int) -> Stream:
+    """The stream with other text after position `after`: the same tokens in another order, BOS where it was.
+
+    Its code lengths are no longer those of the draw: such a stream is for the suffix swap alone.
+    """
+    tokens = stream.tokens.copy()
+    places = np.flatnonzero(~stream.is_bos)
+    places = places[places > after]
+    order = np.random.default_rng([seed, after]).permutation(len(places))
+    tokens[places] = tokens[places[order]]
+    return replace(stream, tokens=tokens, code_length=np.full(len(tokens), np.nan))
+
+
 def _documents(length: int, rng: np.random.Generator) -> list[int]:
     """Document lengths in a drawn order that fill `length` tokens exactly; the last is cut short."""
     documents: list[int] = []

@@ -57,6 +57,19 @@ def _zero(base: float, size: Size) -> float:
     return 0
 
 
+def _validation_batch(base: float, size: Size) -> float:
+    """The whole stream in eight parts, or a sequence for each of them."""
+    return max(size.validation_tokens, 8 * size.sequence)
+
+
+def _rotary(base: float, size: Size) -> float | None:
+    """Rotary dimensions: half of a head where a part of it was rotated (heads are 64 wide and more), else all."""
+    width = size.width // size.heads
+    if base <= 0:
+        return None
+    return width if base >= 64 else min(base, width // 2)
+
+
 def _steps(base: float, size: Size) -> float:
     return size.iterations
 
@@ -118,6 +131,7 @@ KNOBS = (
     _knob(r"RUN_ID|EXPERIMENT_NAME|RUN_NAME", Kind.MACHINE, lambda base, size: "audit"),
     _knob(r"WANDB_MODE", Kind.MACHINE, lambda base, size: "disabled"),
     _knob(r"(USE_)?WANDB(_ENABLED)?", Kind.MACHINE, _zero),
+    _knob(r".*SEQ(_LEN)?_SCHEDULE|SEQ_CURRICULUM", Kind.UNSET),  # of lengths in tokens
     # what would skip training or load what another run saved
     _knob(r"(.*_)?(EVAL_ONLY|QUANTIZE_ONLY|PREQUANT_ONLY|TTT_ONLY|SKIP_TRAIN(ING)?)|AUTO_RESUME", Kind.UNSET),
     _knob(r"(.*_)?(RESUME|CKPT|CHECKPOINT|LOAD)(_.*)?|INIT_MODEL.*|EVAL_ONLY_.*", Kind.UNSET),
@@ -134,7 +148,7 @@ KNOBS = (
     _size(r"(TRAIN_)?LOG_EVERY(_STEPS)?|TRAIN_LOG_.*EVERY", lambda base, size: 1),
     # tokens at a time
     _size(r"(TRAIN_)?BATCH_TOKENS|TRAIN_BATCH_SIZE|TOTAL_BATCH_SIZE", _batch),
-    _size(r"(VAL|EVAL)_BATCH_(SIZE|TOKENS)", lambda base, size: size.validation_tokens),
+    _size(r"(VAL|EVAL)_BATCH_(SIZE|TOKENS)", _validation_batch),
     _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|CTX_LEN|BLOCK_SIZE|MAX_LEN", _sequence),
     _size(r"(.*_)?(EVAL_|SW_|SLIDING_|SLIDING_WINDOW_)?STRIDE", _stride),
     _size(r"(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
@@ -149,6 +163,7 @@ KNOBS = (
     _size(r"EMBED(DING)?_DIM|MLP_HIDDEN(_DIM|_SIZE)?|(.*_)?HIDDEN_DIM|.*INTERMEDIATE_SIZE", _width),
     _size(r"(BIGRAM|TRIGRAM|VE|VALUE_EMBED.*|BIGRAM_HASH|BIGRAM_EMBED|.*_HASH)_DIM", _at_most(16)),
     _size(r"(BIGRAM|TRIGRAM|FOURGRAM)(_HASH|_VOCAB)*_(SIZE|BUCKETS)|BIGRAM_VOCAB|HASH_EMBED_SIZE", _at_most(512)),
+    _size(r"(PARTIAL_)?ROPE_DIMS?", _rotary),
     # hash tables of evaluation
     _size(r".*(BUCKETS|TABLE_SIZE|HASH_SIZE)", scaled_table),
     _size(r".*(TABLE|HASH|BUCKET)_BITS", _scaled_bits),

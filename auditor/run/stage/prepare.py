@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from auditor.configuration import RunConfiguration
 from auditor.record.model import Record
 from auditor.run.model import Bind, Job, Limits, Size, Stage
 from auditor.run.sources import BOS, Source, Stream
-from auditor.run.stage.audit_data import AuditData, distinct_runs, draw_data
+from auditor.run.stage.audit_data import AuditData, distinct_runs, draw_data, swapped
 from auditor.run.stage.folder import copy_folder
 from auditor.run.stage.overrides import Placed, command_line, overrides_of
 from auditor.run.stage.places import DATA, SUBMISSION, Places, link_data, link_roots, places_of
@@ -65,10 +65,15 @@ def prepare(
     trace: str = "none",
     python: str = sys.executable,
     limits: Limits | None = None,
+    losses: bool = False,
+    swap_after: int | None = None,
 ) -> Prepared:
     """Lay out one run below `work`, an empty folder of the auditor.
 
-    `seed` draws the audit data; the script does not learn it. Raises StageError when the submission has no script.
+    `seed` draws the audit data; the script does not learn it. `losses` asks the tracer for the loss of each position.
+    With `swap_after` the validation text after that position is drawn anew, everything else is the same.
+
+    Raises StageError when the submission has no script.
     """
     if submission.script is None:
         raise StageError("the submission has no script to run")
@@ -80,6 +85,8 @@ def prepare(
     settings, left_out = settings_of(submission, configuration, size)
     places = _places(submission, configuration, vocabulary)
     data = draw_data(source, vocabulary, size, seed)
+    if swap_after is not None:
+        data = replace(data, validation=swapped(data.validation, swap_after, seed))
     files = _write_data(work / "data", places, data, vocabulary)
     binds = link_roots(places, work / "submission", work / "data")
     _point(settings, submission, places)
@@ -95,9 +102,9 @@ def prepare(
         "vocabulary": vocabulary,
         "bos": BOS,
         "trace": trace,
+        "losses": losses,
         "files": {**files, **_seen_elsewhere(files, binds)},
         "overrides": [_as_json(item) for item in placed],
-        "swap": None,
     }
     (work / "spec.json").write_text(json.dumps(spec, indent=1))
     stage = Stage(

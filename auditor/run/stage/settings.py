@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from auditor.configuration import RunConfiguration
 from auditor.record.environment import environment_reads
@@ -16,6 +16,9 @@ _COMMON = (
     "ITERATIONS MAX_WALLCLOCK_SECONDS TRAIN_BATCH_TOKENS TRAIN_SEQ_LEN EVAL_SEQ_LEN EVAL_STRIDE VAL_BATCH_SIZE "
     "VAL_LOSS_EVERY TRAIN_LOG_EVERY WARMUP_STEPS MODEL_DIM NUM_HEADS NUM_KV_HEADS"
 ).split()
+_READING_HELPER = re.compile(
+    r"^\s{0,8}def (\w{1,30})\([^()\n]{1,120}\)[^\n]{0,40}:[^\n]{0,60}\n?[^\n]{0,60}environ\.get\(\w", re.M
+)
 _VALUE = re.compile(r"[^\x00]{1,2000}")
 _VOCABULARY_NAMES = ("VOCAB_SIZE", "VOCAB", "N_VOCAB")
 _IN_NAMES = re.compile(r"(?:sp|bpe|byte|fineweb|vocab)_?(\d{3,5})(?!\d)|fineweb_(\d{3,5})_bpe", re.IGNORECASE)
@@ -38,12 +41,27 @@ def defaults_of(submission: Submission) -> dict[str, str]:
     for source in sources_of(submission):
         for read in environment_reads(source.text):
             defaults[read.name] = defaults.get(read.name) or read.default or ""
+        for name, default in _reads_through_helpers(source.text):
+            defaults.setdefault(name, default)
         for name in _COMMON:
             if name not in defaults and name in source.text:
                 defaults[name] = ""
     if submission.script is not None:
         defaults.update(submission.script.environment_defaults)
     return defaults
+
+
+def _reads_through_helpers(text: str) -> Iterator[tuple[str, str]]:
+    """Variables and defaults of calls such as ``_e("MODEL_DIM", 512, int)``, where ``_e`` reads the environment.
+
+    Found in the text: such helpers have names of one or two letters, which say nothing.
+    """
+    helpers = {match[1] for match in _READING_HELPER.finditer(text)} - {"__init__", "main"}
+    for helper in sorted(helpers)[:20]:
+        calls = re.finditer(
+            rf"(?<![\w.]){re.escape(helper)}\(\s?[\"']([A-Z][A-Z0-9_]{{2,60}})[\"']\s?,\s?([^,()\n]{{1,80}})", text
+        )
+        yield from ((match[1], match[2].strip().strip("\"'")) for match in calls)
 
 
 def reported(name: str, configuration: RunConfiguration, defaults: Mapping[str, str]) -> tuple[str, str]:

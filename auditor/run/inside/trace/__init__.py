@@ -6,6 +6,7 @@
     history.py    gradients taken and losses computed, in order
     tracer.py     the dispatch mode and its state
     boundary.py   where values enter and leave torch; files, threads, lines
+    values.py     exact losses by position, for the suffix swap
     telling.py    what is reported
 
 Use: `tracing = install(spec, report)`, run the script, `tracing.finish()`. Imports itself, the standard library, numpy
@@ -22,6 +23,7 @@ from typing import Any
 from .boundary import Boundary
 from .stream import ValidationStream
 from .tracer import Tracer
+from .values import LOSS_VALUES
 
 
 class Tracing:
@@ -49,6 +51,7 @@ def install(spec: Mapping[str, Any], reporter: Any) -> Tracing:
     report: Callable[[Mapping[str, object]], None] = getattr(reporter, "report", reporter) or (lambda record: None)
     files = {str(path): str(role) for path, role in dict(spec.get("files", {})).items()}
     stream = ValidationStream.read((p for p, role in files.items() if role == "validation"), int(spec.get("bos", 1)))
+    LOSS_VALUES.wanted = spec.get("losses") is True
     report({"kind": "stream", "length": stream.length})
     boundary = Boundary(Tracer(stream, report), files)
     tracing = Tracing(boundary)

@@ -14,6 +14,7 @@ import torch
 
 from .history import CACHE, GRADIENT
 from .shadow import CALL, POSITION, Losses, Shadow, covers, joined, put, shadow_of, tagged, tags_of
+from .values import LOSS_VALUES
 
 if TYPE_CHECKING:
     from .tracer import Tracer
@@ -623,12 +624,21 @@ def loss_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: di
     seen = shadow_of(predictions)
     base = seen.plain() if seen is not None else Shadow()
     named = tracer.named(tags, call)
+    if LOSS_VALUES.wanted:
+        LOSS_VALUES.keep(named, _each(predictions, target))
     if value.shape == named.shape:
         put(value, tagged(value, named, base))
         return
     flat = named.reshape(-1).numpy()
     losses = Losses([flat[flat >= 0].copy()], 1, coarse=value.numel() > 1 or reduction == 0)
     put(value, Shadow(base.inputs, base.learned, base.rows, base.perhaps, None, losses))
+
+
+def _each(predictions: Tensor, target: Tensor) -> Tensor:
+    """The loss of each target by itself, (targets,), whatever the reduction; masked targets give any value."""
+    rows = predictions.detach().movedim(1, -1) if predictions.dim() > 2 else predictions.detach()
+    rows = rows.reshape(-1, rows.shape[-1])
+    return -rows.gather(1, target.reshape(-1, 1).clamp(0, rows.shape[-1] - 1)).squeeze(1)
 
 
 def gradient_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
@@ -678,6 +688,7 @@ def _looked_up(tracer: Tracer, values: Tensor, index: Tensor, out: Tensor) -> bo
     call = tracer.score_call(flat, index, values)
     seen = shadow_of(values)
     named = tracer.named(tags, call).reshape(out.shape)
+    LOSS_VALUES.keep(named, out)
     put(out, tagged(out, named, seen.plain() if seen is not None else None))
     return True
 

@@ -6,6 +6,7 @@
                      "foreign", "selected", "after": [{"learn", "proved", "possible"}]}
     print   {"line", "order", "site", "calls"}            read   {"role", "path", "mode", "order", "site", "phase"}
     select  {"operator", "positions", "order", "site"}    export  {"positions", "order", "site"}
+    losses  {"line", "values": float64 of each position in base64}, when the spec asks for them
     left, blind, timeline: see their methods
 
 Positions are closed intervals [first, last]; orders count all events of the run.
@@ -23,6 +24,7 @@ from .history import History, Update
 from .places import Place
 from .shadow import CALL, POSITION, Losses
 from .stream import intervals
+from .values import LOSS_VALUES, as_text
 
 MOST_LINES = 1500
 MOST_METRICS = 300
@@ -122,6 +124,7 @@ class Teller:
             "line": line,
             "number": number,
             "order": order,
+            "tags": tags if LOSS_VALUES.wanted else None,
         }
         most = int(counts.max(initial=0))
         return {
@@ -255,6 +258,9 @@ class Teller:
                 learned[self.history.stream.positions(update.bits)] = when
         for state in sorted(self._timelines.values(), key=lambda item: item["order"])[-6:]:
             self._report(self._timeline(state, learned))
+            if state["tags"] is not None:
+                values = LOSS_VALUES.of(state["tags"], self.history.stream.length, POSITION)
+                self._report({"kind": "losses", "line": state["line"], "values": as_text(values)})
         self._timelines.clear()
 
     def _timeline(self, state: dict[str, Any], learned: np.ndarray) -> dict[str, Any]:

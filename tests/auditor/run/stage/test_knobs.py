@@ -7,13 +7,13 @@ import pytest
 from auditor.run.model import Size
 from auditor.run.stage.knobs import FULL_VALIDATION_TOKENS, Kind, knob_of, scaled_table, toy_text
 
-SIZE = Size()
+SIZE = Size(validation_tokens=16_384, training_tokens=65_536)
 
 KEPT = (
     "TTT_LR TTT_EPOCHS TTT_ENABLED TTT_MOMENTUM PREQUANT_TTT_EPOCHS PREQUANT_TTT_LR SLOT_STEPS SLOT_LR SLOT_ENABLED "
     "PPM_ENABLED PPM_ORDER NGRAM_ALPHA NGRAM_ORDER NGRAM_MIN_COUNT MATRIX_LR NUM_LAYERS NUM_LOOPS XSA_LAST_N VE_LAYERS "
     "EMA_DECAY MUON_BACKEND_STEPS MUON_MOMENTUM_WARMUP_STEPS LOGIT_SOFTCAP TTT_LORA_RANK GPTQ_ENABLED MATRIX_BITS "
-    "TTT_FREEZE_BLOCKS TTT_MIN_DOC_LEN ROPE_DIMS WARMDOWN_ITERS LATE_QAT_THRESHOLD NGRAM_EVAL_MAX_SECONDS"
+    "TTT_FREEZE_BLOCKS TTT_MIN_DOC_LEN WARMDOWN_ITERS LATE_QAT_THRESHOLD NGRAM_EVAL_MAX_SECONDS"
 ).split()
 
 
@@ -36,6 +36,9 @@ def test_rates_flags_and_depth_keep_the_reported_value(name: str) -> None:
         ("EVAL_STRIDE", "0", None),
         ("EVAL_STRIDE", "2048", "128"),
         ("MODEL_DIM", "512", "64"),
+        ("ROPE_DIMS", "16", "8"),
+        ("ROPE_DIMS", "64", "16"),
+        ("ROPE_DIMS", "0", None),
         ("EMBEDDING_DIM", "512", "64"),
         ("NUM_KV_HEADS", "4", "2"),
         ("NUM_KV_HEADS", "1", "1"),

@@ -14,7 +14,7 @@ def replaced(text: str) -> dict[str, tuple[str, str]]:
     made = submission(text)
     return {
         item.override.name: (item.override.old, item.override.new)
-        for item in overrides_of(made, defaults_of(made), Size())
+        for item in overrides_of(made, defaults_of(made), Size(validation_tokens=16_384))
     }
 
 
@@ -40,7 +40,7 @@ def test_small_tables_and_other_large_numbers_stay() -> None:
 
 def test_the_place_of_an_override_is_that_of_the_constant() -> None:
     made = submission(SIZES_FROM_ENVIRONMENT + "buckets = (\n    1 << 22\n)\n")
-    (placed,) = overrides_of(made, defaults_of(made), Size())
+    (placed,) = overrides_of(made, defaults_of(made), Size(validation_tokens=16_384))
     assert (placed.override.path, placed.override.line) == ("train_gpt.py", 4)
     assert placed.text_sha256 == ""
 

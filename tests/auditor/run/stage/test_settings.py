@@ -87,6 +87,16 @@ def test_a_vocabulary_beyond_the_format_is_not_believed() -> None:
     assert vocabulary_of(submission("x = 1"), configuration(VOCAB_SIZE="999999999"))[0] == 1024
 
 
+def test_reads_through_a_short_helper_are_found() -> None:
+    text = (
+        "import os\ndef _e(k, d, t=str):\n    v = os.environ.get(k, str(d))\n    return t(v)\n"
+        'class H:\n    dim = _e("MODEL_DIM", 768, int)\n    lr = _e("TTT_LR", 0.1, float)\n'
+    )
+    settings, _ = settings_of(submission(text), configuration(TTT_LR="0.2"), Size())
+    assert settings["MODEL_DIM"] == ("64", "toy size")
+    assert settings["TTT_LR"] == ("0.2", "log")
+
+
 def test_an_empty_configuration_serves() -> None:
     settings, notes = settings_of(submission(SCRIPT), RunConfiguration(), Size())
     assert settings["TRAIN_SEQ_LEN"] == ("128", "toy size")
