@@ -12,7 +12,7 @@ from pathlib import Path
 from auditor.configuration import derive_configuration
 from auditor.record import read_record
 from auditor.run.model import Limits, Outcome, Size
-from auditor.run.printed import PrintedMetric, printed_metrics
+from auditor.run.printed import PrintedMetric, printed_metrics, reported_metric
 from auditor.run.sandbox import run_job
 from auditor.run.sources import Source
 from auditor.run.stage import Prepared, StageError, prepare
@@ -41,8 +41,9 @@ class Attempt:
 class Trial:
     """What became of one pull request.
 
-    `ran`: the script ended by itself, or printed a final metric before a late error. `floor_nats` is the source's code
-    length a predicted token, to compare printed losses with; `metrics` are the last metric lines.
+    `ran`: the script ended by itself with a metric, or printed the line that carries the claim before a late error.
+    `floor_nats` is the source's code length a predicted token, to compare printed losses with; `metrics` are the last
+    metric lines.
     """
 
     pull_request: int
@@ -113,17 +114,13 @@ def _climb(number: int, submission: Submission, laboratory: Laboratory) -> Trial
             shutil.rmtree(work, ignore_errors=True)
         _keep(laboratory.keep, number, outcome, prepared)
         metrics = printed_metrics(outcome.stdout)
-        step = next_step(outcome, size, printed_metric=_reached_the_end(metrics))
+        claimed = reported_metric(metrics, record, None)
+        step = next_step(outcome, size, printed_metric=claimed is not None and claimed.tied)
         attempts.append(_attempt(size, outcome, step.failure if step else "", step.detail if step else ""))
         if step is None or step.next_size is None or len(attempts) == MAX_ATTEMPTS:
             trial = _trial(number, prepared, outcome, metrics, attempts)
             return replace(trial, seconds=round(time.monotonic() - began, 1))
         size = step.next_size
-
-
-def _reached_the_end(metrics: tuple[PrintedMetric, ...]) -> bool:
-    """Whether a metric was printed that is neither of training nor of an evaluation under way."""
-    return any(metric.final for metric in metrics)
 
 
 def _attempt(size: Size, outcome: Outcome, failure: str, detail: str) -> Attempt:
