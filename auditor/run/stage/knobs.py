@@ -151,6 +151,9 @@ KNOBS = (
     _size(r"(VAL|EVAL)_BATCH_(SIZE|TOKENS)", _validation_batch),
     _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|CTX_LEN|BLOCK_SIZE|MAX_LEN", _sequence),
     _size(r"(.*_)?(EVAL_|SW_|SLIDING_|SLIDING_WINDOW_)?STRIDE", _stride),
+    # the whole text an epoch: as many steps as fit, where the reported run took thousands
+    _size(r".*PRE_?QUANT.*_(CHUNK_TOKENS|CHUNK_SIZE|BATCH_TOKENS)", lambda base, size: 2 * size.sequence),
+    _size(r".*PRE_?QUANT.*_BATCH(_SEQS|_SIZE)?", _at_most(2)),
     _size(r"(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
     _size(r"(.*TTT.*|.*SLOT.*)_BATCH(_SEQS|_SIZE)?", _at_most(4)),
     _size(r"(SW_)?EVAL_BATCH(_SEQS)?", _at_most(32)),

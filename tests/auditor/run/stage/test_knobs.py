@@ -44,6 +44,8 @@ def test_rates_flags_and_depth_keep_the_reported_value(name: str) -> None:
         ("NUM_KV_HEADS", "1", "1"),
         ("TTT_CHUNK_TOKENS", "32768", "512"),
         ("TTT_CHUNK_SIZE", "48", "32"),
+        ("PREQUANT_TTT_CHUNK_TOKENS", "32768", "256"),
+        ("PREQUANT_TTT_BATCH_SEQS", "32", "2"),
         ("TTT_BATCH_SEQS", "32", "4"),
         ("GPTQ_CALIBRATION_BATCHES", "64", "2"),
         ("GPTQ_CALIB_BATCHES", "256", "2"),
