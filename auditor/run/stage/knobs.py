@@ -100,14 +100,14 @@ def _sequence(base: float, size: Size) -> float | None:
 
 
 def _stride(base: float, size: Size) -> float | None:
-    if base <= 0:
-        return None  # no sliding evaluation
+    if base < 8:
+        return None  # no sliding evaluation, or a stride over something else than tokens
     return size.sequence if base >= 1024 else size.stride
 
 
 def _chunk(base: float, size: Size) -> float | None:
     """Chunks of the stream hold many sequences; chunks inside a document are short against one."""
-    if base <= 0:
+    if base < 16:
         return None
     return size.ttt_chunk if base >= 4096 else min(base, max(16, size.sequence // 4))
 
@@ -152,13 +152,14 @@ KNOBS = (
     _size(r"(.*_)?SEQ_?LEN(GTH)?|CONTEXT_LENGTH|CTX_LEN|BLOCK_SIZE|MAX_LEN", _sequence),
     _size(r"(.*_)?(EVAL_|SW_|SLIDING_|SLIDING_WINDOW_)?STRIDE", _stride),
     # the whole text an epoch: as many steps as fit, where the reported run took thousands
-    _size(r".*PRE_?QUANT.*_(CHUNK_TOKENS|CHUNK_SIZE|BATCH_TOKENS)", lambda base, size: 2 * size.sequence),
-    _size(r".*PRE_?QUANT.*_BATCH(_SEQS|_SIZE)?", _at_most(2)),
-    _size(r"(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
-    _size(r"(.*TTT.*|.*SLOT.*)_BATCH(_SEQS|_SIZE)?", _at_most(4)),
+    _size(r".*PRE_?Q(UANT)?_.*(CHUNK|CHUNK_TOKENS|CHUNK_SIZE|BATCH_TOKENS)", lambda base, size: 2 * size.sequence),
+    _size(r".*PRE_?Q(UANT)?_.*BATCH(_SEQS|_SIZE)?", _at_most(2)),
+    _size(r"(?!.*(PER|EACH)_CHUNK)(.*_)?CHUNK(_TOKENS|_SIZE|_LEN)?", _chunk),
+    _size(r".*SLOT.*_BATCH(_SEQS|_SIZE)?", _at_most(8)),
+    _size(r".*TTT.*_BATCH(_SEQS|_SIZE)?", _at_most(4)),
     _size(r"(SW_)?EVAL_BATCH(_SEQS)?", _at_most(32)),
     _size(r".*(CALIB|CALIBRATION|GPTQ|AWQ|HESSIAN)_?(.*_)?(BATCHES|SEQS|SAMPLES|NSAMPLES)", _at_most(2)),
-    _size(r".*PREFIX_DOCS", _at_most(6)),
+    _size(r".*PREFIX_DOCS", _at_most(3)),
     # the model: width, not depth, so that what is indexed by layer keeps its meaning
     _size(r"(MODEL_DIM|D_MODEL|N_EMBD|HIDDEN_SIZE)", lambda base, size: size.width),
     _size(r"(NUM_)?KV_HEADS|N_KV_HEADS?", _kv_heads),
@@ -169,7 +170,7 @@ KNOBS = (
     _size(r"(PARTIAL_)?ROPE_DIMS?", _rotary),
     # hash tables of evaluation
     _size(r".*(BUCKETS|TABLE_SIZE|HASH_SIZE)", scaled_table),
-    _size(r".*(TABLE|HASH|BUCKET)_BITS", _scaled_bits),
+    _size(r".*((TABLE|HASH|BUCKETS?)_BITS|(BUCKETS|TABLE_SIZE|HASH_SIZE)_LOG2)", _scaled_bits),
 )
 
 
