@@ -309,7 +309,8 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
         doubt = "" if sure else "few tokens are concerned, or the printed number was recognized by its value only"
         yield Violation("C4", what, ((choice.site, "the smaller loss is kept here"), printed), sure, doubt)
         break
-    missing, repeated = size_of(number.missing), size_of(number.repeated)
+    exact = number.tie in ("flow", "one value") and not number.coarse
+    missing, repeated = (size_of(number.missing), size_of(number.repeated)) if exact else (0, 0)
     if missing > MUCH * trace.length:
         what = (
             f"the printed score {number.number} is made of {number.scored:,} of {trace.length - 1:,} predictions; "

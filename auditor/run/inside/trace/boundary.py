@@ -16,6 +16,10 @@ from typing import Any
 
 import torch
 
+try:
+    from ..imports import after_import
+except ImportError:  # the package stands alone
+    after_import = None  # type: ignore[assignment]
 from .contents import Contents, tensors_in
 from .history import FOREIGN_BIT
 from .numbers import FORMATTED, LossFloat
@@ -60,6 +64,8 @@ class Boundary:
         self._wrap(threading.Thread, "_bootstrap_inner", self._thread)
         self._set(sys, "stdout", Printed(sys.stdout, self._line))
         sys.addaudithook(self._audited)
+        if after_import is not None:
+            after_import("triton", self._triton)
         self.mode = Mode(tracer)
         self.mode.__enter__()
 
@@ -137,7 +143,7 @@ class Boundary:
         perhaps = 0
         if self._artifact_read and self.contents.gone is not None:
             perhaps |= self.contents.gone.perhaps
-        if self.tracer.tokens_left and tensor.is_floating_point():
+        if self.tracer.tokens_left and tensor.is_floating_point() and not self.contents.known(tensor):
             perhaps |= FOREIGN_BIT
         if perhaps:
             put(tensor, joined(known, Shadow(perhaps=perhaps)))
@@ -151,6 +157,8 @@ class Boundary:
     def _left(self, tensor: torch.Tensor) -> None:
         shadow = shadow_of(tensor)
         if shadow is None:
+            if tensor.numel() >= FEWEST and (tensor.is_floating_point() or tensor.element_size() == 1):
+                self.contents.remember(tensor, None)
             return
         if shadow.tags is not None and not tensor.is_floating_point():
             if self._by_submission():
@@ -162,7 +170,7 @@ class Boundary:
         elif not shadow.inputs:
             self.contents.remember(tensor, shadow)
             self._exported(self.tracer.history.learned_positions(shadow))
-        elif self._by_submission():
+        elif tensor.is_floating_point() and self._by_submission():
             site, calls = here(3)
             self.tracer.teller.left("predictions as a numpy array", site, calls, self.tracer.history.tick())
 
@@ -222,8 +230,8 @@ class Boundary:
         bits = 0
         for item in tensors_in(value):
             shadow = shadow_of(item) if isinstance(item, torch.Tensor) else getattr(item, "_seen", None)
-            if shadow is not None and (not shadow.rich or shadow.learned or shadow.perhaps):
-                self.contents.remember(item, shadow)
+            self.contents.remember(item, shadow)
+            if shadow is not None:
                 bits |= self.tracer.history.learned_positions(shadow)
         self._exported(bits)
 
@@ -258,6 +266,39 @@ class Boundary:
         if seen is not None:
             result._seen = seen
         return result
+
+    def _triton(self, module: Any) -> None:
+        """Kernels that Triton interprets write memory past the dispatcher."""
+        import triton.runtime.interpreter as interpreter
+
+        if self._open:
+            self._wrap(interpreter.GridExecutor, "__call__", self._kernel)
+
+    def _kernel(self, original: Any, args: Any, kwargs: Any) -> Any:
+        before = self._safely("a Triton kernel", self._before_kernel, (*args[1:], *kwargs.values()))
+        result = original(*args, **kwargs)
+        if before:
+            self._safely("a Triton kernel", self._after_kernel, before)
+        return result
+
+    def _before_kernel(self, values: tuple[Any, ...]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        found = tensors_in([getattr(value, "base", value) for value in values])
+        tensors = [item for item in found if isinstance(item, torch.Tensor)]
+        if all(shadow_of(tensor) is None for tensor in tensors):
+            return []
+        return [(tensor, tensor.detach().clone()) for tensor in tensors]
+
+    def _after_kernel(self, before: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """What a kernel changed depends on everything that it was given."""
+        total: Shadow | None = None
+        for tensor, _ in before:
+            shadow = shadow_of(tensor)
+            total = joined(total, shadow.plain() if shadow is not None else None)
+            if shadow is not None and shadow.tags is not None and not tensor.is_floating_point():
+                self.tracer.token_left("a Triton kernel's argument")
+        for tensor, old in before:
+            if total is not None and not torch.equal(tensor.detach(), old):
+                put(tensor, joined(shadow_of(tensor), total))
 
     # --- lasting tensors, threads ---
 
@@ -358,7 +399,8 @@ class Boundary:
         if len(distinct) == 1 and len(fitting) <= MOST_FITTING:
             return (*fitting[-1], "one value")
         proved = {key: self.tracer.history.proved(item[1].tags()) for key, item in distinct.items()}
-        best = min(proved, key=lambda key: (proved[key], -key[0]))
+        whole = self.tracer.stream.length - 1
+        best = min(proved, key=lambda key: (proved[key], abs(key[0] - whole)))
         sure = proved[best] > 0 and len(fitting) <= MOST_FITTING
         return (*distinct[best], "any value" if sure else "value")
 

@@ -14,24 +14,32 @@ import torch
 from .shadow import Shadow, joined
 
 MOST_BYTES = 1 << 28  # of one tensor
+MOST_CLEAN = 100_000
 FEWEST_BYTES = 64  # smaller tensors are too often equal by chance
 
 
 class Contents:
-    """Shadows by content. Only tensors with dependences are remembered."""
+    """Shadows by content."""
 
     def __init__(self) -> None:
         self._shadows: dict[bytes, Shadow] = {}
+        self._clean: set[bytes] = set()
         self.gone: Shadow | None = None  # everything that left: what an unrecognized return may depend on
 
     def remember(self, tensor: torch.Tensor | torch.UntypedStorage, shadow: Shadow | None) -> None:
-        """A tensor with this shadow was written out."""
+        """A tensor with this shadow was written out.
+
+        Bytes that were also written by a tensor without dependences prove nothing, whichever came first.
+        """
         if shadow is None or not (shadow.learned or shadow.rows or shadow.perhaps):
+            key = _digest(tensor)
+            if key is not None and len(self._clean) < MOST_CLEAN:
+                self._clean.add(key)
             return
         kept = Shadow(0, shadow.learned, shadow.rows, shadow.perhaps)
         self.gone = joined(self.gone, Shadow(perhaps=shadow.learned | shadow.rows | shadow.perhaps))
         key = _digest(tensor)
-        if key is not None:
+        if key is not None and key not in self._clean:
             known = self._shadows.get(key)
             self._shadows[key] = kept if known is None else joined(known, kept) or kept
 
@@ -40,7 +48,12 @@ class Contents:
         if not self._shadows:
             return None
         key = _digest(tensor)
-        return self._shadows.get(key) if key is not None else None
+        return self._shadows.get(key) if key is not None and key not in self._clean else None
+
+    def known(self, tensor: torch.Tensor) -> bool:
+        """Whether the same bytes left before."""
+        key = _digest(tensor)
+        return key is not None and (key in self._clean or key in self._shadows)
 
 
 def _digest(value: torch.Tensor | torch.UntypedStorage) -> bytes | None:

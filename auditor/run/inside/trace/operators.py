@@ -591,6 +591,8 @@ def _out_variant(names: list[str]) -> Follow:
             if covers(target):
                 put(target, None)
                 before = None
+            elif before is not None:
+                before = _softened(before)
             if found is not None:
                 tracer.wrote(target, before, found, base)
             if base in ELEMENTWISE and tags is not None and tags.shape == target.shape and target.is_floating_point():

@@ -78,3 +78,10 @@ def test_weights_that_come_back_in_a_form_of_their_own_are_a_question(traced: Ru
     assert not run.accusations
     assert [violation.definite for violation in run.violations("PAIDPREFIX")] == [False]
     assert not traced(packed + "write()\nv = evaluate(read(GPT()), val)").violations("PAIDPREFIX")
+
+
+def test_bytes_that_clean_weights_had_too_prove_nothing(traced: Run) -> None:
+    """Steps too small for half precision leave the bytes as they were: what comes back is no other model."""
+    body = PICKLED + "write()\ntrain(m, val, 2, lr=1e-9)\n"
+    body += "torch.save({k: t.half() for k, t in m.state_dict().items()}, io.BytesIO())\n"
+    assert not traced(body + "v = evaluate(read(GPT()), val)").accusations
