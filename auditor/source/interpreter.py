@@ -121,6 +121,7 @@ class Interpreter:
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
+        self.no_gradient = 0  # ``with torch.no_grad()`` blocks under way
         self.open_settings = 0  # branches under way that an unknown setting decides
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
@@ -507,7 +508,11 @@ class Interpreter:
                 value = found[0] if found else UNKNOWN
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, value, frame)
-        return self.block(node.body, frame)
+        still = sum(_stops_gradients(item.context_expr) for item in node.items)
+        self.no_gradient += still
+        flow = self.block(node.body, frame)
+        self.no_gradient -= still
+        return flow
 
     def _try(self, node: ast.Try, frame: Frame) -> int:
         outer = self.state.begin()
@@ -956,6 +961,10 @@ class Interpreter:
         return Value(TUPLE, (external("slice"), *parts), union(self.atoms_of(part) for part in parts))
 
     def _binop(self, node: ast.BinOp, frame: Frame) -> Value:
+        if isinstance(node.left, ast.Subscript) and _is_rotation(node):
+            whole = self.value(node.left.value, frame)
+            if whole.kind == OBJECT and whole.payload.kind == "list":
+                return whole
         left = self.value(node.left, frame)
         right = self.value(node.right, frame)
         self.line = node.lineno
@@ -1420,6 +1429,34 @@ class Interpreter:
             bound[spec.kwarg.arg] = holder
         for name in known:
             bound.setdefault(name, UNKNOWN)
+
+
+def _stops_gradients(context: ast.expr) -> bool:
+    """True for ``torch.no_grad()`` and ``torch.inference_mode()``."""
+    function = context.func if isinstance(context, ast.Call) else None
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in ("no_grad", "inference_mode")
+
+
+def _is_rotation(node: ast.BinOp) -> bool:
+    """True for ``x[k:] + x[:k]``: all of x, beginning elsewhere."""
+    left, right = node.left, node.right
+    if not (
+        isinstance(node.op, ast.Add)
+        and isinstance(left, ast.Subscript)
+        and isinstance(right, ast.Subscript)
+        and isinstance(left.slice, ast.Slice)
+        and isinstance(right.slice, ast.Slice)
+        and left.slice.lower is not None
+        and right.slice.upper is not None
+    ):
+        return False
+    ends = (left.slice.upper, left.slice.step, right.slice.lower, right.slice.step)
+    return (
+        ends == (None, None, None, None)
+        and ast.dump(left.value) == ast.dump(right.value)
+        and ast.dump(left.slice.lower) == ast.dump(right.slice.upper)
+    )
 
 
 def _varying(joined: Any, one: Any, two: Any) -> Any:

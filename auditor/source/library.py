@@ -389,7 +389,14 @@ MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full vali
 
 
 def _is_subset(index: Value) -> bool:
-    """True for ``tokens[:N]`` with an N that is known and smaller than any full validation text."""
+    """True for ``tokens[:N]`` with an N that is known, or at most a known number, and smaller than any full text."""
+    if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
+        start, stop = index.payload[1:3]
+        from_start = start.kind == CONST and start.payload in (None, 0)
+        if from_start and stop.kind == RANGE and stop.payload[1] is not None and stop.payload[0] <= MIN_SUBSET:
+            known = not any(atom[0] == "loop" for atom in stop.atoms)
+            return known and MIN_SUBSET <= stop.payload[1] <= MAX_SUBSET
+        return False
     if index.kind != CONST or not isinstance(index.payload, slice):
         return False
     stop = index.payload.stop
@@ -856,11 +863,20 @@ def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwarg
             for one, two in (args, args[::-1]):
                 if one.kind == CONST and type(one.payload) is int and one.payload >= 0 and two.kind != CONST:
                     return Value(RANGE, (one.payload, None), one.atoms | run.atoms_of(two))
+        if function is min and len(args) == 2:
+            for one, two in (args, args[::-1]):
+                if one.kind == CONST and type(one.payload) is int and one.payload > 0 and _is_size(run, two):
+                    return Value(RANGE, (0, one.payload), one.atoms | run.atoms_of(two))
         if function is min and len(args) >= 2 and any(arg.kind == DATA for arg in args):
             return data(run.predictors.chosen([run.atoms_of(arg) for arg in args]))
         return plain(run, args, kwargs, node, frame)
 
     return model
+
+
+def _is_size(run: Interpreter, value: Value) -> bool:
+    """True for a number that is a size of data and nothing else."""
+    return value.kind in (DATA, RANGE) and run.atoms_of(value) == MEASURED
 
 
 def _print(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:

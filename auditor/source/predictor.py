@@ -84,6 +84,8 @@ class Predictors:
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
         self.order = 0
         self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
+        self.likely: set[tuple[int, int]] = set()  # the same, if a setting is on that nothing tells
+        self.graded: dict[tuple[Site, ...], set[int]] = {}  # call path -> loops that score without gradients
         self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
@@ -216,9 +218,11 @@ class Predictors:
                 if site is None:
                     site = self.site_number()
                 new.append(("clash", number, site))
-                if not self.run.open_settings and any(self._surely(region, event) for region in meeting):
-                    self.certain.add((number, site))
-                    self._note_epochs(event, meeting, site)
+                if any(self._surely(region, event) for region in meeting):
+                    is_open = bool(self.run.open_settings) or event.possible
+                    (self.likely if is_open else self.certain).add((number, site))
+                    if not is_open:
+                        self._note_epochs(event, meeting, site)
         return atoms.difference(states).union(new)
 
     def combined(self, parts: list[Atoms]) -> Atoms:
@@ -231,8 +235,18 @@ class Predictors:
             not self.counted(part) for part in picked
         ):
             hashed = any(_HASHED in part for part in parts if self.counted(part))
-            atoms = atoms | {("blend", self.site_number(), hashed)}
+            return atoms | {("blend", self.site_number(), hashed)}
+        if any(_HASHED in part and _MODEL not in part and any(atom[0] == "val" for atom in part) for part in parts):
+            atoms = atoms | {("mixed", self.site_number())}
         return atoms
+
+    def scored_before_learning(self, event: Learning) -> bool:
+        """True when the function that learned had scored the same tokens without a gradient, in the same loop."""
+        return any(
+            {tag[0] for tag in event.tags} & acts or (not event.tags and acts)
+            for calls, acts in self.graded.items()
+            if calls == event.calls
+        )
 
     def counted(self, atoms: Atoms) -> bool:
         """True for a value read from counts or statistics of validation tokens."""
@@ -314,7 +328,7 @@ class Predictors:
 
     def _surely(self, region: Tags, event: Learning) -> bool:
         """True when the region's tokens are certainly among those of an event that may overlap it."""
-        if event.possible or (event.site, event.calls) in self.wiped:
+        if (event.site, event.calls) in self.wiped:
             return False
         live = self.run.live
         here = [tag for tag in event.tags if tag[0] in live]
@@ -337,6 +351,9 @@ class Predictors:
             result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
             atoms = self.applied(atoms | run.atoms_of(result))
         tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
+        if run.no_gradient and tokens:
+            acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
+            self.graded.setdefault(tuple(run.calls), set()).update(acts)
         return data(self.picked(atoms) if tokens >= 2 else atoms)
 
     # ---- learning ------------------------------------------------------------------------------------------------

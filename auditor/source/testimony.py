@@ -230,6 +230,14 @@ def _blend(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Viol
     return [Violation("C2", what, sites, True), Violation("C1", why, sites, False, doubt)]
 
 
+def _mixed(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """Something looked up under a hash of tokens, the realised one perhaps, mixed into its probability."""
+    what = "something looked up under a hash of tokens is mixed with the realised token's probability or loss"
+    sites = ((_place(run, atom), "they are mixed here"), _printed_at(item))
+    doubt = "what the table holds, and whether the hash contains the realised token, could not be followed"
+    return [Violation("C1", what, sites, False, doubt), Violation("C2", what, sites, False, doubt)]
+
+
 def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     sites = ((_place(run, atom), "only a part of the validation tokens is taken here"), _printed_at(item))
     what = "the reported score is computed on a part of the validation tokens"
@@ -257,24 +265,43 @@ def _training_tokens(run: Interpreter, item: _Pass, atom: tuple[object, ...]) ->
 
 
 def _scored_again(run: Interpreter, item: _Pass) -> Violation | None:
-    """The tokens of the reported score were certainly scored more than once: C4."""
-    for atom in sorted(item.atoms, key=str):
-        if atom[0] != "clash" or (atom[1], atom[2]) not in run.predictors.certain:
-            continue
-        event = run.predictors.events[int(str(atom[1]))]
-        number = int(str(atom[2]))
-        site, _ = run.predictors.sites[number]
-        if number in run.predictors.epochs and item.sure:
-            name, line = run.loops[run.predictors.epochs[number]]
-            sites = ((Site(site.path, line, site.function), "each iteration of this loop takes the same tokens"),
-                     (site, "they are scored here, again after learning from them"), _printed_at(item))  # fmt: skip
-            what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
-            return Violation("C4", what, sites, True)
-        if event.manner in (Manner.CACHE, Manner.STATISTICS):
-            sites = ((event.site, "counts of the validation tokens are collected here"),
-                     (site, "the same tokens are scored with these counts here"), _printed_at(item))  # fmt: skip
-            what = "the tokens are scored again after a cache was filled from all of them: a second pass"
-            return Violation("C4", what, sites, True)
+    """The tokens of the reported score were scored more than once: C4."""
+    clashes = sorted((atom for atom in item.atoms | item.possible if atom[0] == "clash"), key=str)
+    for sure in (True, False):
+        known = run.predictors.certain if sure else run.predictors.likely
+        for atom in clashes:
+            if (atom[1], atom[2]) in known and (atom in item.atoms or not sure):
+                found = _second_pass(run, item, int(str(atom[1])), int(str(atom[2])))
+                if found is not None:
+                    what, sites = found
+                    doubt = "" if sure else "a setting that nothing tells decides whether this happens"
+                    return Violation("C4", what, sites, sure, doubt)
+    return None
+
+
+def _second_pass(
+    run: Interpreter, item: _Pass, number: int, place: int
+) -> tuple[str, tuple[tuple[Site, str], ...]] | None:
+    """Why scoring at `place` after learning event `number` scores tokens again, and where to look; None if it may not.
+
+    Learning from tokens and scoring them then is C3; it is C4 as well where they had been scored before the learning.
+    """
+    event = run.predictors.events[number]
+    site, _ = run.predictors.sites[place]
+    printed = _printed_at(item)
+    if place in run.predictors.epochs and item.sure:
+        name, line = run.loops[run.predictors.epochs[place]]
+        loop = (Site(site.path, line, site.function), "each iteration of this loop takes the same tokens")
+        what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
+        return what, (loop, (site, "they are scored here, again after learning from them"), printed)
+    if event.manner in (Manner.CACHE, Manner.STATISTICS):
+        counted = (event.site, "counts of the validation tokens are collected here")
+        what = "the tokens are scored again after a cache was filled from all of them: a second pass"
+        return what, (counted, (site, "the same tokens are scored with these counts here"), printed)
+    if run.predictors.scored_before_learning(event):
+        first = (event.site, "a pass that scores the validation tokens learns from them here")
+        what = "the tokens are scored again by weights that a pass which had scored them has adapted: a second pass"
+        return what, (first, (site, "the same tokens are scored again here"), printed)
     return None
 
 
@@ -294,12 +321,13 @@ def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
 _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Violation]]] = {
     "blend": _blend,
     "choice": _choice,
+    "mixed": _mixed,
     "subset": _subset,
     "stored": _stored,
     "answers": _answers,
     "train": _training_tokens,
 }
-_PLACED = frozenset(("blend", "choice", "subset", "stored", "answers"))  # atoms whose second item is a place
+_PLACED = frozenset(("blend", "choice", "mixed", "subset", "stored", "answers"))  # atoms whose second item is a place
 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:

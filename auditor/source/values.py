@@ -17,6 +17,7 @@ tuples whose first item is their kind:
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
 ``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
+``("mixed", site)``       at `site` it was mixed with something looked up under a hash of tokens
 ``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes
 ``("ranked", site, sure)``  a comparison of two losses
 ``("subset", site)``      a constant part of the whole stream was taken at `site`
