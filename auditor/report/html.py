@@ -32,7 +32,7 @@ from auditor.report.outline import (
     unheard,
     unpacking,
 )
-from auditor.report.pictures import Picture, budget_picture, size_picture
+from auditor.report.pictures import Picture, budget_picture, size_picture, timeline_picture
 from auditor.report.run_section import run_lines, run_table
 from auditor.report.tables import TableView, tables
 
@@ -156,6 +156,8 @@ class _Page:
                 )
 
     def _pictures(self) -> Iterator[str]:
+        if timeline := timeline_picture(self.report):
+            yield f"<h2>Token timeline</h2>{self._figure(timeline)}"
         drawn = [picture for picture in (size_picture(self.report), budget_picture(self.report)) if picture]
         if drawn:
             yield "<h2>Size and time</h2>"

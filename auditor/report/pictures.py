@@ -13,6 +13,8 @@ from auditor.audit import AuditReport
 from auditor.record.budget_sheet import EVALUATION, TRAINING, BudgetEntry, BudgetSheet
 from auditor.record.size_accounts import size_accounts
 from auditor.report.escape import visible
+from auditor.run.events import Timeline
+from auditor.run.printed import shape
 
 WIDTH = 720
 ROW = 26
@@ -86,6 +88,68 @@ def budget_picture(report: AuditReport) -> Picture | None:
         f"Timed phases of {run}; the dashed lines are the budgets of {TRAINING_SECONDS:.0f} and "
         f"{EVALUATION_SECONDS:.0f} s.",
     )
+
+
+def timeline_picture(report: AuditReport) -> Picture | None:
+    """When each part of the validation stream was first scored for the reported number, and first learned from.
+
+    Positions run to the right, the run's events upwards. In a legal run every red mark stands above the blue one of
+    its column, or there is none; None without a traced run.
+    """
+    drawn = _timeline(report)
+    if drawn is None:
+        return None
+    timeline, length = drawn
+    orders = sorted(
+        {order for block in timeline.blocks for order in (block.first_scored, block.first_learned) if order}
+    )
+    if not orders:
+        return None
+    rank = {order: index / max(1, len(orders) - 1) for index, order in enumerate(orders)}
+    left, height, room = 60.0, 220.0, WIDTH - 80.0
+    parts = [
+        _text(left, height + 16, "position 0", soft=True),
+        _text(left + room, height + 16, f"{length - 1:,}", anchor="end", soft=True),
+        _text(4, height - 4, "first", soft=True),
+        _text(4, 14, "last", soft=True),
+        f'<line class="axis" x1="{left}" x2="{left + room}" y1="{height}" y2="{height}"/>',
+    ]
+    before = 0
+    for block in timeline.blocks:
+        at = left + room * block.first / length
+        width = room * (block.last - block.first + 1) / length
+        before += bool(block.first_scored and 0 < block.first_learned < block.first_scored)
+        for order, kind, word in (
+            (block.first_scored, "scored", "first scored"),
+            (block.first_learned, "learned", "first learned from"),
+        ):
+            if order:
+                top = (height - 12) * (1 - rank[order])
+                told = f"positions {block.first:,} to {block.last:,}: {word} at event {order:,}"
+                parts.append(_rect(at, top + 2, width - 0.5, 6, kind, told))
+    parts.append(_rect(left, height + 26, 10, 8, "scored") + _text(left + 16, height + 34, "first scored"))
+    parts.append(
+        _rect(left + 120, height + 26, 10, 8, "learned") + _text(left + 136, height + 34, "first learned from")
+    )
+    caption = f"The run's events in order, for the line {timeline.line[:80]!r}. " + (
+        f"In {before} of {len(timeline.blocks)} parts of the stream learning begins before scoring; tokens of one part "
+        "may differ, the findings above decide."
+        if before
+        else "No part of the stream is learned from before it is scored."
+    )
+    return Picture(_svg(parts, height + 40, "when tokens were scored and learned from"), caption)
+
+
+def _timeline(report: AuditReport) -> tuple[Timeline, int] | None:
+    """The timeline of the reported number of the first traced run, and the stream's length."""
+    for run in report.run.runs if report.run else ():
+        if run.trace is None or run.reported is None:
+            continue
+        wanted = shape(run.reported.metric.score.raw)
+        found = [timeline for timeline in run.trace.timelines if shape(timeline.line) == wanted]
+        if found:
+            return found[-1], len(run.stream.tokens)
+    return None
 
 
 def _of(sheet: BudgetSheet, budget: str) -> list[BudgetEntry]:

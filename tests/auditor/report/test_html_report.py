@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auditor.audit import AuditReport
 from auditor.findings import Finding, RuleResult, Status, Step, Witness
+from auditor.ledger import Ledger
 from auditor.report.html import render_html
+from auditor.run.events import Block, Timeline, Trace
+from auditor.run.incompressibility import PrintedScore
+from auditor.run.model import Confinement, Job, Outcome, Stage
+from auditor.run.printed import PrintedMetric, Reported
+from auditor.run.sources import Stream
+from auditor.run.testimony import ToyRun
+from auditor.run.witness import RunReport
 
 ReportOf = Callable[..., AuditReport]
 VOID = {"meta", "br", "rect", "line"}
@@ -92,3 +103,28 @@ def test_text_of_a_submission_is_text(report_of: ReportOf, hostile: str) -> None
 def test_source_lines_keep_their_indentation(report_of: ReportOf, results: tuple[RuleResult, ...]) -> None:
     page = render_html(report_of(*results))
     assert "<td>            optimizer.step()</td>" in page
+
+
+def timeline_report(report_of: ReportOf, *, learned_first: bool) -> AuditReport:
+    """A report with one traced run of 100 tokens in two blocks."""
+    scored, learned = (5, 3) if learned_first else (3, 5)
+    blocks = (Block(0, 49, scored, learned, 1, 49), Block(50, 99, 9, 0, 1, 50))
+    line = "final <b> val_loss:1.0"
+    run = ToyRun(
+        Stage(Path(), Job(("x",), "/", {}, ()), "train_gpt.py", {}),
+        Stream(np.zeros(100, np.uint16), np.zeros(100), np.zeros(100, bool), "uniform"),
+        Outcome(0, None, "", 1.0, 1.0, 0, b"", b""),
+        (),
+        Reported(PrintedMetric(PrintedScore("final", "1.0", "", line), 1, False, False), "", True),
+        trace=Trace(100, timelines=(Timeline(line, blocks),)),
+    )
+    return replace(report_of(), run=RunReport((run,), Ledger(), 1, Confinement("none", (), ())))
+
+
+def test_the_timeline_tells_which_came_first(report_of: ReportOf) -> None:
+    honest = Page(render_html(timeline_report(report_of, learned_first=False))).text
+    assert "No part of the stream is learned from before it is scored" in honest
+    guilty = Page(render_html(timeline_report(report_of, learned_first=True))).text
+    assert "In 1 of 2 parts of the stream learning begins before scoring" in guilty
+    assert "positions 0 to 49: first learned from at event 3" in guilty
+    assert "Token timeline" not in Page(render_html(report_of())).text
