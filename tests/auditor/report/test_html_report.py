@@ -23,7 +23,7 @@ from auditor.run.testimony import ToyRun
 from auditor.run.witness import RunReport
 
 ReportOf = Callable[..., AuditReport]
-VOID = {"meta", "br", "rect", "line"}
+VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
