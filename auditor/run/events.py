@@ -173,6 +173,14 @@ class Trace:
             return True
         return None if self.blind or self.left else False
 
+    def predicted(self, line: str) -> Intervals | None:
+        """The positions in the printed sum of an exactly followed number; None where they are not known one by one."""
+        number = self.number_of(line)
+        if number is None or self.coverage(line) is None:
+            return None
+        positions = _union(pair for part in number.parts for pair in part.positions)
+        return positions if size_of(positions) == number.scored else None
+
     def coverage(self, line: str) -> tuple[int, int] | None:
         """(predictions in the printed sum, times one position is in it at the most) of an exactly followed number."""
         number = self.number_of(line)

@@ -16,6 +16,7 @@ from .shadow import CALL, POSITION, Shadow
 from .stream import ValidationStream
 
 MOST_EVENTS = 60_000
+MOST_LOOKED_AT = 1000  # updates that one score call is compared with
 
 GRADIENT, ARITHMETIC, CACHE, STATISTICS = "gradient step", "direct parameter update", "counts or cache", "statistics"
 FOREIGN = "foreign"
@@ -176,7 +177,7 @@ class History:
         call.foreign = bool(predictor.perhaps & FOREIGN_BIT)
         self._learned = self._positions(predictor.learned, self._learned)
         if self._learned[1] & asked:
-            for update in self.members(predictor.learned):
+            for update in self.newest(predictor.learned):
                 shared = update.bits & asked
                 if shared and not update.applied and update.batch > 1:
                     self._by_row(call, update, row, index, batch, shared)
@@ -184,12 +185,12 @@ class History:
                     self._note(call, update, shared, 0)
         self._rows = self._positions(predictor.rows, self._rows)
         if self._rows[1] & asked:
-            for update in self.members(predictor.rows & ~predictor.learned):
+            for update in self.newest(predictor.rows & ~predictor.learned):
                 if shared := update.bits & asked:
                     self._by_row(call, update, row, index, batch, shared)
         self._perhaps = self._positions(predictor.perhaps, self._perhaps)
         if self._perhaps[1] & asked:
-            for update in self.members(predictor.perhaps & ~predictor.learned):
+            for update in self.newest(predictor.perhaps & ~predictor.learned):
                 if shared := update.bits & asked:
                     self._note(call, update, 0, shared)
 
@@ -218,6 +219,17 @@ class History:
             if bits:
                 total += (bits & self.stream.bits(tags[tags // CALL == number] & POSITION)).bit_count()
         return total
+
+    def newest(self, bits: int) -> list[Update]:
+        """The newest updates of a set, at most MOST_LOOKED_AT."""
+        if bits.bit_count() <= MOST_LOOKED_AT:
+            return self.members(bits)
+        found = []
+        while len(found) < MOST_LOOKED_AT:
+            high = bits.bit_length() - 1
+            found.append(self.updates[high])
+            bits ^= 1 << high
+        return found
 
     def members(self, bits: int) -> list[Update]:
         """The updates in a set."""
