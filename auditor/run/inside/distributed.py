@@ -369,6 +369,9 @@ def _replace_parallel(module: Any) -> None:
         def __instancecheck__(cls, value: object) -> bool:
             return isinstance(value, (Alone, real))
 
+        def __getattr__(cls, name: str) -> Any:  # the real one keeps its state in its class, which it finds by name
+            return getattr(real, name)
+
     class DistributedDataParallel(metaclass=Kind):
         """Makes the wrapper that fits the world."""
 
@@ -412,8 +415,7 @@ def install() -> None:
     for function in _REPLACED:
         _real[function.__name__] = getattr(c10d, function.__name__)
     for function in _REPLACED:
-        setattr(dist, function.__name__, function)
-        setattr(c10d, function.__name__, function)
+        setattr(dist, function.__name__, function)  # not in c10d: the real ones call one another there
     for name, answer in {
         "get_process_group_ranks": [0],
         "get_global_rank": 0,
@@ -427,5 +429,4 @@ def install() -> None:
     dist._reduce_scatter_base = reduce_scatter_tensor
     dist._coalescing_manager = _coalescing
     dist.is_nccl_available = lambda: True
-    c10d.is_nccl_available = lambda: True
     after_import("torch.nn.parallel.distributed", _replace_parallel)
