@@ -26,7 +26,8 @@ class Kind(StrEnum):
 
     SIZE = "toy size"
     MACHINE = "audit machine"  # of the machine or of a habit of the run; set for the audit
-    UNSET = "left to the script"  # of the machine, or a way to skip what the audit must see
+    UNSET = "left to the script"  # of the reported run's machine
+    SHORTCUT = "left out"  # would skip what the audit must see, or load what another run saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,8 @@ KNOBS = (
     _knob(r"(USE_)?WANDB(_ENABLED)?", Kind.MACHINE, _zero),
     _knob(r".*SEQ(_LEN)?_SCHEDULE|SEQ_CURRICULUM", Kind.UNSET),  # of lengths in tokens
     # what would skip training or load what another run saved
-    _knob(r"(.*_)?(EVAL_ONLY|QUANTIZE_ONLY|PREQUANT_ONLY|TTT_ONLY|SKIP_TRAIN(ING)?)|AUTO_RESUME", Kind.UNSET),
-    _knob(r"(.*_)?(RESUME|CKPT|CHECKPOINT|LOAD)(_.*)?|INIT_MODEL.*|EVAL_ONLY_.*", Kind.UNSET),
+    _knob(r"(.*_)?(EVAL_ONLY|QUANTIZE_ONLY|PREQUANT_ONLY|TTT_ONLY|SKIP_TRAIN(ING)?)|AUTO_RESUME", Kind.SHORTCUT),
+    _knob(r"(.*_)?(RESUME|CKPT|CHECKPOINT|LOAD)(_.*)?|INIT_MODEL.*|EVAL_ONLY_.*|PAID_PREFIX_FILE", Kind.SHORTCUT),
     _knob(r".*(PATH|DIR|FILE|FILES|ROOT|_SO)|TOKENIZER_(NAME|KIND)|WANDB_.*", Kind.UNSET),
     # length of the run
     _size(

@@ -85,8 +85,8 @@ def settings_of(submission: Submission, configuration: RunConfiguration, size: S
             if toy is not None:
                 settings[name] = (toy, str(knob.kind))
                 continue
-            if knob.kind is Kind.UNSET:
-                if source != "default" and value not in ("", "0"):
+            if knob.kind in (Kind.UNSET, Kind.SHORTCUT):
+                if knob.kind is Kind.SHORTCUT and source != "default" and value not in ("", "0"):
                     notes.append(f"{name}={value[:80]} of the reported run is left out")
                 continue
         if source != "default" and _VALUE.fullmatch(value):

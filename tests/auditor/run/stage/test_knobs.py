@@ -69,7 +69,7 @@ def test_sizes_become_toy_sizes(name: str, reported: str, toy: str | None) -> No
 def test_what_belongs_to_another_machine_or_skips_the_run_is_left_out(name: str) -> None:
     knob = knob_of(name)
     assert knob is not None
-    assert knob.kind is Kind.UNSET
+    assert knob.kind in (Kind.UNSET, Kind.SHORTCUT)
 
 
 def test_a_hash_table_is_as_full_as_it_was() -> None:

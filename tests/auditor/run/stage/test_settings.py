@@ -46,13 +46,18 @@ def test_a_reported_flag_of_a_variable_that_no_read_was_found_for_is_set_too() -
     assert values(SLOT_ENABLED="1")["SLOT_ENABLED"] == "1"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("EVAL_ONLY", "1"), ("WORLD_SIZE", "8"), ("DATA_PATH", "/mnt/x"), ("RESUME_CKPT", "a.pt")]
-)
-def test_other_machines_and_shortcuts_are_left_out_and_noted(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [("EVAL_ONLY", "1"), ("RESUME_CKPT", "a.pt")])
+def test_shortcuts_are_left_out_and_noted(name: str, value: str) -> None:
     settings, notes = settings_of(submission(SCRIPT), configuration(**{name: value}), Size())
     assert name not in settings
     assert any(note.startswith(f"{name}={value}") for note in notes)
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "8"), ("DATA_PATH", "/mnt/x"), ("NCCL_NET", "Socket")])
+def test_the_reported_runs_machine_is_left_out(name: str, value: str) -> None:
+    settings, notes = settings_of(submission(SCRIPT), configuration(**{name: value}), Size())
+    assert name not in settings
+    assert notes == []
 
 
 def test_each_value_says_where_it_came_from() -> None:
