@@ -61,15 +61,17 @@ class PrintedNumber:
     """A printed number that is made of losses the tracer saw.
 
     `tie` is "flow" when the number's value was followed, "one value" when it was recognized by its digits and no other
-    losses would give them, "value" when others would, too, and "any value" when all of these were computed after
-    learning from their targets (those with the fewest are listed). `most` is the largest number of times that one
-    position is in it. `coarse` says that it may be made of fewer losses than listed.
+    losses would give them, "value" when others would, too, and "any value" when all of these say the same
+    of the order (those that speak most for the script are listed). `most` is the largest number of times that one
+    position is in it. `coarse` says that it may be made of fewer losses than listed, `mixed` that
+    it has other parts as well, which were not followed.
     """
 
     line: str
     number: str
     tie: str
     coarse: bool
+    mixed: bool
     scored: int
     most: int
     repeated: Intervals
@@ -184,7 +186,7 @@ class Trace:
     def coverage(self, line: str) -> tuple[int, int] | None:
         """(predictions in the printed sum, times one position is in it at the most) of an exactly followed number."""
         number = self.number_of(line)
-        if number is None or number.coarse or number.tie not in ("flow", "one value"):
+        if number is None or number.coarse or number.mixed or number.tie not in ("flow", "one value"):
             return None
         return number.scored, number.most
 
@@ -317,7 +319,7 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
         doubt = "" if sure else "few tokens are concerned, or the printed number was recognized by its value only"
         yield Violation("C4", what, ((choice.site, "the smaller loss is kept here"), printed), sure, doubt)
         break
-    exact = number.tie in ("flow", "one value") and not number.coarse
+    exact = number.tie in ("flow", "one value") and not number.coarse and not number.mixed
     missing, repeated = (size_of(number.missing), size_of(number.repeated)) if exact else (0, 0)
     if missing > MUCH * trace.length:
         what = (
@@ -366,6 +368,8 @@ def _blind(trace: Trace, number: PrintedNumber | None, reported_line: str) -> It
         yield Blind(reason, where[1], ORDER_RULES)
     elif number is not None and number.tie == "value":
         yield Blind("the printed score was recognized by its value only", number.site, ORDER_RULES)
+    if number is not None and number.mixed:
+        yield Blind("the printed score has parts that the tracer did not follow", number.site, ORDER_RULES)
     if number is not None and any(part.foreign for part in number.parts):
         reason = "the predictor takes in values that were made outside torch after validation tokens had left it"
         yield Blind(reason, number.parts[0].site, ORDER_RULES)
@@ -512,6 +516,7 @@ class _Reader:
                 number=_text(record["number"]),
                 tie=tie,
                 coarse=record["coarse"] is not False,
+                mixed=record["mixed"] is not False,
                 scored=_whole(record["scored"]),
                 most=_whole(record["most"]),
                 repeated=self._positions(record["repeated"]),

@@ -24,7 +24,7 @@ def metric(**changes: Any) -> dict[str, Any]:
         "after": [{"learn": 0, "proved": [[1, 90]], "possible": []}],
     }  # fmt: skip
     return {
-        "kind": "metric", "line": LINE, "number": "6.9312", "tie": "flow", "coarse": False, "scored": 99, "most": 1,
+        "kind": "metric", "line": LINE, "number": "6.9312", "tie": "flow", "coarse": False, "mixed": False, "scored": 99, "most": 1,
         "repeated": [], "missing": [], "stream": 100, "order": 9, "site": SITE, "calls": [], "parts": [part],
         **changes,
     }  # fmt: skip

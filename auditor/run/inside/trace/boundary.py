@@ -385,7 +385,7 @@ class Boundary:
         """Losses whose mean is a number in the line, as printed, and how sure that is.
 
         Where several fit, those are taken that speak most for the script: "any value" when even they were computed
-        after learning from their targets.
+        after learning from their targets, or when none of all were.
         """
         texts = [text for text in _NUMBER.findall(line)[:MOST_NUMBERS] if len(text.partition(".")[2]) >= 3]
         if not texts:
@@ -403,10 +403,11 @@ class Boundary:
         distinct = {(len(tags := item[1].tags()), int(tags.sum())): item for item in fitting[:MOST_FITTING]}
         if len(distinct) == 1 and len(fitting) <= MOST_FITTING:
             return (*fitting[-1], "one value")
-        proved = {key: self.tracer.history.proved(item[1].tags()) for key, item in distinct.items()}
+        learned = {key: self.tracer.history.learned_before(item[1].tags()) for key, item in distinct.items()}
         whole = self.tracer.stream.length - 1
-        best = min(proved, key=lambda key: (proved[key], abs(key[0] - whole)))
-        sure = proved[best] > 0 and len(fitting) <= MOST_FITTING
+        best = min(learned, key=lambda key: (learned[key], abs(key[0] - whole)))
+        agreed = learned[best][0] > 0 or not any(sum(counts) for counts in learned.values())
+        sure = agreed and len(fitting) <= MOST_FITTING
         return (*distinct[best], "any value" if sure else "value")
 
 
@@ -421,7 +422,7 @@ def _means(kept: list[tuple[float, Losses]]) -> list[tuple[float, Losses]]:
     if 1 < len(kept) <= 2000:
         total = sum(counts)
         parts = [part for _, item in kept for part in item.parts[: item.count]]
-        every = Losses(parts, len(parts), any(item.coarse for _, item in kept))
+        every = Losses(parts, len(parts), any(x.coarse for _, x in kept), any(x.mixed for _, x in kept))
         if total:
             found.append((sum(number for number, _ in kept) / total, every))
             found.append((sum(number * n for (number, _), n in zip(kept, counts, strict=True)) / total, every))

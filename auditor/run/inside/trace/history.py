@@ -208,17 +208,21 @@ class History:
         before = call.after.get(update.number, (0, 0))
         call.after[update.number] = (before[0] | proved, before[1] | possible)
 
-    def proved(self, tags: np.ndarray) -> int:
-        """How many of these losses were certainly computed after learning from their targets."""
-        total = 0
+    def learned_before(self, tags: np.ndarray) -> tuple[int, int]:
+        """How many of these losses were certainly, and how many perhaps, computed after learning from their targets."""
+        sure = unsure = 0
         for number in np.unique(tags // CALL).tolist():
             call = self.calls[number]
-            bits = 0
-            for proved, _ in (call.after if call is not None else {}).values():
-                bits |= proved
-            if bits:
-                total += (bits & self.stream.bits(tags[tags // CALL == number] & POSITION)).bit_count()
-        return total
+            if call is None or not call.after:
+                continue
+            mine = self.stream.bits(tags[tags // CALL == number] & POSITION)
+            proved = possible = 0
+            for some, others in call.after.values():
+                proved |= some
+                possible |= others
+            sure += (proved & mine).bit_count()
+            unsure += (possible & ~proved & mine).bit_count()
+        return sure, unsure
 
     def newest(self, bits: int) -> list[Update]:
         """The newest updates of a set, at most MOST_LOOKED_AT."""

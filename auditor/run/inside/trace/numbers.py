@@ -71,8 +71,9 @@ class LossFloat(float):
     def _with(self, value: Any, other: Any) -> Any:
         if type(value) is not float or not FORMATTED.active:
             return value
-        losses = self.losses.join(other.losses) if isinstance(other, LossFloat) else self.losses
-        return LossFloat(value, losses)
+        if isinstance(other, LossFloat):
+            return LossFloat(value, self.losses.join(other.losses))
+        return LossFloat(value, self.losses.with_unknown() if other else self.losses)
 
     def __add__(self, other: Any) -> Any:
         return self._with(float.__add__(self, other), other)

@@ -6,14 +6,14 @@ make losses, add losses up, send gradients back into a loss, or overwrite.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from .history import CACHE, GRADIENT
-from .shadow import CALL, POSITION, Losses, Shadow, covers, joined, put, shadow_of, tagged, tags_of
+from .history import CACHE, FOREIGN_BIT, GRADIENT
+from .shadow import CALL, POSITION, Losses, Shadow, covers, joined, put, shadow_of, tagged, tags_of, with_sum
 from .values import LOSS_VALUES
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ ELEMENTWISE = {
     "lerp", "true_divide", "sigmoid", "tanh", "relu",
 }  # fmt: skip
 SCATTERS = {"scatter_add", "index_add", "index_put", "_index_put_impl", "put", "scatter", "scatter_reduce"}
+ADDITIONS = {"add", "sub", "rsub", "addcmul", "addcdiv", "lerp", "logaddexp"}
 SELECTIONS = {"minimum", "maximum", "fmin", "fmax"}
 SUMS = {"sum", "mean", "nansum", "nanmean", "dot", "vdot", "mv"}
 OVERWRITES = {
@@ -234,7 +235,8 @@ def _moved(
     if replay is None or replay.shape != out.shape:
         return False
     base = found.plain()
-    put(out, tagged(out, replay, base if out.is_floating_point() else Shadow(0, 0, 0, base.perhaps)))
+    # tokens are what they are, wherever the index that picked them came from
+    put(out, tagged(out, replay, base if out.is_floating_point() else Shadow(perhaps=base.perhaps & ~FOREIGN_BIT)))
     return True
 
 
@@ -315,8 +317,22 @@ def _elementwise(tracer: Tracer, name: str, args: tuple[Any, ...], out: Any, fou
     losses = _all_sums([shadow for tensor in operands if (shadow := shadow_of(tensor)) is not None])
     if losses is None or out.numel() > MOST_SUM:
         return False
-    put(out, Shadow(base.inputs, base.learned, base.rows, base.perhaps, None, losses))
+    if name in ADDITIONS and _unknown_addend(args):
+        losses = losses.with_unknown()
+    put(out, with_sum(base, losses))
     return True
+
+
+def _unknown_addend(operands: Iterable[Any]) -> bool:
+    """Whether something other than losses, and other than zero, is among what is added."""
+    for value in operands:
+        if isinstance(value, Tensor):
+            shadow = shadow_of(value)
+            if (shadow is None or not shadow.rich) and bool((value.detach() != 0).any()):
+                return True
+        elif isinstance(value, (int, float)) and value != 0:
+            return True
+    return False
 
 
 def _chosen(tracer: Tracer, name: str, tags: Tensor, first: Any, second: Any) -> Tensor:
@@ -351,8 +367,10 @@ def _summed(tracer: Tracer, args: tuple[Any, ...], out: Any, found: Shadow) -> b
                 other = operands[1] if tensor is operands[0] else operands[0]
                 if other.shape == tags.shape:
                     tags = torch.where(other.detach() != 0, tags, -1)
+            unknown = (tags < CALL) & (tensor.detach() != 0) if len(operands) == 1 else tags < -1
             flat = tags.reshape(-1).numpy()
-            part = Losses([flat[flat >= CALL].copy()], 1, coarse=out.numel() > 1)
+            mixed = bool(unknown.any()) or bool(found.perhaps & FOREIGN_BIT)
+            part = Losses([flat[flat >= CALL].copy()], 1, coarse=out.numel() > 1, mixed=mixed)
             losses = part if losses is None else losses.join(part)
         elif shadow.sum is not None:
             losses = shadow.sum if losses is None else losses.join(shadow.sum)
@@ -406,6 +424,9 @@ def _in_place(written: list[int], name: str) -> Follow:
         if base in ("index_put", "_index_put_impl") and (rich or (before is not None and before.tags is not None)):
             _put_at(args, kwargs, target, before, found)
             return
+        if before is not None and before.sum is not None and base in ADDITIONS and _unknown_addend(args[1:2]):
+            before = with_sum(before, before.sum.with_unknown())
+            put(target, before)
         if found is None:
             return
         tracer.wrote(target, before, found, base)
@@ -449,6 +470,8 @@ def _accumulated(tracer: Tracer, base: str, args: tuple[Any, ...], target: Tenso
             losses = Losses([flat[flat >= CALL].copy()], 1) if flat is not None else None
         if losses is not None and target.untyped_storage().nbytes() <= 8 * MOST_SUM:
             known = before.sum if before is not None else None
+            if known is None and base in ADDITIONS and _was_something(target, tensor):
+                losses = losses.with_unknown()
             total = losses if known is None else known.join(losses)
             base_shadow = before or Shadow()
             put(
@@ -462,6 +485,12 @@ def _accumulated(tracer: Tracer, base: str, args: tuple[Any, ...], target: Tenso
                     total,
                 ),
             )
+
+
+def _was_something(target: Tensor, added: Tensor) -> bool:
+    """Whether a sum was not zero before losses were added to it."""
+    new, old = target.detach().double(), added.detach().double()
+    return bool(((new - old).abs() > 1e-6 * old.abs() + 1e-12).any())
 
 
 def _copied(tracer: Tracer, target: Tensor, source: Tensor) -> None:

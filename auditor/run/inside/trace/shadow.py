@@ -27,19 +27,24 @@ POSITION = CALL - 1
 class Losses:
     """A growing list of per-token losses that were added up: arrays of tags. Joining is append-only and cheap."""
 
-    __slots__ = ("coarse", "count", "parts")
+    __slots__ = ("coarse", "count", "mixed", "parts")
 
-    def __init__(self, parts: list[np.ndarray], count: int, coarse: bool = False) -> None:
+    def __init__(self, parts: list[np.ndarray], count: int, coarse: bool = False, mixed: bool = False) -> None:
         self.parts = parts
         self.count = count
         self.coarse = coarse  # more may be listed than was added: the sum was taken apart again
+        self.mixed = mixed  # something was added, too, that is not followed
 
     def join(self, other: Losses) -> Losses:
         """Both; `self`'s list is shared when nothing else has grown it meanwhile."""
         parts = self.parts if len(self.parts) == self.count else self.parts[: self.count]
         addition = other.parts[: other.count]
         parts.extend(addition)
-        return Losses(parts, self.count + len(addition), self.coarse or other.coarse)
+        return Losses(parts, self.count + len(addition), self.coarse or other.coarse, self.mixed or other.mixed)
+
+    def with_unknown(self) -> Losses:
+        """The same with something added that is not followed."""
+        return self if self.mixed else Losses(self.parts[: self.count], self.count, self.coarse, mixed=True)
 
     def tags(self) -> np.ndarray:
         """All tags, (n,) int64; a loss that was added twice is there twice."""
@@ -87,6 +92,11 @@ def joined(first: Shadow | None, second: Shadow | None) -> Shadow | None:
 def shadow_of(tensor: torch.Tensor) -> Shadow | None:
     """The shadow of the tensor's storage, None when nothing of validation data is known to be in it."""
     return getattr(tensor.untyped_storage(), "_seen", None)
+
+
+def with_sum(shadow: Shadow, losses: Losses | None) -> Shadow:
+    """A shadow with another sum."""
+    return Shadow(shadow.inputs, shadow.learned, shadow.rows, shadow.perhaps, shadow.tags, losses)
 
 
 def put(tensor: torch.Tensor, shadow: Shadow | None) -> None:

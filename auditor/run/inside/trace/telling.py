@@ -129,7 +129,8 @@ class Teller:
         most = int(counts.max(initial=0))
         return {
             "kind": "metric", "id": order, "line": line, "number": number, "tie": tie, "order": order, "site": site,
-            "calls": calls, "coarse": losses.coarse, "scored": int((counts > 0).sum()), "most": most,
+            "calls": calls, "coarse": losses.coarse, "mixed": losses.mixed,
+            "scored": int((counts > 0).sum()), "most": most,
             "repeated": intervals(np.flatnonzero(counts > 1)),
             "missing": intervals(np.flatnonzero(counts[1:] == 0) + 1),
             "stream": stream.length, "parts": [self._part(part) for part in parts.values()],

@@ -161,3 +161,62 @@ def test_a_float_of_the_mean_is_recognized(traced: Run, convert: str) -> None:
         "v = float(evaluate(m, val) / math.log(2))" if "log" not in convert else "v = evaluate(m, val)", report
     )
     assert run.number.scored == 2048
+
+
+TWICE = """
+a = float(evaluate(m, val))
+BETWEEN
+b = float(evaluate(m, val))
+v = b * 1.0
+"""
+
+
+def test_two_sums_with_the_same_digits_are_told_apart_where_it_matters(traced: Run) -> None:
+    """Equal evaluations of a clean model are clean whichever was printed; of an unequal pair the better is believed."""
+    clean = traced(TWICE.replace("BETWEEN", ""))
+    assert clean.number.tie == "any value"
+    assert clean.clean
+    tiny = "train(m, val, 8, lr=1e-9)"  # too small a change for six digits
+    doubtful = traced(TWICE.replace("BETWEEN", tiny))
+    assert doubtful.number.tie == "value"
+    assert not doubtful.accusations
+    assert doubtful.ledger.blind
+
+
+PARTS = """
+total, count = torch.zeros((), dtype=torch.float64), 0
+with torch.no_grad():
+    for i in range(0, len(val) - 1, 4 * T):
+        x, y = batch(val, i)
+        losses = m(x, y, "none")
+        if OUTSIDE:
+            losses = torch.from_numpy(np.minimum(losses.numpy(), 5.0))
+        total += losses.to(torch.float64).sum()
+        count += y.numel()
+v = (total / count).item()
+"""
+
+
+@pytest.mark.parametrize("outside", ["i > 0", "i == 0"], ids=["first followed", "first not followed"])
+def test_a_sum_with_parts_from_elsewhere_is_undecided(traced: Run, outside: str) -> None:
+    run = traced(PARTS.replace("OUTSIDE", outside))
+    assert any("parts" in blind.reason for blind in run.ledger.blind)
+    assert run.trace.coverage(run.line) is None
+    assert not run.violations("C4")
+    assert traced(PARTS.replace("OUTSIDE", "False")).clean
+
+
+def test_losses_replaced_in_a_buffer_are_undecided(traced: Run) -> None:
+    body = """
+losses = losses_of(m, val)
+losses[100:200] = torch.from_numpy(np.full(100, 5.0, np.float32))
+v = losses.double().mean().item()
+"""
+    run = traced(body)
+    assert any("parts" in blind.reason for blind in run.ledger.blind)
+    assert not run.violations("C4")
+
+
+def test_a_constant_added_to_the_mean_is_undecided(traced: Run) -> None:
+    assert not traced("v = evaluate(m, val) - 0.5").clean
+    assert traced("v = evaluate(m, val) * 1.5").clean
