@@ -7,7 +7,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import auditor.run.inside
@@ -50,7 +50,8 @@ class Case:
     The script prints a line with "ESCAPED" where it got what it wanted; what it did to the machine is looked at, too.
     `by` says what stops it. Where it must leave a trace, the other fields hold a part of the text: `stopped` of
     `Outcome.stopped_by`, `seen` of a line of `Outcome.seen`, `broken` of `Outcome.broken_chain`, `record` of a record,
-    `truncated` the name of a stream. `exact` is a further check of the outcome.
+    `truncated` the name of a stream. `exact` is a further check of the outcome. With `or_refused`, a script that was
+    refused what it wanted, and says so, need not be stopped: a limit can strike from either side.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     broken: str = ""
     record: str = ""
     truncated: str = ""
+    or_refused: bool = False
     limits: Limits = LIMITS
     exact: Callable[[Outcome], bool] = field(default=lambda outcome: True)
 
@@ -120,6 +122,8 @@ def _job(case: Case, folder: Path, world: World, token: str) -> Job:
 
 def _untraced(case: Case, outcome: Outcome) -> list[str]:
     missing = []
+    refused = case.or_refused and b"refused" in outcome.stdout + outcome.stderr
+    case = replace(case, stopped="", broken="") if refused else case
     if bool(case.stopped) != bool(outcome.stopped_by) or case.stopped not in outcome.stopped_by:
         missing.append(f"stopped by {outcome.stopped_by!r}, not {case.stopped!r}")
     if bool(case.broken) != bool(outcome.broken_chain) or case.broken not in outcome.broken_chain:

@@ -32,8 +32,9 @@ MAX_DIFFERENT = 300  # records of one kind; beyond them only their number is rep
 MAX_CHARACTERS = 300
 MAX_SOURCES = 2000  # files of the submission whose change is looked for
 CHECK_SECONDS = 0.5
-EVENTS_BETWEEN_CLOCKS = 512
+EVENTS_BETWEEN_CLOCKS = 128
 MAX_FRAMES = 60
+UNTELLING_ATTRIBUTES = ("f_code", "__code__", "tb_frame")  # read all the time by inspect, warnings and torch
 
 # Modules whose functions stand-ins replace; the rest of the process is not looked through.
 WATCHED_MODULES = ("torch", "time", "os", "builtins", "gc", "random", "subprocess", "flash_attn", "triton", "numpy")
@@ -66,13 +67,11 @@ class Guard:
         "_busy",
         "_counts",
         "_different",
-        "_events",
         "_finished",
         "_folder",
         "_interpreter",
         "_left_out",
         "_lost",
-        "_next_check",
         "_process",
         "_report",
         "_report_fd",
@@ -99,14 +98,11 @@ class Guard:
         self._lost: set[int] = set()
         self._sources = _sources_of(self._folder)
         self._busy: set[int] = set()
-        self._events = 0
-        self._next_check = 0.0
         self._finished = False
         self._process = os.getpid()
 
     def install(self) -> None:
         """Listen from now on. There is no way back: Python has none."""
-        self._next_check = _clock() + CHECK_SECONDS
         sys.addaudithook(self._hook())
 
     def watch(self, owner: object, name: str) -> None:
@@ -121,7 +117,7 @@ class Guard:
             for name, value in list(vars(module).items()):
                 if _is_function_of_ours(value):
                     self.watch(module, name)
-                elif isinstance(value, type) and value.__module__ == module_name:
+                elif issubclass(type(value), type) and value.__module__ == module_name:
                     for inner, member in list(vars(value).items()):
                         if _is_function_of_ours(member):
                             self.watch(value, inner)
@@ -129,7 +125,9 @@ class Guard:
     def check(self) -> None:
         """Compare everything watched with what it was, and the submission's source files with what they were."""
         for place, (owner, name, expected) in enumerate(self._watched):
-            if place not in self._lost and _held(owner, name) is not expected:
+            if place in self._lost or (now := _held(owner, name)) is expected:
+                continue
+            if not (_is_torch(owner) and _wraps(now, expected)):  # torch puts wrappers of its own around, too
                 self._lost.add(place)
                 what = f"{_name_of(owner)}.{name} is no longer the auditor's"
                 self._note("replaced" if _is_torch(owner) else "guard", what, None)
@@ -160,19 +158,25 @@ class Guard:
         actions = self._actions()
         find = actions.get
 
+        act, check, countdown, next_check = self._act, self.check, EVENTS_BETWEEN_CLOCKS, _clock() + CHECK_SECONDS
+
         def hook(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "builtins.id":  # by far the most frequent one
+                return
+            if event == "object.__getattr__" and arguments[1] in UNTELLING_ATTRIBUTES:
+                return
             action = find(event)
             if action is not None:
-                self._act(action, arguments)
-            self._events += 1
-            if not self._events % EVENTS_BETWEEN_CLOCKS and _clock() > self._next_check:
-                self._next_check = _clock() + CHECK_SECONDS
-                self._act(self._look_again, ())
+                act(action, arguments)
+            nonlocal countdown, next_check
+            countdown -= 1
+            if countdown <= 0:
+                countdown = EVENTS_BETWEEN_CLOCKS
+                if _clock() > next_check:
+                    act(check, ())
+                    next_check = _clock() + CHECK_SECONDS
 
         return hook
-
-    def _look_again(self) -> None:
-        self.check()
 
     def _act(self, action: Callable[..., None], arguments: tuple[object, ...]) -> None:
         """Run one action; events that it causes itself, and its errors, are nobody's concern."""
@@ -370,9 +374,10 @@ class Guard:
     def _on_program(self, program: object, words: object) -> None:
         listed = [_text(word) for word in words] if isinstance(words, (list, tuple)) else _text(words).split()
         name = os.path.basename(_text(program) if program else (listed[0] if listed else ""))
-        python = "python" in name or any("python" in os.path.basename(word) for word in listed)
         what = " ".join([name, *listed[1:]])
-        benign = name in BENIGN_PROGRAMS
+        stand_in = any(word.startswith(_ours) for word in listed)
+        python = not stand_in and any("python" in os.path.basename(word) for word in (name, *listed))
+        benign = stand_in or name in BENIGN_PROGRAMS
         self._note("process", what, self._place(), python=python, benign=benign)
 
     def _on_kill(self, process: object, number: object) -> None:
@@ -404,9 +409,8 @@ class Guard:
             self._guard(f"changes {name} of the auditor's {_name_of(owner)}")
 
     def _on_getattr(self, owner: object, name: object) -> None:
-        if name in ("f_code", "__code__") or not _is_ours(owner):
-            return
-        self._unless_library(f"reads {name} of the auditor's {_name_of(owner)}")
+        if _is_ours(owner):
+            self._unless_library(f"reads {name} of the auditor's {_name_of(owner)}")
 
     def _on_pickle(self, module: object, name: object) -> None:
         root = str(module).partition(".")[0]
@@ -468,14 +472,24 @@ def _sealed(guard: Guard, channel: type) -> Callable[[], None]:
     return finish
 
 
+def _wraps(value: object, inner: object) -> bool:
+    """Whether `value` says that it wraps `inner`, directly or by further wrappers."""
+    for _ in range(8):
+        value = getattr(value, "__wrapped__", None)
+        if value is inner:
+            return True
+    return False
+
+
 def _is_torch(owner: object) -> bool:
     name = owner.__name__ if isinstance(owner, ModuleType) else getattr(owner, "__module__", "")
     return str(name).partition(".")[0] not in ("time", "os", "sys", "builtins", "gc", __name__.partition(".")[0])
 
 
 def _is_function_of_ours(value: object) -> bool:
-    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-    return isinstance(value, FunctionType) and value.__code__.co_filename.startswith(_ours)
+    """Asks for exact types: `isinstance` would ask the object, and some warn or import when they are asked."""
+    value = value.__func__ if type(value) in (staticmethod, classmethod) else value  # type: ignore[attr-defined]
+    return type(value) is FunctionType and value.__code__.co_filename.startswith(_ours)  # type: ignore[attr-defined]
 
 
 def _interpreter_places() -> tuple[str, ...]:
