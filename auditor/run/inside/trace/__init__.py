@@ -51,7 +51,7 @@ def install(spec: Mapping[str, Any], reporter: Any) -> Tracing:
     report: Callable[[Mapping[str, object]], None] = getattr(reporter, "report", reporter) or (lambda record: None)
     files = {str(path): str(role) for path, role in dict(spec.get("files", {})).items()}
     stream = ValidationStream.read((p for p, role in files.items() if role == "validation"), int(spec.get("bos", 1)))
-    LOSS_VALUES.wanted = spec.get("losses") is True
+    LOSS_VALUES.start(spec.get("losses") is True)
     report({"kind": "stream", "length": stream.length})
     boundary = Boundary(Tracer(stream, report), files)
     tracing = Tracing(boundary)

@@ -19,7 +19,11 @@ class LossValues:
     """Losses by tag. Values are those of the tensors that the script computed, in float64 exactly."""
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.start(False)
+
+    def start(self, wanted: bool) -> None:
+        """Begin anew; nothing is kept unless it is wanted."""
+        self.wanted = wanted
         self._tags: list[np.ndarray] = []
         self._values: list[np.ndarray] = []
         self._count = 0

@@ -123,10 +123,10 @@ class Traced:
 def traced(tmp_path: Path) -> Iterator[Callable[..., Traced]]:
     """Run PRELUDE, a body and the line that prints `v`; `tail` comes after that line."""
     pytest.importorskip("torch").set_num_threads(1)
-    yield lambda body, report=REPORT: _run(tmp_path, PRELUDE + body + report)
+    yield lambda body, report=REPORT, losses=False: _run(tmp_path, PRELUDE + body + report, losses)
 
 
-def _run(folder: Path, text: str) -> Traced:
+def _run(folder: Path, text: str, losses: bool) -> Traced:
     from auditor.run.inside import trace
 
     rng = np.random.default_rng(5)
@@ -141,7 +141,7 @@ def _run(folder: Path, text: str) -> Traced:
     script.write_text(text)
     records: list[dict[str, object]] = []
     roles = {str(files["VALIDATION"]): "validation", str(files["TRAINING"]): "training"}
-    tracing = trace.install({"files": roles}, records.append)
+    tracing = trace.install({"files": roles, "losses": losses}, records.append)
     names = {"__name__": "__main__", "FOLDER": str(folder), **{name: str(path) for name, path in files.items()}}
 
     def plainly() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -220,3 +222,17 @@ v = losses.double().mean().item()
 def test_a_constant_added_to_the_mean_is_undecided(traced: Run) -> None:
     assert not traced("v = evaluate(m, val) - 0.5").clean
     assert traced("v = evaluate(m, val) * 1.5").clean
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["v = evaluate(m, val)", "v = losses_of(m, val).double().mean().item()"],
+    ids=["means of batches", "one by one"],
+)
+def test_the_loss_of_each_position_is_told_where_it_is_asked_for(traced: Run, body: str) -> None:
+    run = traced(body, losses=True)
+    told = [record for record in run.records if record["kind"] == "losses"][-1]
+    values = np.frombuffer(base64.b64decode(told["values"]), "<f8")
+    assert np.isnan(values[0])
+    assert values[1:].mean() == pytest.approx(float(run.line.split("val_loss:")[1].split()[0]), abs=1e-5)
+    assert not [record for record in traced(body).records if record["kind"] == "losses"]
