@@ -111,7 +111,21 @@ SYSTEM_CALLS: dict[str, tuple[int | None, int | None]] = {
     "memfd_secret": (447, 447),
 }
 # Calls that libraries try and do without: "no such call" makes them fall back, "not permitted" might not.
-FALLEN_BACK_FROM: dict[str, tuple[int, int]] = {"clone3": (435, 435), "memfd_create": (319, 279)}
+FALLEN_BACK_FROM = {"clone3": (435, 435), "memfd_create": (319, 279), "openat2": (437, 437)}
+# Calls that give a file its mode: number on each architecture, which argument is the mode, and which one the flags, of
+# which O_CREAT must be set for the mode to count. A run of root's may leave no program that makes others root.
+MODE_CALLS: tuple[tuple[tuple[int | None, int | None], int, int | None], ...] = (
+    ((90, None), 1, None),  # chmod
+    ((91, 52), 1, None),  # fchmod
+    ((268, 53), 2, None),  # fchmodat
+    ((452, 452), 2, None),  # fchmodat2
+    ((85, None), 1, None),  # creat
+    ((133, None), 1, None),  # mknod
+    ((259, 33), 2, None),  # mknodat
+    ((2, None), 2, 1),  # open
+    ((257, 56), 3, 2),  # openat
+)
+SET_ID, CREATE = 0o6000, 0o100
 CLONE, SOCKET, SOCKETPAIR, IOCTL = (56, 220), (41, 198), (53, 199), (16, 29)
 
 
@@ -137,6 +151,9 @@ def filter_program(machine: str = "", refusal: int = ERRNO | errno.EPERM) -> byt
     for number in denied_calls(machine):
         code += _when(JUMP_EQUAL, number, refusal)
     code += _argument_check(CLONE[column], 0, _when(JUMP_ANY_BIT, NEW_NAMESPACES & ~0x80, refusal))
+    for known_numbers, mode, flags in MODE_CALLS:
+        if (number := known_numbers[column]) is not None:
+            code += _argument_check(number, mode, _set_id_check(mode, flags, refusal))
     requests = [part for request in TERMINAL_REQUESTS for part in _when(JUMP_EQUAL, request, refusal)]
     code += _argument_check(IOCTL[column], 1, requests)
     allowed = [part for family in FAMILIES for part in _when(JUMP_EQUAL, family, ALLOW)]
@@ -173,6 +190,15 @@ def _when(jump: int, value: int, result: int) -> list[bytes]:
 
 def _unless(jump: int, value: int, result: int) -> list[bytes]:
     return [_instruction(jump, 1, 0, value), _return(result)]
+
+
+def _set_id_check(mode: int, flags: int | None, refusal: int) -> list[bytes]:
+    """Refuse a mode with set-user-id or set-group-id; with `flags`, only where a file is created."""
+    check = _when(JUMP_ANY_BIT, SET_ID, refusal)
+    if flags is None:
+        return check
+    check = [_load(ARGUMENTS + 8 * mode), *check]
+    return [_load(ARGUMENTS + 8 * flags), _instruction(JUMP_ANY_BIT, 0, len(check), CREATE), *check]
 
 
 def _argument_check(number: int, argument: int, checks: list[bytes]) -> list[bytes]:

@@ -297,7 +297,7 @@ def main() -> NoReturn:
     os.write(status, json.dumps({"child-pid": first}).encode() + b"\n")
     keep_only({2})
     _, ended = os.waitpid(first, 0)
-    os._exit(os.WEXITSTATUS(ended) if os.WIFEXITED(ended) else SET_UP_FAILED)
+    os._exit(os.WEXITSTATUS(ended) if os.WIFEXITED(ended) else 128 + os.WTERMSIG(ended))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAIN_CHAIN = "0"
-MAX_CHAINS = 4096
+MAX_CHAINS = 100_000  # processes that a run may fork
 
 
 @dataclass(slots=True)

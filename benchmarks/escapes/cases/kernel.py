@@ -144,6 +144,22 @@ print(subprocess.run("su -c id; mount --bind /tmp /usr; id -u; passwd -d root", 
         seen="looks up prctl",
     ),
     Case(
+        "a set-user-id program left behind",
+        "A run of root's leaves a program in its folder that makes whoever starts it root.",
+        CALLS
+        + """
+open("program", "w").close()
+for mode in (0o4755, 0o2755, 0o6777):
+    attempt(os.chmod, "program", mode)
+    attempt(os.open, f"new{mode}", os.O_CREAT | os.O_WRONLY, mode)
+    attempt(os.mknod, f"node{mode}", mode)
+call((437, 437), -100, b"/work/submission/how", (ctypes.c_uint64 * 3)(0o101, 0o4755, 0), 24)
+if any(os.stat(name).st_mode & 0o6000 for name in os.listdir(".")):
+    escaped("set-user-id")
+""",
+        FILTER,
+    ),
+    Case(
         "rare interfaces of the kernel",
         "A script reaches kernel interfaces that carry many of the kernel's flaws: BPF, io_uring, keyrings, and such.",
         CALLS

@@ -221,6 +221,19 @@ while True:
         record="'process': '0.5'",
     ),
     Case(
+        "a child that shouts",
+        "A forked process garbles the report of its parent and nobody notices.",
+        FIND
+        + """
+if os.fork() == 0:
+    os.write(fd, b"forged\\n")
+    os._exit(0)
+os.wait()
+""",
+        CHAIN,
+        broken="not a message of the channel",
+    ),
+    Case(
         "a program that inherits the channel",
         "A program started by the script can write to the report channel.",
         FIND

@@ -63,6 +63,14 @@ def test_program_fits_the_kernel() -> None:
         (53, (16, 3, 0), ERRNO | errno.EAFNOSUPPORT),  # a pair of netlink sockets
         (41, (17, 3, 0), ERRNO | errno.EAFNOSUPPORT),  # packets
         (53, (1, 1, 0), ALLOW),  # socketpair
+        (90, (0, 0o755), ALLOW),  # chmod
+        (90, (0, 0o4755), REFUSED),  # chmod, set-user-id
+        (91, (0, 0o2755), REFUSED),  # fchmod, set-group-id
+        (268, (0, 0, 0o4755), REFUSED),  # fchmodat
+        (257, (0, 0, 0o101, 0o644), ALLOW),  # openat
+        (257, (0, 0, 0o101, 0o4755), REFUSED),  # openat, a new set-user-id file
+        (257, (0, 0, 0o1, 0o4755), ALLOW),  # openat of a file that is there: its mode stays
+        (437, (0, 0, 0, 0), ERRNO | errno.ENOSYS),  # openat2 hides its mode from filters
         (16, (0, 0x5413), ALLOW),  # ioctl: size of the terminal
         (16, (0, 0x5412), REFUSED),  # ioctl: typing into the terminal
         (1, (1,), ALLOW),  # write
