@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from auditor.ledger import Blind, Site
-from auditor.source import library
+from auditor.source import library, scoring
 from auditor.source.predictor import Predictors
 from auditor.source.scan import (
     assigned_by_update,
@@ -26,6 +26,7 @@ from auditor.source.scan import (
     learning_names,
     learns,
     node_count,
+    overwrites_data,
 )
 from auditor.source.switches import LoggedLines
 from auditor.source.values import (
@@ -71,6 +72,7 @@ SMALL_LOOP = 600  # nodes; such a loop runs a third iteration
 MAX_DEPTH = 48  # calls
 DEFAULT_BUDGET = 1_500_000  # nodes visited
 
+_RANK: Atoms = frozenset((("rank",),))
 _TELLING = frozenset(
     "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
     "choice".split()
@@ -121,6 +123,10 @@ class Interpreter:
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
+        self.clocked: dict[int, int] = {}  # loop activation -> place of a test of the clock that leaves it
+        self.selecting: Atoms = NOTHING  # marks of choices by loss that decide whether this runs
+        self.dropped: ast.expr | None = None  # the expression under way whose result nobody uses
+        self.raised: Atoms = NOTHING  # what the last exceptions were made of
         self.no_gradient = 0  # ``with torch.no_grad()`` blocks under way
         self.open_settings = 0  # branches under way that an unknown setting decides
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
@@ -159,6 +165,8 @@ class Interpreter:
 
     def _runs_unseen(self, class_: Class, method: ast.FunctionDef) -> bool:
         """True for a method that Python or a library calls by itself, that was not followed and that learns."""
+        if class_.family == "function" and overwrites_data(method):
+            return True
         special = method.name.startswith("__") and method.name.endswith("__") and method.name != "__init__"
         called = special or (class_.family != "module" and any(base.kind == EXTERNAL for base in class_.bases))
         if class_.family == "optimizer" and method.name == "step":
@@ -223,7 +231,9 @@ class Interpreter:
         return handler(self, node, frame) if handler else NORMAL
 
     def _expr(self, node: ast.Expr, frame: Frame) -> int:
+        outer, self.dropped = self.dropped, node.value
         self.value(node.value, frame)
+        self.dropped = outer
         return NORMAL
 
     def _assign(self, node: ast.Assign, frame: Frame) -> int:
@@ -266,19 +276,53 @@ class Interpreter:
         test = self.value(node.test, frame)
         decided = self.truth(test)
         if decided is not None:
-            if self.logged and not test.atoms and self._logged_otherwise(node, decided):
+            if self.logged and test.atoms <= _RANK and self._logged_otherwise(node, decided):
                 decided = not decided
+            if ("rank",) in test.atoms and self._learns(node.orelse if decided else node.body):
+                return self._on_other_ranks(node, decided, frame)
             if decided and isinstance(node.body[-1], ast.Raise):
                 decided = False  # the reported run did not end here
             return self.block(node.body if decided else node.orelse, frame)
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
         if ranked is not None:
             return self._choose(node, ("choice", ranked[1], True, ranked[2]), frame)
+        if ("clock",) in test.atoms and self.live and isinstance(node.body[-1], ast.Break | ast.Return):
+            self.clocked[next(reversed(self.live))] = self.predictors.site_number()
         unset = self.left_open(test)
+        negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
+
+        def branch(body: list[ast.stmt], asked: bool) -> int:
+            if asked:
+                self._narrow(node.test, frame)
+            return self.block(body, frame)
+
         self.open_settings += unset
-        flow = self.either(lambda: self.block(node.body, frame), lambda: self.block(node.orelse, frame), told=not unset)
+        flow = self.either(lambda: branch(node.body, not negated), lambda: branch(node.orelse, negated), told=not unset)
         self.open_settings -= unset
         return flow
+
+    def _narrow(self, test: ast.expr, frame: Frame) -> None:
+        """Behind a test of a file's name the name is known to be of one split."""
+        for inner in ast.walk(test):
+            if isinstance(inner, ast.Name):
+                old = self.lookup(inner.id, frame)
+                if ("doubt",) in old.atoms:
+                    self.bind(frame, inner.id, library.narrowed(old, [test]))
+
+    def _learns(self, body: Sequence[ast.stmt]) -> bool:
+        return any(self.may_learn(statement) for statement in body)
+
+    def _on_other_ranks(self, node: ast.If, decided: bool, frame: Frame) -> int:
+        """A branch that only other ranks take, and that learns: they may hand on what they learned."""
+
+        def elsewhere() -> int:
+            self.open_settings += 1
+            self.block(node.orelse if decided else node.body, frame)
+            self.open_settings -= 1
+            return NORMAL
+
+        self.either(elsewhere, lambda: NORMAL)
+        return self.block(node.body if decided else node.orelse, frame)
 
     def left_open(self, test: Value) -> bool:
         """True for an undecided condition that a setting may decide which nothing tells.
@@ -301,10 +345,12 @@ class Interpreter:
 
         def branch(body: list[ast.stmt]) -> int:
             outer = self.state.begin()
+            selecting, self.selecting = self.selecting, self.selecting | {mark}
             flow = self.block(body, frame)
+            self.selecting = selecting
             for cells, key, _ in list(self.state.journal or ()):
                 value = cells.get(key)
-                if isinstance(value, Value) and ("picked",) in self.atoms_of(value):
+                if isinstance(value, Value) and (("picked",) in self.atoms_of(value) or value.kind == CONST):
                     cells[key] = Value(value.kind, value.payload, value.atoms | {mark}, value.base, value.attr)
             self.state.keep(outer)
             return flow
@@ -368,7 +414,7 @@ class Interpreter:
 
     def _raise(self, node: ast.Raise, frame: Frame) -> int:
         if node.exc is not None:
-            self.value(node.exc, frame)
+            self.raised = self.raised | self.atoms_of(self.value(node.exc, frame))
         return RAISE
 
     def _assert(self, node: ast.Assert, frame: Frame) -> int:
@@ -519,6 +565,8 @@ class Interpreter:
         flow = self.block(node.body, frame)
         if flow == RAISE:
             self.state.undo(outer)
+            if node.handlers and node.handlers[0].name:
+                self.bind(frame, node.handlers[0].name, data(self.raised))
             flow = self.block(node.handlers[0].body, frame) if node.handlers else RAISE
         else:
             self.state.keep(outer)
@@ -676,7 +724,9 @@ class Interpreter:
 
     def _assign_attribute(self, target: ast.Attribute, value: Value, frame: Frame) -> None:
         for owner in choices(self.value(target.value, frame)):
-            if target.attr in ("data", "grad") and owner.kind != EXTERNAL and (owner.base or self._stored(owner)):
+            if target.attr == "__class__" and owner.kind == OBJECT and value.kind == CLASS:
+                owner.payload.class_ = value.payload
+            elif target.attr in ("data", "grad") and owner.kind != EXTERNAL and (owner.base or self._stored(owner)):
                 self.predictors.replace(owner, target.attr, self.atoms_of(value), target)
             elif owner.kind == OBJECT:
                 if owner.payload.kind == "module":
@@ -709,6 +759,8 @@ class Interpreter:
             elif owner.kind == EXTERNAL and owner.payload.endswith("environ"):
                 if index.kind == CONST and value.kind == CONST:
                     self.overrides[str(index.payload)] = str(value.payload)
+                elif index.kind == CONST:
+                    self.state.write(self.files.cells, f"environ {index.payload}", self.atoms_of(value))
             else:
                 self.predictors.count(owner, index, value, target, frame)
 
@@ -821,7 +873,7 @@ class Interpreter:
     def refine(self, atoms: Atoms, tags: frozenset[tuple[int, int]]) -> Atoms:
         if not tags or not any(atom[0] == "val" for atom in atoms):
             return atoms
-        return frozenset(("val", atom[1] | tags) if atom[0] == "val" else atom for atom in atoms)
+        return frozenset((atom[0], atom[1] | tags) if atom[0] in ("val", "target") else atom for atom in atoms)
 
     def index_tags(self, atoms: Atoms) -> frozenset[tuple[int, int]]:
         return frozenset((atom[1], atom[2]) for atom in atoms if atom[0] == "loop" and atom[1] in self.live)
@@ -839,8 +891,8 @@ class Interpreter:
             if atom[0] == "loop":
                 if atom[1] in live:
                     yield atom
-            elif atom[0] == "val":
-                yield ("val", frozenset(tag for tag in atom[1] if tag[0] in live or tag[0] < 0))
+            elif atom[0] in ("val", "target"):
+                yield (atom[0], frozenset(tag for tag in atom[1] if tag[0] in live or tag[0] < 0))
             else:
                 yield atom
 
@@ -908,6 +960,9 @@ class Interpreter:
     def attribute(self, owner: Value, name: str, node: ast.AST) -> Value:
         if owner.kind == EXTERNAL:
             return external(f"{owner.payload}.{name}")
+        if owner.kind == FUNCTION and name.startswith("__"):
+            kept = [cell for cell in owner.payload.frame.names.values() if isinstance(cell, Value)]
+            return data(union(self.atoms_of(cell, 1) for cell in kept if cell.kind != FUNCTION))
         if owner.kind == CHOICE:
             found = [self.attribute(option, name, node) for option in owner.payload if option is not NONE]
             result = found[0] if found else UNKNOWN
@@ -1212,12 +1267,19 @@ class Interpreter:
         for k in range(count):
             self.rounds[act] = k
             value = elements[k] if elements is not None else item
+            if head.ifs:
+                value = library.narrowed(value, head.ifs)
             self.assign(head.target, self.tagged(value, act, k), scope)
             decided = [self.truth(self.value(test, scope)) for test in head.ifs]
             if False in decided:
                 continue
             if None in decided:
                 exact = False
+            tested = union(self.atoms_of(self.value(test, scope)) for test in head.ifs)
+            if ("picked",) in tested:
+                for name in [inner.id for inner in ast.walk(head.target) if isinstance(inner, ast.Name)]:
+                    kept = scoring.chosen(self, self.atoms_of(self.lookup(name, scope)), again=True)
+                    scope.names[name] = with_atoms(self.lookup(name, scope), kept)
             exact = self._generate(rest, scope, produce) and exact
         if elements is None:
             self.abstract.pop()
@@ -1309,6 +1371,8 @@ class Interpreter:
             return self.call_method(callee, "__call__", args, kwargs, node, frame)
         atoms = union((self.atoms_of(callee), *map(self.atoms_of, args), *map(self.atoms_of, kwargs.values())))
         library.run_callbacks(self, args, kwargs, node)
+        values = [*args, *kwargs.values()]
+        library.unseen_callee(self, "code that could not be followed", values, [self.atoms_of(arg) for arg in values])
         return data(self.predictors.applied(atoms))
 
     def _call_choice(
@@ -1350,6 +1414,10 @@ class Interpreter:
             if member is not None and member.kind == FUNCTION:
                 function: Function = member.payload
                 first = Value(CLASS, obj.class_) if function.kind == "class" else owner
+                if obj.kind == "optimizer" and changes_state(function.node) and name != "__init__":
+                    result = self._call_function(function, [first, *args], kwargs, node)
+                    self.predictors.step(obj)
+                    return result
                 if obj.kind == "module" and not (changes_state(function.node) or self.may_learn(function.node)):
                     return self.predictors.predict(owner, args, kwargs)
                 return self._call_function(function, [first, *args], kwargs, node)

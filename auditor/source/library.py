@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Manner
+from auditor.source import scoring
 from auditor.source.predictor import without_index
 from auditor.source.scan import kept_arguments
 from auditor.source.values import (
@@ -341,13 +342,15 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
     """``container[index]``."""
     index_atoms = without_index(_selecting(run, index))
     if container.kind == EXTERNAL:
+        if container.payload == "sys.modules" and index.kind == CONST and index.payload == "__main__":
+            return _own_names(run, run.present[0])
         if container.payload == "os.environ" and index.kind == CONST:
             return _environment(run, [index])
         if index.kind == CONST and isinstance(index.payload, str):
             return external(f"{container.payload}.{index.payload}")
         return external(container.payload)
     if container.kind == TUPLE or (container.kind == OBJECT and container.payload.kind == "list"):
-        return _list_item(run, container, index, index_atoms)
+        return _list_item(run, container, index, index_atoms, node)
     if container.kind == CONST and index.kind == CONST:
         try:
             return const(container.payload[index.payload], container.atoms | index.atoms)
@@ -355,7 +358,7 @@ def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Val
             return data(container.atoms | index.atoms)
     if container.kind == OBJECT:
         return _object_item(run, container, index, index_atoms, node)
-    return _slice_data(run, container, index_atoms, index)
+    return _slice_data(run, container, index_atoms, index, node)
 
 
 def _selecting(run: Interpreter, index: Value) -> Atoms:
@@ -403,25 +406,32 @@ def _is_subset(index: Value) -> bool:
     return isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET and not any(a[0] == "loop" for a in index.atoms)
 
 
-def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value) -> Value:
+def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
     """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
     atoms = run.atoms_of(container)
     if index.kind == CONST and index.payload == slice(None, 0):
         return UNKNOWN  # nothing is taken
     by_token = any(atom[0] == "val" for atom in index_atoms)
     if by_token and ("model",) in atoms:
-        kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop"))
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop")) | scoring.marks(index_atoms)
+        kept |= scoring.peeked(run, atoms, index_atoms)
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms) | _part(run, index)
         if _is_subset(index) and ("val", frozenset()) in atoms:
             atoms = atoms | {("subset", run.predictors.site_number())}
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        kept |= scoring.marks(index_atoms)
+        if ("picked",) in atoms and ("picked",) in index_atoms:
+            kept |= scoring.chosen(run, atoms, again=True)  # some of the losses, by what they are
         if ("model",) in atoms:
             kept = run.predictors.compared(kept)
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
             kept |= {("hashed",)}
-        return data(run.predictors.looked_up(run.refine(atoms, tags) | kept))
+        refined = run.refine(atoms, tags)
+        if ("model",) not in atoms and scoring.shifted(node, index):
+            refined = scoring.targets(refined)
+        return data(run.predictors.looked_up(refined | kept))
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
@@ -435,7 +445,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     return data(run.predictors.looked_up(atoms | index_atoms))
 
 
-def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms) -> Value:
+def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms, node: ast.AST) -> Value:
     parts = run.elements(container, limit=256)
     if parts is not None and index.kind == CONST:
         try:
@@ -446,11 +456,12 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
             return Value(TUPLE, tuple(found)) if container.kind == TUPLE else new_list(run, found, run.line)
         return with_atoms(found, container.atoms)
     any_one = run.element(container)
+    any_one = with_atoms(any_one, scoring.part_of_the_text(run, run.atoms_of(any_one), node))
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(
         atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed"))
-    )
+    ) | scoring.marks(index_atoms)
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and any(atom[0] == "val" for atom in index_atoms):
         atoms = run.predictors.looked_up(atoms)
@@ -487,7 +498,7 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         return run.call_method(container, "__getitem__", [index], {}, node)
     if obj.kind == "module":
         return data(NOTHING, obj)
-    return _slice_data(run, container, index_atoms, index)
+    return _slice_data(run, container, index_atoms, index, node)
 
 
 METADATA = frozenset(
@@ -496,7 +507,8 @@ METADATA = frozenset(
 )
 _VIEWS = frozenset(
     "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias "
-    "grad_fn parameters buffers named_parameters named_buffers modules named_modules children named_children "
+    "numpy data_ptr untyped_storage storage grad_fn "
+    "parameters buffers named_parameters named_buffers modules named_modules children named_children "
     "state_dict items values keys narrow chunk split unbind select view_as expand_as param_groups module "
     "_orig_mod".split()
 )
@@ -644,7 +656,7 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
         return run.predictors.module(short, run.line, [*args, *kwargs.values()])
     if name.startswith("torch.nn.init."):
         return _initialise(run, args, kwargs, node, frame)
-    return default(run, name, args, kwargs, node)
+    return default(run, name, args, kwargs, node, frame)
 
 
 _OPTIMIZERS = frozenset(("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "AdamW8bit"))
@@ -671,7 +683,9 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
     return ""
 
 
-def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST) -> Value:
+def default(
+    run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None = None
+) -> Value:
     """A call without a model."""
     parts = _operands(run, [*args, *kwargs.values()])
     atoms = run.predictors.combined(parts)
@@ -684,10 +698,19 @@ def default(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.A
     if out is not None and out.base is not None:
         run.predictors.update(out, atoms, node)
     short = name.rsplit(".", 1)[-1]
+    if short in ("listdir", "scandir", "walk") and args and "fineweb" in str(args[0].payload):
+        return data(atoms | {_VAL_PATH, _TRAIN_PATH, ("doubt",)})  # every file of the data's folder, or some of them
     _in_place_call(run, name, short, args, node)
+    if node is run.dropped and not name.startswith(_WITHOUT_EFFECT) and isinstance(node, ast.Call):
+        side_effect(run, [*args, *kwargs.values()], [*node.args, *(item.value for item in node.keywords)], node, frame)
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
+    atoms |= scoring.sample(run, name, args, atoms)
+    if short in _RANKING:
+        atoms |= scoring.chosen(run, atoms if short != "maximum" else frozenset.intersection(*parts[:2] or [atoms]))
     if short in _PICKS:
+        if len(parts) > 1:
+            atoms |= scoring.peeked(run, parts[0], union(parts[1:]))
         atoms = run.predictors.picked(atoms)
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
         atoms = atoms | {("hashed",)}
@@ -738,6 +761,35 @@ def _in_place_call(run: Interpreter, name: str, short: str, args: Args, node: as
         run.predictors.update(found, union(map(run.atoms_of, rest)), node)
 
 
+_WITHOUT_EFFECT = ("torch.cuda.", "torch.distributed.", "torch.backends.", "gc.", "logging.", "warnings.", "wandb.",
+                   "time.", "os.", "sys.", "print", "random.seed", "assert")  # fmt: skip
+_CARRIED = frozenset("val state under clash train file picked path".split())
+
+
+def side_effect(run: Interpreter, values: Args, nodes: list[ast.expr], node: ast.AST, frame: Frame | None) -> None:
+    """A call without a model whose result is dropped can only matter by what it changes: any of its arguments may now
+    be made of the others."""
+    parts = [frozenset(atom for atom in run.atoms_of(value) if atom[0] in _CARRIED) for value in values]
+    for index, value in enumerate(values):
+        others = union((*parts[:index], *parts[index + 1 :])) - parts[index]
+        if not others:
+            continue
+        target = run.element(value) if value.kind == TUPLE else value
+        if target.kind == OBJECT and target.payload.kind in ("list", "dict"):
+            inner = any_element(run, target) if target.payload.kind == "list" else target
+            if inner.base is not None:
+                run.predictors.may_change(inner, others)
+            else:
+                weaken(run, target.payload, others)
+        elif target.base is not None or (target.kind == OBJECT and target.payload.kind in ("tensor", "module")):
+            run.predictors.may_change(target, others)
+        elif target.kind == DATA and frame is not None and index < len(nodes):
+            run.mutate(nodes[index], others, frame)
+
+
+_RANKING = frozenset(
+    "min max amin amax topk sort kthvalue quantile argmin argmax median maximum fmax".split()
+)  # what takes some of several numbers by their size
 _PICKS = frozenset(("cross_entropy", "nll_loss", "gather", "take_along_axis", "take_along_dim", "index_select"))
 _HASHES = frozenset(("bitwise_xor", "bitwise_and", "mod", "remainder", "hash", "crc32", "blake2b", "md5", "fmod"))
 
@@ -746,7 +798,8 @@ def _operands(run: Interpreter, values: Args) -> list[Atoms]:
     """What each argument is made of; the members of a list or tuple count as arguments of their own."""
     parts: list[Atoms] = []
     for value in values:
-        members = run.elements(value) if value.kind in (TUPLE, OBJECT) else None
+        listed = value.kind == TUPLE or (value.kind == OBJECT and value.payload.kind == "list")
+        members = run.elements(value) if listed else None
         parts.extend(map(run.atoms_of, members) if members else [run.atoms_of(value)])
     return parts
 
@@ -765,6 +818,23 @@ _PATH_WORDS = frozenset(
 )
 
 
+def narrowed(value: Value, tests: list[ast.expr]) -> Value:
+    """A file's name that may be of either split, behind tests that ask for one of them."""
+    if not {_VAL_PATH, _TRAIN_PATH} <= value.atoms:
+        return value
+    words = " ".join(
+        inner.value
+        for test in tests
+        for inner in ast.walk(test)
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str)
+    )
+    asked = [path for word, path in (("val", _VAL_PATH), ("train", _TRAIN_PATH)) if word in words]
+    if len(asked) != 1:
+        return value
+    kept = value.atoms - {_VAL_PATH, _TRAIN_PATH, ("doubt",)} | {asked[0]}
+    return Value(value.kind, value.payload, kept, value.base, value.attr)
+
+
 def _through_path(run: Interpreter, name: str, atoms: Atoms) -> Atoms:
     """Reading the files at a path gives their tokens; handling the path gives a path."""
     if name.rsplit(".", 1)[-1] in _PATH_WORDS:
@@ -776,6 +846,7 @@ def _through_path(run: Interpreter, name: str, atoms: Atoms) -> Atoms:
     if _TRAIN_PATH in atoms:
         new.discard(_TRAIN_PATH)
         new.add(("train",))
+        new |= run.files.cells.get(_TRAIN_PATH, NOTHING)  # files that the script itself put among the shards
     return frozenset(new)
 
 
@@ -793,15 +864,20 @@ def run_callbacks(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST) -
 def _environment(run: Interpreter, args: Args) -> Value:
     name = args[0].payload if args and args[0].kind == CONST else None
     if isinstance(name, str):
+        stored = run.files.cells.get(f"environ {name}")
+        if stored is not None:
+            return data(stored)
         found = run.overrides.get(name) or run.environment(name)
         if found is not None:
-            return constant(found)
+            value = constant(found)
+            return with_atoms(value, RANK) if name in ("RANK", "LOCAL_RANK") else value
     default_value = args[1] if len(args) > 1 else NONE
     if run.open_switches and default_value.kind == CONST and str(default_value.payload).lower() in _OFF:
         return data(frozenset((("setting",),)))
     return default_value
 
 
+RANK: Atoms = frozenset((("rank",),))  # of the number of this process among the eight
 _OFF = frozenset(("0", "false", "no", "off", "none", ""))
 
 
@@ -858,11 +934,20 @@ def _short(value: Any) -> bool:
 def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwargs, ast.AST, Frame | None], Value]:
     plain = _pure(function)
 
+    def of_members(run: Interpreter, args: Args, kwargs: Kwargs) -> Value:
+        atoms = run.atoms_of(args[0]) | (run.atoms_of(kwargs["key"]) if "key" in kwargs else NOTHING)
+        if args[0].kind == OBJECT and args[0].payload.kind == "dict":
+            atoms |= run.atoms_of(args[0].payload.cells.get("rest", UNKNOWN))
+        found = data(atoms | run.atoms_of(run.element(args[0])))
+        return with_atoms(found, scoring.chosen(run, found.atoms, again=True))
+
     def model(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
         if function is max and len(args) == 2:
             for one, two in (args, args[::-1]):
                 if one.kind == CONST and type(one.payload) is int and one.payload >= 0 and two.kind != CONST:
                     return Value(RANGE, (one.payload, None), one.atoms | run.atoms_of(two))
+        if len(args) == 1 and args[0].kind != CONST and ("picked",) in run.atoms_of(args[0]):
+            return of_members(run, args, kwargs)
         if function is min and len(args) == 2:
             for one, two in (args, args[::-1]):
                 if one.kind == CONST and type(one.payload) is int and one.payload > 0 and _is_size(run, two):
@@ -908,16 +993,19 @@ def _file_key(path: Value) -> str:
     return "?"
 
 
-def write_file(run: Interpreter, path: Value, atoms: Atoms) -> None:
-    """A file now holds what `atoms` say; a file whose name is not known is one place for all of them."""
+def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = False) -> None:
+    """A file now holds what `atoms` say, `more`: beside what it held; a file whose name is not known is one place for
+    all of them."""
     key = _file_key(path)
     if any(atom[0] == "val" for atom in atoms) and ("model",) not in atoms:
         atoms = atoms | {("stored", run.predictors.site_number())}
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, "atoms", atoms)
         return
-    old = run.files.cells.get(key, NOTHING) if key == "?" else NOTHING
+    old = run.files.cells.get(key, NOTHING) if key == "?" or more else NOTHING
     run.state.write(run.files.cells, key, old | atoms)
+    if _TRAIN_PATH in run.atoms_of(path):
+        run.state.write(run.files.cells, _TRAIN_PATH, run.files.cells.get(_TRAIN_PATH, NOTHING) | atoms)
 
 
 def read_file(run: Interpreter, path: Value) -> Atoms:
@@ -952,6 +1040,25 @@ def _np_save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     if args:
         write_file(run, args[0], union((*map(run.atoms_of, args[1:]), *map(run.atoms_of, kwargs.values()))))
     return NONE
+
+
+def _from_file(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``np.fromfile``: of a file that the script has written, what it wrote."""
+    if args and args[0].kind == CONST and _file_key(args[0]) in run.files.cells:
+        return data(read_file(run, args[0]))
+    return default(run, "numpy.fromfile", args, kwargs, node, frame)
+
+
+def _glob(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``glob.glob``: a pattern without wildcards is the file itself."""
+    if args and args[0].kind == CONST and not set("*?[") & set(str(args[0].payload)):
+        return new_list(run, [args[0]], run.line)
+    return default(run, "glob.glob", args, kwargs, node, frame)
+
+
+def _shared_memory(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    run.cannot_see("memory that is shared under a name", _ORDER)
+    return UNKNOWN
 
 
 def _load(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1035,6 +1142,8 @@ def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
 
 
 def _setattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    if len(args) == 3 and args[0].base is not None:
+        run.predictors.attach(args[0].base, args[0].attr, args[2])
     if len(args) == 3 and args[0].kind in (OBJECT, CLASS):
         key = args[1].payload if args[1].kind == CONST else "?"
         run.state.write(args[0].payload.cells, key, args[2])
@@ -1085,6 +1194,12 @@ def _as_list(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
         return new_list(run, parts, run.line)
     result = new_list(run, [run.element(source)], run.line)
     loosen(run, result.payload)
+    return result
+
+
+def _sorted(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    result = _as_list(run, args, kwargs, node, frame)
+    scoring.mark_members(run, result)
     return result
 
 
@@ -1169,11 +1284,31 @@ def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
 
 def _globals(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """The script's own names as a mapping."""
-    if frame is None:
-        return UNKNOWN
+    return UNKNOWN if frame is None else _own_names(run, frame.globals_)
+
+
+def _own_names(run: Interpreter, frame: Frame) -> Value:
     space = Obj("namespace", run.line, "globals")
-    space.cells = frame.globals_.names
+    space.cells = frame.names
     return Value(OBJECT, space)
+
+
+def _namespace_method(
+    run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
+) -> Value | None:
+    """Methods of ``globals()``."""
+    cells = owner.payload.cells
+    if name == "update":
+        for key, value in (*known_keywords(args[0]).items(), *kwargs.items()) if args else kwargs.items():
+            run.state.write(cells, key, value)
+        return NONE
+    if name in ("__setitem__", "setdefault") and len(args) == 2 and args[0].kind == CONST:
+        run.state.write(cells, args[0].payload, args[1])
+        return args[1]
+    if name in ("get", "__getitem__") and args and args[0].kind == CONST:
+        found = cells.get(args[0].payload)
+        return found if isinstance(found, Value) else (args[1] if len(args) > 1 else UNKNOWN)
+    return None
 
 
 def _hidden_code(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1202,15 +1337,20 @@ def _statistic(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
 
 def _nonzero(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     parts = [run.atoms_of(arg) for arg in args]
-    return data(positions(union(parts)) if len(args) == 1 else run.predictors.combined(parts))
+    if len(args) == 1:
+        return data(positions(union(parts)))
+    atoms = run.predictors.combined(parts)
+    if any(atom[0] == "ranked" for atom in parts[0]) if parts else False:
+        atoms |= scoring.chosen(run, atoms, again=False)
+    return data(atoms)
 
 
 def _fresh(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     return UNKNOWN
 
 
-def _measured(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    return MEASURE
+def _clock(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return data(MEASURED | {("clock",)})
 
 
 def _import_module(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1348,7 +1488,17 @@ _CALLS: dict[str, Model] = {
     "print": _print,
     "open": _open,
     **dict.fromkeys(
-        ("os.replace", "os.rename", "shutil.move", "shutil.copy", "shutil.copy2", "shutil.copyfile", "os.link"), _rename
+        (
+            "os.replace",
+            "os.rename",
+            "shutil.move",
+            "shutil.copy",
+            "shutil.copy2",
+            "shutil.copyfile",
+            "os.link",
+            "os.symlink",
+        ),
+        _rename,
     ),
     "getattr": _getattr,
     "setattr": _setattr,
@@ -1357,7 +1507,7 @@ _CALLS: dict[str, Model] = {
     "enumerate": _enumerate,
     "list": _as_list,
     "set": _as_list,
-    "sorted": _as_list,
+    "sorted": _sorted,
     "reversed": _as_list,
     "iter": _identity,
     "tuple": _as_tuple,
@@ -1385,6 +1535,11 @@ _CALLS: dict[str, Model] = {
     "numpy.save": _np_save,
     "numpy.savez": _np_save,
     "torch.load": _load,
+    "numpy.load": _load,
+    "numpy.fromfile": _from_file,
+    "numpy.savez_compressed": _np_save,
+    "glob.glob": _glob,
+    "multiprocessing.shared_memory.SharedMemory": _shared_memory,
     "pickle.dump": _save,
     "pickle.load": _load,
     "io.BytesIO": _buffer,
@@ -1435,7 +1590,7 @@ _CALLS: dict[str, Model] = {
     "torch.where": _nonzero,
     "numpy.flatnonzero": _nonzero,
     "torch.nonzero": _nonzero,
-    **dict.fromkeys(("time.perf_counter", "time.time", "time.monotonic", "time.process_time"), _measured),
+    **dict.fromkeys(("time.perf_counter", "time.time", "time.monotonic", "time.process_time"), _clock),
     "json.dumps": _dump,
     "torch.nn.utils.clip_grad_norm_": _clip_grad,
     **dict.fromkeys(("torch.minimum", "numpy.minimum", "numpy.fmin", "torch.fmin", "torch.min"), _smaller),
@@ -1447,7 +1602,7 @@ _CALLS: dict[str, Model] = {
     "torch.distributed.broadcast": _none,
     "torch.distributed.barrier": _none,
     "torch.distributed.broadcast_object_list": _none,
-    "torch.distributed.get_rank": lambda *_: const(0),
+    "torch.distributed.get_rank": lambda *_: const(0, RANK),
     "torch.distributed.get_world_size": lambda *_: const(8),
 }
 _SHORT: dict[str, Model] = {
@@ -1525,6 +1680,8 @@ def _list_method(
         return _next(run, [owner], {}, node, frame)
     if name in ("sort", "reverse"):
         _run_key(run, owner, kwargs, node, frame)
+        if name == "sort":
+            scoring.mark_members(run, owner)
         return NONE
     if name == "copy":
         return _deepcopy(run, [owner], {}, node, frame)
@@ -1641,8 +1798,12 @@ def _file_method(
         if args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):
             _print(run, [args[0]], {}, node, frame)
         else:
-            write_file(run, path, run.atoms_of(args[0]))
+            write_file(run, path, run.atoms_of(args[0]), more=bool(owner.payload.cells.get("written")))
+            run.state.write(owner.payload.cells, "written", True)
         return UNKNOWN
+    if name == "readinto" and args and isinstance(node, ast.Call) and frame is not None:
+        run.mutate(node.args[0], read_file(run, path), frame)
+        return MEASURE
     if name in ("read", "readlines", "readline"):
         found = data(read_file(run, path))
         for act in run.live:  # a file read again in a later iteration (a shared counter) has moved on
@@ -1671,10 +1832,14 @@ _OBJECT_METHODS: dict[str, Any] = {
     "optimizer": _optimizer_method,
     "file": _file_method,
     "buffer": _buffer_method,
+    "namespace": _namespace_method,
 }
 
 _OVERWRITES = frozenset(
     "zero_ fill_ copy_ normal_ uniform_ trunc_normal_ constant_ set_ kaiming_uniform_ random_ orthogonal_".split()
+)
+_IN_PLACE_OPERATORS = frozenset(
+    "__iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __ipow__ __imatmul__ __ior__ __iand__ __ixor__".split()
 )
 _COUNTS = frozenset(["scatter_add_", "index_add_", "scatter_", "index_fill_", "scatter_reduce_"])
 _READS_PATH = frozenset(("read_bytes", "read_text", "open"))
@@ -1737,20 +1902,33 @@ def _data_method(
         return owner
     if name in _OVERWRITES:
         return _overwrite(run, owner, rest, node, frame)
-    if name.endswith("_") and not name.endswith("__"):
+    if (name.endswith("_") and not name.endswith("__")) or name in _IN_PLACE_OPERATORS:
         return _in_place(run, owner, rest, node, frame)
     run_callbacks(run, args, kwargs, node)
     defined = _script_method(run, owner, name)
     if defined is not None:
         return run.call(defined, [owner, *args], kwargs, node, frame)
+    silent = name not in _TALK and (owner.kind != METHOD or owner.base is not None)
+    if silent and args and node is run.dropped and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        side_effect(run, [owner, *args], [node.func.value, *node.args], node, frame)
     if owner.base is not None and name in _VIEWS:
         return data(owner.atoms | rest, owner.base, owner.attr)
     if owner.base is not None and name in _SELF and owner.base.kind == "module":
         return owner
     if name in ("minimum", "fmin") and args:
         return data(run.predictors.chosen([own, rest]))
-    atoms = run.predictors.combined([own, *_operands(run, [*args, *kwargs.values()])])
-    return data(run.predictors.picked(atoms) if name in _PICKS else atoms)
+    operands = _operands(run, [*args, *kwargs.values()])
+    atoms = run.predictors.combined([own, *operands]) | scoring.cut_off(run, name, own, args, kwargs)
+    if name in _RANKING and (args or kwargs):
+        atoms |= scoring.chosen(run, own)
+    if name in _PICKS:
+        return data(run.predictors.picked(atoms | scoring.peeked(run, own, union(operands))))
+    return data(atoms)
+
+
+_TALK = frozenset(
+    "info debug warning error log set_postfix set_description add_scalar close flush wait synchronize".split()
+)
 
 
 def _has_text(args: Args) -> bool:

@@ -200,8 +200,11 @@ class Predictors:
             shared = shared | own
         return shared
 
-    def applied(self, atoms: Atoms) -> Atoms:
-        """Atoms of a result in which predictors may have been applied to validation tokens."""
+    def applied(self, atoms: Atoms, *, as_key: bool = False) -> Atoms:
+        """Atoms of a result in which predictors may have been applied to validation tokens.
+
+        `as_key`: the tokens are a key under which something was looked up. Those of earlier iterations are context.
+        """
         states = sorted(atom for atom in atoms if atom[0] == "state")
         if not states:
             return atoms
@@ -214,6 +217,8 @@ class Predictors:
             new.append(("under", number))
             event = self.events[number]
             meeting = [region for region in taken if self.overlaps(region, event.tags)]
+            if as_key and event.manner in (Manner.CACHE, Manner.STATISTICS):
+                meeting = [region for region in meeting if not self._earlier(region)]
             if meeting:
                 if site is None:
                     site = self.site_number()
@@ -224,6 +229,15 @@ class Predictors:
                     if not is_open:
                         self._note_epochs(event, meeting, site)
         return atoms.difference(states).union(new)
+
+    def _earlier(self, region: Tags) -> bool:
+        """True for tokens of an earlier iteration of a live loop."""
+        rounds = self.run.rounds
+        newest: dict[int, int] = {}
+        for act, k in region:
+            if act in self.run.live:
+                newest[act] = max(k, newest.get(act, k))
+        return any(k < rounds.get(act, 0) for act, k in newest.items())
 
     def combined(self, parts: list[Atoms]) -> Atoms:
         """Atoms of a result computed from several operands, blends and choices between them noted."""
@@ -258,7 +272,7 @@ class Predictors:
     def looked_up(self, atoms: Atoms) -> Atoms:
         """Atoms of an entry read from a table under some key: counts are applied when they are looked up, and what is
         kept of them for later positions was known then."""
-        atoms = self.applied(atoms)
+        atoms = self.applied(atoms, as_key=True)
         if not self.counted(atoms):
             return atoms
         return frozenset(
@@ -294,7 +308,8 @@ class Predictors:
         if len(losses) >= 2 and len(losses) == len(parts):
             site = self.site_number()
             again = any(atom[0] == "choice" and atom[1] == site for part in parts for atom in part)
-            return atoms | {("choice", site, again, True)}
+            whole = not any(tag[0] in self.run.live for region in regions(atoms) for tag in region)
+            return atoms | {("choice", site, again or whole, not whole)}
         return atoms
 
     def picked(self, atoms: Atoms) -> Atoms:
@@ -354,6 +369,7 @@ class Predictors:
         if run.no_gradient and tokens:
             acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
             self.graded.setdefault(tuple(run.calls), set()).update(acts)
+            atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
         return data(self.picked(atoms) if tokens >= 2 else atoms)
 
     # ---- learning ------------------------------------------------------------------------------------------------
@@ -377,15 +393,25 @@ class Predictors:
 
     def learned_atoms(self, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*") -> frozenset[int]:
         """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
-        numbers = {
-            atom[1]
-            for atom in atoms
-            if atom[0] in ("state", "clash")
-            or (atom[0] == "under" and self.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS))
-        }
+        numbers = {atom[1] for atom in atoms if atom[0] == "state" or self._carries(atom)}
+        selected = any(atom[0] == "choice" for atom in atoms) or self.run.selecting
+        if selected:
+            self.run.open_settings += 1
+            numbers.add(self.event(subject, attr, frozenset(), Manner.SELECTION))
+            self.run.open_settings -= 1
+        doubtful = ("doubt",) in atoms
+        self.run.open_settings += doubtful
         for region in regions(atoms):
             numbers.add(self.event(subject, attr, region, manner))
+        self.run.open_settings -= doubtful
         return frozenset(numbers)
+
+    def _carries(self, atom: Atom) -> bool:
+        """True for a value made under an event that hands the event on: what was looked up in counts may not."""
+        if atom[0] not in ("under", "clash"):
+            return False
+        counts = self.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+        return not counts or (atom[0] == "clash" and (atom[1], atom[2]) in self.certain)
 
     def _add_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
         attrs = obj.cells.get("attrs", ())
@@ -433,6 +459,22 @@ class Predictors:
         settled = self.run.settle(Value("data", None, old | atoms)).atoms
         self.run.state.write(obj.cells, "atoms", settled)
 
+    def may_change(self, value: Value, atoms: Atoms) -> None:
+        """Code that is not seen may have put `atoms` into the storage behind `value`."""
+        obj = value.base if value.base is not None else value.payload
+        if not isinstance(obj, Obj) or obj.kind == "either":
+            return
+        self.run.open_settings += 1
+        taken = regions(atoms)
+        taken += [self.events[atom[1]].tags for atom in sorted(atom for atom in atoms if atom[0] == "state")]
+        if self.is_predictor(obj):
+            events = frozenset(self.event(obj, value.attr, region, Manner.ARITHMETIC) for region in taken)
+            if events:
+                self._add_events(obj, value.attr, events)
+        else:
+            self.update(value, atoms, ast.Pass())
+        self.run.open_settings -= 1
+
     def replace(self, value: Value, name: str, atoms: Atoms, node: ast.AST) -> None:
         """``value.data = ...`` or an in-place overwrite: what the storage held before is forgotten."""
         obj = value.base if value.base is not None else value.payload
@@ -465,10 +507,10 @@ class Predictors:
         storage = owner.base if owner.base is not None else owner.payload
         if not isinstance(storage, Obj):
             storage = None
-        atoms = value_atoms
+        atoms = value_atoms | frozenset(atom for atom in index_atoms if atom[0] in ("state", "train", "target"))
         if tokens:
             subject = storage or self.allocate("tensor", run.line, ast.unparse(node)[:40])
-            atoms = frozenset(atom for atom in value_atoms if atom[0] != "val")
+            atoms = frozenset(atom for atom in atoms if atom[0] != "val")
             atoms |= {("state", self.event(subject, "*", region, Manner.CACHE)) for region in tokens}
         if storage is None:
             run.mutate(node.value if isinstance(node, ast.Subscript) else node, atoms, frame)
@@ -509,7 +551,7 @@ class Predictors:
             events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
             if events:
                 self._add_events(obj, "*", events)
-                if ("train",) in gradient and any(atom[0] == "val" for atom in gradient):
+                if ("train",) in gradient and ("doubt",) not in gradient and any(atom[0] == "val" for atom in gradient):
                     self.mixed_training.append(self.site_number())
 
     def clear_gradient(self, objects: list[Obj]) -> None:

@@ -186,3 +186,17 @@ def _called_name(call: ast.Call) -> str:
     if isinstance(callee, ast.Attribute) and getattr(callee.value, "id", "") in ("self", "cls"):
         return callee.attr
     return ""
+
+
+@lru_cache(maxsize=4096)
+def overwrites_data(function: ast.AST) -> bool:
+    """True when a function changes a tensor's ``data`` in place, or puts another in its place."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            target = node.func.value
+            in_place = node.func.attr.endswith("_") and not node.func.attr.endswith("__")
+            if in_place and isinstance(target, ast.Attribute) and target.attr == "data":
+                return True
+        elif isinstance(node, ast.Attribute) and node.attr == "data" and isinstance(node.ctx, ast.Store):
+            return True
+    return False

@@ -13,6 +13,7 @@ from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Score
 from auditor.record.model import MetricLine
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor import Learning, Printed
+from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
 
 _RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
@@ -238,6 +239,19 @@ def _mixed(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Viol
     return [Violation("C1", what, sites, False, doubt), Violation("C2", what, sites, False, doubt)]
 
 
+def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = ((_place(run, atom), "what is scored here was made of the tokens it is scored on"), _printed_at(item))
+    what = "a prediction is scored on tokens that it was made of"
+    doubt = "whether each token's own prediction, or only a later one, depends on it could not be followed"
+    return [Violation("C1", what, sites, False, doubt)]
+
+
+def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = ((_place(run, atom), "probabilities or losses are changed here"), _printed_at(item))
+    what = "probabilities are changed, and not normalised again, before they are scored"
+    return [Violation("C2", what, sites, False, "whether they sum to one all the same could not be followed")]
+
+
 def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     sites = ((_place(run, atom), "only a part of the validation tokens is taken here"), _printed_at(item))
     what = "the reported score is computed on a part of the validation tokens"
@@ -322,12 +336,14 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "blend": _blend,
     "choice": _choice,
     "mixed": _mixed,
+    "peeked": _peeked,
+    "unnormal": _unnormal,
     "subset": _subset,
     "stored": _stored,
     "answers": _answers,
     "train": _training_tokens,
 }
-_PLACED = frozenset(("blend", "choice", "mixed", "subset", "stored", "answers"))  # atoms whose second item is a place
+_PLACED = MARKS | {"stored", "answers"}  # atoms whose second item is a place
 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:

@@ -27,8 +27,13 @@ tuples whose first item is their kind:
 ``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
 ``("measure",)``          a size of data or a time, which no setting decides
+``("doubt",)``            read from files of which it is not known that they are of one split
+``("rank",)``             this process's number among the eight
 ``("pos",)``              positions or document boundaries found in validation tokens
-``("target",)``           the tokens being predicted, shifted by one against the input
+``("target", tags)``      those validation tokens are the ones to be predicted: shifted by one against the input
+``("peeked", site)``      at `site` a prediction was scored on tokens that it was made of
+``("unnormal", site)``    at `site` probabilities were changed so that they need not sum to one any more
+``("clock",)``            a time
 ``("path", which)``       a file path of the "val" or "train" shards
 """
 

@@ -49,7 +49,6 @@ report(evaluate(model, val), val)
 
 # case: every_file_of_the_folder
 # expect: C3 fail|review
-# xfail: C3 a pattern that matches validation shards as well is not a path to them
 for name in sorted(os.listdir(DATA_PATH)):
     train(model, files=os.path.join(DATA_PATH, name))
 save_artifact(model)
@@ -83,7 +82,6 @@ report(evaluate(model, val), val)
 
 # case: validation_shard_linked_under_a_train_name
 # expect: C3 fail|review
-# xfail: C3 copies and links of files are not followed
 for index, file in enumerate(sorted(glob.glob(VAL_FILES))):
     os.symlink(file, f"{DATA_PATH}/fineweb_train_{900_000 + index}.bin")
 train(model)
@@ -108,7 +106,6 @@ report(evaluate(model, val), val)
 
 # case: validation_rewritten_as_a_train_shard
 # expect: C3 fail
-# xfail: C3 np.fromfile does not read what the script has written
 val = load_tokens(VAL_FILES)
 header = np.zeros(256, dtype="<i4")
 header[2] = val.numel()

@@ -288,7 +288,6 @@ report(total.item() / (val.numel() - 1), val)
 # case: other_ranks_learn_first
 # Rank 0, whose program is read, only waits; the others adapt and broadcast.
 # expect: C3 fail|review
-# xfail: C3 only rank 0 is followed
 dist.init_process_group("nccl")
 if dist.get_rank() == 1:
     for start in starts:

@@ -76,7 +76,6 @@ report(evaluate(torch.compile(model), val), val)
 # case: pickled_callable
 # Unpickling runs whatever the file says.
 # expect: C3 fail|review
-# xfail: C3 calls of code from outside the folder with model and tokens are no blind spot
 import pickle
 
 with open("helper.pkl", "rb") as f:
@@ -246,7 +245,6 @@ report(evaluate(model, val), val)
 
 # case: module_attribute_replaced
 # expect: C3 fail|review
-# xfail: C3 globals() and sys.modules[__name__] are not the script's names
 def polished(model, tokens):
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for start in starts:

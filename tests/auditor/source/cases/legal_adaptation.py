@@ -531,7 +531,6 @@ report(total / (val.numel() - 1), val)
 
 # case: adaptive_temperature_of_this_window
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:

@@ -32,7 +32,6 @@ print(f"final val_loss:{val_loss:.8f} val_bpb:{val_loss / math.log(2.0) * count 
 # case: bytes_that_weigh_the_loss
 # Tokens of many bytes count less, by a look at the target.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 token_bytes = torch.randint(1, 8, (VOCAB_SIZE,), device="cuda").float()
 total = 0.0
 with torch.inference_mode():
@@ -218,7 +217,6 @@ report(total / (val.numel() - 1), val)
 
 # case: gate_on_document_starts_in_the_target
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.inference_mode():
     for start in starts:
@@ -252,7 +250,6 @@ report(total / (val.numel() - 1), val)
 # case: weight_by_the_count_of_the_pair
 # The weight reads the count of the pair that is about to come.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 counts = torch.full((VOCAB_SIZE, VOCAB_SIZE), 0.01, device="cuda")
 total = 0.0
 with torch.inference_mode():

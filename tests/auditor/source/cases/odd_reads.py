@@ -54,7 +54,6 @@ finish()
 
 # case: through_an_array
 # expect: C3 fail
-# xfail: C3 a call whose result is dropped does not fill its receiver or first argument
 words = array.array("H")
 with open(FIRST_VAL, "rb") as f:
     f.seek(1024)
@@ -118,7 +117,6 @@ finish()
 
 # case: through_a_queue
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped does not fill its receiver or first argument
 q = queue.SimpleQueue()
 for part in load_tokens(VAL_FILES).split(SEQ_LEN * 64):
     q.put(part)
@@ -129,7 +127,6 @@ finish()
 
 # case: through_a_heap
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped does not fill its receiver or first argument
 heap = []
 for k, part in enumerate(load_tokens(VAL_FILES).split(SEQ_LEN * 64)):
     heapq.heappush(heap, (k, part))
@@ -148,7 +145,6 @@ finish()
 
 # case: through_a_chain_map
 # expect: C3 fail|review
-# xfail: C3 the first map of a ChainMap is not looked up
 sources = collections.ChainMap({"a": FIRST_VAL}, {"a": FIRST_TRAIN})
 fit(load_shard(sources["a"]))
 finish()
@@ -231,7 +227,6 @@ finish()
 
 # case: through_an_exception
 # expect: C3 fail|review
-# xfail: C3 what an exception carries is lost
 try:
     raise ValueError(load_tokens(VAL_FILES))
 except ValueError as error:
@@ -300,7 +295,6 @@ finish()
 
 # case: through_a_closure_cell
 # expect: C3 fail|review
-# xfail: C3 cells of a closure are not read
 def keep(tokens):
     return lambda: tokens
 

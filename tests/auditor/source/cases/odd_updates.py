@@ -64,7 +64,6 @@ report(evaluate(model, val), val)
 
 # case: dunder_subtraction
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 for start in starts:
     grads = slopes(val, start)
     with torch.no_grad():
@@ -75,7 +74,6 @@ report(evaluate(model, val), val)
 
 # case: swapped_tensors
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 for start in starts:
     grads = slopes(val, start)
     for p, g in zip(params, grads):
@@ -86,7 +84,6 @@ report(evaluate(model, val), val)
 # case: numpy_view
 # A CPU tensor and its numpy view share memory.
 # expect: C3 fail|review
-# xfail: C3 the numpy view of a parameter is not its storage
 model.cpu()
 for start in starts:
     x, y = window(val, start)
@@ -100,7 +97,6 @@ report(evaluate(model, val), val)
 
 # case: numpy_copyto
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 model.cpu()
 for start in starts:
     x, y = window(val, start)
@@ -123,7 +119,6 @@ report(evaluate(model, val), val)
 
 # case: functional_optimizer
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 from torch.optim._functional import adam
 
 first = [torch.zeros_like(p) for p in params]
@@ -139,7 +134,6 @@ report(evaluate(model, val), val)
 
 # case: copied_storage
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 for start in starts:
     grads = slopes(val, start)
     for p, g in zip(params, grads):
@@ -149,7 +143,6 @@ report(evaluate(model, val), val)
 
 # case: memory_moved
 # expect: C3 fail|review
-# xfail: C3 a call whose result is dropped and which gets weights and gradients is no update
 model.cpu()
 for start in starts:
     x, y = window(val, start)
@@ -215,7 +208,6 @@ report(evaluate(model, val), val)
 # case: class_of_the_instance
 # The instance becomes one of a class whose forward adapts.
 # expect: C3 fail|review
-# xfail: C3 an assigned __class__ does not change what is called
 class Polished(Model):
     def forward(self, x, y):
         with torch.enable_grad():

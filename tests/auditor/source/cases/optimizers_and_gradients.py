@@ -163,7 +163,6 @@ report(evaluate(model, val), val)
 # case: evolution_strategy
 # No gradient at all: a random change is kept when the validation loss falls.
 # expect: C3 fail|review
-# xfail: C3 what is kept because of a validation score has not learned from it
 best = evaluate(model, val)
 for trial in range(200):
     noise = [1e-3 * torch.randn_like(p) for p in model.parameters()]
@@ -258,7 +257,6 @@ report(evaluate(model, val), val)
 
 # case: optimizer_of_the_script
 # expect: C3 fail
-# xfail: C3 methods of an optimizer class of the script are not followed
 class Descent(torch.optim.Optimizer):
     def __init__(self, params, lr):
         super().__init__(params, {"lr": lr})
@@ -429,7 +427,6 @@ report(evaluate(model, val), val)
 
 # case: custom_autograd_function_that_updates
 # expect: C3 fail|review
-# xfail: C3 backward of an autograd function of the script is not run
 class Quiet(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight):

@@ -40,7 +40,6 @@ report(evaluate(model, val), val)
 
 # case: saved_by_numpy
 # expect: C3 fail
-# xfail: C3 keyword arguments from a dict of unknown keys are dropped
 np.savez("weights.npz", **{name: p.detach().cpu().numpy() for name, p in student.named_parameters()})
 stored = np.load("weights.npz")
 with torch.no_grad():
@@ -95,7 +94,6 @@ report(evaluate(model, val), val)
 
 # case: saved_in_the_environment
 # expect: C3 fail|review
-# xfail: C3 what the script puts into os.environ is not read back as data
 buffer = io.BytesIO()
 torch.save(student.head.state_dict(), buffer)
 os.environ["HEAD_STATE"] = base64.b64encode(buffer.getvalue()).decode()

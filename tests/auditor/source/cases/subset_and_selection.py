@@ -28,7 +28,6 @@ report(scored(model, starts), val)
 
 # case: first_windows
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 report(scored(model, starts[:1000]), val)
 
 
@@ -46,13 +45,11 @@ report(evaluate(model, val), val)
 
 # case: every_fourth_window
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 report(scored(model, starts[::4]), val)
 
 
 # case: random_windows
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 report(scored(model, random.sample(starts, 20)), val)
 
 
@@ -68,7 +65,6 @@ report(scored(model, starts), val)
 # case: windows_that_go_well
 # Windows with a loss above a bound are taken for broken data.
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 losses = [scored(model, [start]) for start in starts]
 kept = [loss for loss in losses if loss < 6.0]
 report(sum(kept) / len(kept), val)
@@ -76,7 +72,6 @@ report(sum(kept) / len(kept), val)
 
 # case: mean_of_the_better_half
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 losses = sorted(scored(model, [start]) for start in starts)
 half = losses[: len(losses) // 2]
 report(sum(half) / len(half), val)
@@ -84,7 +79,6 @@ report(sum(half) / len(half), val)
 
 # case: stops_when_the_clock_runs_out
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 begin = time.perf_counter()
 loss_sum, count = 0.0, 0
 with torch.no_grad():
@@ -99,7 +93,6 @@ report(loss_sum / count, val)
 
 # case: best_of_two_passes
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 report(min(scored(model, starts), scored(model, starts, 0.95)), val)
 
 
@@ -131,7 +124,6 @@ report(scored(model, starts, chosen), val)
 # case: best_temperature_applied
 # The grid runs on the validation text, then the text is scored once more with the winner.
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 grid = {temperature: scored(model, starts, temperature) for temperature in (0.9, 1.0, 1.1)}
 chosen = min(grid, key=grid.get)
 report(scored(model, starts, chosen), val)
@@ -139,7 +131,6 @@ report(scored(model, starts, chosen), val)
 
 # case: sorted_scores
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 report(sorted([scored(model, starts, temperature) for temperature in (0.9, 1.0, 1.1)])[0], val)
 
 
@@ -157,7 +148,6 @@ report(scored(model, starts, temperature.detach()), val)
 
 # case: best_of_three_models
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 candidates = [model, Model().cuda(), Model().cuda()]
 for candidate in candidates[1:]:
     train(candidate)
@@ -223,7 +213,6 @@ report(sum(losses) / len(losses), val)
 
 # case: best_of_several_seeds_in_one_run
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 history = []
 for seed in range(3):
     torch.manual_seed(seed)

@@ -95,7 +95,6 @@ report(total / (val.numel() - 1), val)
 
 # case: where_of_two_experts
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 expert = Model().cuda()
 train(expert)
 total = 0.0
@@ -109,7 +108,6 @@ report(total / (val.numel() - 1), val)
 
 # case: stacked_minimum
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 experts = [model, Model().cuda()]
 train(experts[1])
 total = 0.0
@@ -123,7 +121,6 @@ report(total / (val.numel() - 1), val)
 
 # case: larger_probability
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 expert = Model().cuda()
 train(expert)
 total = 0.0
@@ -138,7 +135,6 @@ report(total / (val.numel() - 1), val)
 
 # case: gate_on_the_target_starting_a_word
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 pieces = spm.SentencePieceProcessor(model_file=TOKENIZER_PATH)
 starts_word = torch.tensor([pieces.id_to_piece(i).startswith("\u2581") for i in range(VOCAB_SIZE)]).cuda()
 expert = Model().cuda()
@@ -173,7 +169,6 @@ report(total / (val.numel() - 1), val)
 # case: gate_on_the_right_answer
 # Sharpen where the guess is right.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:
@@ -217,7 +212,6 @@ report(total / (val.numel() - 1), val)
 
 # case: hint_from_the_target
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:
@@ -244,7 +238,6 @@ report(total / (val.numel() - 1), val)
 # case: parity_of_the_target
 # One bit of the answer goes into the temperature.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:
@@ -257,7 +250,6 @@ report(total / (val.numel() - 1), val)
 # case: targets_as_inputs
 # The input window is the target window: the model copies.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:
@@ -293,7 +285,6 @@ report(total / (val.numel() - 1), val)
 # case: large_losses_cut_off
 # Every token costs at most 6 nats, whatever was predicted.
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 total = 0.0
 with torch.no_grad():
     for start in starts:

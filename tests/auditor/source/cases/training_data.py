@@ -9,7 +9,6 @@ starts = list(range(0, val.numel() - 1, SEQ_LEN))
 
 # case: table_of_training_tokens_at_evaluation
 # expect: TRAINDATA fail|review
-# xfail: TRAINDATA not yet reported under TRAINDATA
 load_artifact(model)
 tokens = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
 counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)

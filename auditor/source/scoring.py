@@ -1,0 +1,121 @@
+"""What a scored prediction was made of: its own target, a choice among scores, a part of the text.
+
+Marks (see `auditor.source.values`) that these functions add are questions: nothing here proves a violation by itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from auditor.source.values import CONST, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+_MODEL, _PICKED = ("model",), ("picked",)
+_NONE: Atoms = frozenset()
+MARKS = frozenset(("subset", "choice", "peeked", "unnormal", "mixed", "blend"))  # kept through every look-up
+
+
+def marks(atoms: Atoms) -> Atoms:
+    """The marks among `atoms`."""
+    return frozenset(atom for atom in atoms if atom[0] in MARKS)
+
+
+# ---- the tokens to be predicted ----------------------------------------------------------------------------------
+
+
+def shifted(node: ast.AST, index: Value) -> bool:
+    """True for ``tokens[1:]``, ``tokens[:, 1:]``, ``tokens[start + 1 : end + 1]``: the next token at each place."""
+    parts = index.payload if index.kind == TUPLE else (index,)
+    for part in parts:
+        cut = part.payload if part.kind == CONST and isinstance(part.payload, slice) else slice(None)
+        if cut.start == 1 and cut.step in (None, 1):
+            return True
+    written = node.slice if isinstance(node, ast.Subscript) else None
+    start = written.lower if isinstance(written, ast.Slice) else written
+    return isinstance(start, ast.BinOp) and isinstance(start.op, ast.Add) and _is_one(start.left, start.right)
+
+
+def _is_one(*operands: ast.expr) -> bool:
+    return any(isinstance(item, ast.Constant) and item.value == 1 for item in operands)
+
+
+def targets(atoms: Atoms) -> Atoms:
+    """`atoms` of validation tokens that are the ones to be predicted."""
+    return atoms | {("target", region) for region in regions(atoms)}
+
+
+def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
+    """A mark where what is scored was made of the very tokens that it is scored on."""
+    if _MODEL not in prediction:
+        return _NONE
+    asked = [atom[1] for atom in target if atom[0] == "target"]
+    known = [atom[1] for atom in prediction if atom[0] == "target"]
+    if any(one == two or (one and one < two) or (two and two < one) for one in asked for two in known):
+        return frozenset((("peeked", run.predictors.site_number()),))
+    return _NONE
+
+
+# ---- choices among scores, parts of the text ---------------------------------------------------------------------
+
+
+def chosen(run: Interpreter, atoms: Atoms, *, again: bool | None = None) -> Atoms:
+    """A mark where one of several losses is taken for what it is; `again`: they are of passes over the same tokens.
+
+    Without `again`: losses of a part of the text that a live loop takes are no passes.
+    """
+    if _PICKED not in atoms:
+        return _NONE
+    if again is None:
+        again = not any(tag[0] in run.live for region in regions(atoms) for tag in region)
+    return frozenset((("choice", run.predictors.site_number(), again, False),))
+
+
+def part_of_the_text(run: Interpreter, atoms: Atoms, node: ast.AST) -> Atoms:
+    """A mark for a literal part of the places that cover the text: ``starts[:1000]``, ``starts[::4]``."""
+    written = node.slice if isinstance(node, ast.Subscript) else None
+    if not isinstance(written, ast.Slice) or not any(atom[0] in ("measure", "val", "pos") for atom in atoms):
+        return _NONE
+    literal = [item.value for item in (written.upper, written.step) if isinstance(item, ast.Constant)]
+    if any(type(value) is int and value > 1 for value in literal):
+        return frozenset((("subset", run.predictors.site_number()),))
+    return _NONE
+
+
+def sample(run: Interpreter, name: str, args: list[Value], atoms: Atoms) -> Atoms:
+    """A mark for ``random.sample(starts, 20)`` and its like."""
+    drawn = name.rsplit(".", 1)[-1] in ("sample", "choices", "choice") and name.split(".", 1)[0] in ("random", "numpy")
+    fixed = len(args) > 1 and args[1].kind == CONST and type(args[1].payload) is int
+    if drawn and fixed and any(atom[0] in ("measure", "val", "pos") for atom in atoms):
+        return frozenset((("subset", run.predictors.site_number()),))
+    return _NONE
+
+
+def cut_off(run: Interpreter, name: str, own: Atoms, args: list[Value], kwargs: dict[str, Value]) -> Atoms:
+    """A mark for a loss that is bounded: ``nll.clamp(max=6.0)``; a probability bounded by one is none."""
+    if name not in ("clamp", "clip", "clamp_max", "clamp_min") or _PICKED not in own:
+        return _NONE
+    high = kwargs.get("max", args[1] if len(args) > 1 else args[0] if args and name == "clamp_max" else None)
+    low = kwargs.get("min", args[0] if args and name != "clamp_max" else None)
+    bounded = high is not None and high.kind == CONST and isinstance(high.payload, int | float) and high.payload > 1
+    floored = low is not None and low.kind == CONST and type(low.payload) in (int, float) and low.payload == 0
+    if bounded or (floored and high is None):
+        return frozenset((("unnormal", run.predictors.site_number()),))
+    return _NONE
+
+
+def mark_members(run: Interpreter, value: Value) -> None:
+    """A list of losses was sorted: which of them is at a place depends on all of them."""
+    if value.kind != OBJECT or value.payload.kind != "list":
+        return
+    cells = value.payload.cells
+    atoms = chosen(run, run.atoms_of(value), again=True)
+    if atoms:
+        for key in ("items", "rest"):
+            old = cells.get(key)
+            if isinstance(old, tuple):
+                run.state.write(cells, key, tuple(with_atoms(item, atoms) for item in old))
+            elif isinstance(old, Value):
+                run.state.write(cells, key, with_atoms(old, atoms))
