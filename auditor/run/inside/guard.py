@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 import threading
@@ -47,9 +48,10 @@ SUSPECT_SYMBOLS = frozenset(
     "pidfd_getfd setuid setresuid shm_open shmget dlopen PyThreadState_SetAsyncExc _PySys_ClearAuditHooks "
     "PyEval_SetTrace PyEval_SetProfile PyFrame_GetLocals PyObject_SetAttr PyDict_SetItem PyMem_Free".split()
 )
-DANGEROUS_PICKLES = frozenset("os posix sys subprocess ctypes socket shutil builtins runpy importlib pty".split())
-HARMLESS_BUILTINS = frozenset(
-    "set frozenset dict list tuple slice range complex bytearray bytes int float str bool object print".split()
+# What a pickle has no reason to name; functions of one's own, and builtins such as abs, are what pools send.
+DANGEROUS_PICKLES = re.compile(
+    r"(os|posix)\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork\w*|kill\w*)|(subprocess|pty|runpy|importlib)\..*"
+    r"|builtins\.(eval|exec|compile|__import__|open|breakpoint)"
 )
 
 _frame = sys._getframe
@@ -413,9 +415,9 @@ class Guard:
             self._unless_library(f"reads {name} of the auditor's {_name_of(owner)}")
 
     def _on_pickle(self, module: object, name: object) -> None:
-        root = str(module).partition(".")[0]
-        if root in DANGEROUS_PICKLES and not (root == "builtins" and name in HARMLESS_BUILTINS):
-            self._guard(f"unpickles {_text(module)}.{_text(name)}")
+        what = f"{_text(module)}.{_text(name)}"
+        if DANGEROUS_PICKLES.fullmatch(what):
+            self._guard(f"unpickles {what}")
 
     def _on_variable(self, name: object) -> None:
         if isinstance(name, (str, bytes)) and os.fsdecode(name).startswith("PGOLF_"):

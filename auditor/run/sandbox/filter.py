@@ -152,8 +152,8 @@ def filter_program(machine: str = "", refusal: int = ERRNO | errno.EPERM) -> byt
         code += _when(JUMP_EQUAL, number, refusal)
     code += _argument_check(CLONE[column], 0, _when(JUMP_ANY_BIT, NEW_NAMESPACES & ~0x80, refusal))
     for known_numbers, mode, flags in MODE_CALLS:
-        if (number := known_numbers[column]) is not None:
-            code += _argument_check(number, mode, _set_id_check(mode, flags, refusal))
+        if (call_number := known_numbers[column]) is not None:
+            code += _argument_check(call_number, mode, _set_id_check(mode, flags, refusal))
     requests = [part for request in TERMINAL_REQUESTS for part in _when(JUMP_EQUAL, request, refusal)]
     code += _argument_check(IOCTL[column], 1, requests)
     allowed = [part for family in FAMILIES for part in _when(JUMP_EQUAL, family, ALLOW)]

@@ -33,24 +33,110 @@ def test_forbidden_outcome_does_not_happen(case: Case, way: Confinement, world: 
     assert verdict.untraced == (), ascii(output)
 
 
-def test_an_honest_script_leaves_no_trace(world: World) -> None:
-    """Forbidden: a script that only computes, reads its data and writes its results is accused of anything."""
-    script = """
-import json, random, time, threading
-data = open("/audit/data/data.bin", "rb").read()
+HONEST = {
+    "computing": """
+import glob, json, random, time, threading
+data = open(sorted(glob.glob("/audit/data/*.bin"))[0], "rb").read()
 open("final_model.ptz", "wb").write(data)
+open("train.log", "a").write("step 1")
 open("/tmp/scratch", "w").write("x")
 thread = threading.Thread(target=time.sleep, args=(0.01,))
 thread.start()
 thread.join()
-print("val_bpb", len(data))
-"""
-    for way in WAYS:
-        verdict = judge(Case("honest", "nothing", script, ""), way, world)
-        assert verdict.held
-        assert verdict.outcome.completed
-        assert verdict.outcome.seen == ()
-        assert [record["kind"] for record in verdict.outcome.records] == ["before", "end"]
+""",
+    "a packed script": """
+import base64, lzma
+code = lzma.compress(b"import os, sys\\nprint(open(__file__).read()[:10])\\nsys.stdout.flush()")
+exec(compile(lzma.decompress(base64.b85decode(base64.b85encode(code))), "<string>", "exec"))
+""",
+    "looking at itself and the machine": """
+import inspect, platform, shutil, socket, tempfile, uuid, locale, multiprocessing
+code = open(__file__, encoding="utf-8").read()
+print(len(code.encode()), inspect.getsource(tempfile.mkdtemp)[:3], platform.platform(), socket.gethostname())
+print(open("/proc/cpuinfo").read()[:10], open("/proc/meminfo").read()[:10], multiprocessing.cpu_count())
+print(shutil.which("nvidia-smi"), os.cpu_count(), os.getpid(), os.getppid(), os.uname(), os.path.exists("/dev/nvidia0"))
+print(tempfile.mkdtemp(), shutil.disk_usage("/tmp"), dict(os.environ), sys.path, os.path.expanduser("~/.cache"))
+""",
+    "loaders and pools": """
+import multiprocessing, queue, signal, subprocess, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+with ThreadPoolExecutor(2) as pool:
+    print(list(pool.map(abs, [-1, -2])))
+fork = multiprocessing.get_context("fork")
+with ProcessPoolExecutor(2, mp_context=fork) as pool:
+    print(list(pool.map(abs, [-1, -2])))
+worker = fork.Process(target=time.sleep, args=(30,))
+worker.start()
+worker.terminate()
+worker.join()
+other = subprocess.Popen(["sleep", "30"])
+other.kill()
+other.wait()
+print(subprocess.run(["true"]).returncode, os.system("true"))
+""",
+    "two ranks on one machine": """
+import socket
+server = socket.create_server(("localhost", 0))
+client = socket.create_connection(("127.0.0.1", server.getsockname()[1]))
+client.sendall(b"x")
+print(socket.getaddrinfo("localhost", 80)[0], socket.gethostbyname(socket.gethostname()))
+""",
+    "garbage, traces, warnings": """
+import gc, logging, pickle, traceback, warnings, weakref, functools, dataclasses, collections
+gc.collect()
+gc.freeze()
+logging.basicConfig(level=logging.INFO)
+logging.info("step")
+warnings.warn("slow")
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+print(pickle.loads(pickle.dumps({"a": [1, 2.0, collections.OrderedDict(b=3), range(3), slice(1)]})))
+""",
+    "tidy ends": """
+import atexit, signal
+atexit.register(print, "bye")
+signal.signal(signal.SIGTERM, lambda *arguments: sys.exit(1))
+signal.alarm(100)
+print("done")
+sys.stdout.flush()
+os._exit(0)
+""",
+    "native code": """
+import ctypes, mmap, struct
+libc = ctypes.CDLL(None)
+buffer = (ctypes.c_float * 4)(1, 2, 3, 4)
+print(libc.strlen(b"four"), ctypes.sizeof(buffer), len(mmap.mmap(-1, 4096)), bytes(buffer)[:4])
+libc.printf(b"printed by C without a flush")
+""",
+    "writing over old results": """
+import json, shutil
+os.makedirs("out/deep", exist_ok=True)
+for name in ("out/deep/a", "submission.json", "train_seed1.log"):
+    open(name, "w").write("{}")
+    open(name, "w").write("{}")
+os.replace("train_seed1.log", "train.log")
+shutil.rmtree("out")
+shutil.make_archive("/tmp/archive", "zip", ".")
+""",
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_script_is_not_accused(name: str, world: World) -> None:
+    """Forbidden: a script that does what submissions do is said to have interfered, or cannot do it."""
+    verdict = judge(Case(name, "nothing", HONEST[name], ""), WAYS[0], world)
+    assert verdict.held, (verdict, ascii(verdict.outcome.stderr))
+    assert verdict.outcome.completed, ascii(verdict.outcome.stderr)
+    assert verdict.outcome.seen == ()
+    assert not [record for record in verdict.outcome.records if record["kind"] in ("guard", "replaced")]
+
+
+def test_the_same_honest_script_everywhere(world: World) -> None:
+    outcomes = [judge(Case("honest", "nothing", "print(sum(range(9)))", ""), way, world).outcome for way in WAYS]
+    assert all(outcome.stdout == b"36\n" for outcome in outcomes)
+    assert all([record["kind"] for record in outcome.records] == ["before", "end"] for outcome in outcomes)
 
 
 def test_names_of_cases_differ() -> None:
