@@ -2,9 +2,9 @@
 
 Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
-source witness suspects something, a second run draws a longer stream, which shows smaller leaks; where a cache or a
-mixer is suspected, few symbols, so that contexts repeat and hash tables collide. Each run has fresh random numbers of
-the operating system, unless a seed repeats an earlier audit.
+source witness suspects something, a second run draws a longer stream, which shows smaller leaks. Hash tables shrink with
+the stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random
+numbers of the operating system, unless a seed repeats an earlier audit.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from auditor.configuration import RunConfiguration
-from auditor.ledger import Ledger, Manner
+from auditor.ledger import Ledger
 from auditor.record.model import Record
 from auditor.run.byte_test import known_mistakes
 from auditor.run.events import Places, read_trace
 from auditor.run.model import Confinement, Limits, NoConfinementError, Outcome, Size
 from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sandbox import find_confinement, run_job
-from auditor.run.sources import FewSymbols, Source, Uniform
+from auditor.run.sources import Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
@@ -96,7 +96,7 @@ def run_witness(
     toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
     runs = [toy.run(Uniform(), options.size)]
     if runs[0].reported and _suspected(source) and not _proved(runs):
-        runs.append(toy.run(FewSymbols() if _caches(source) else Uniform(), _longer(options.size)))
+        runs.append(toy.run(Uniform(), _longer(options.size)))
     swap = toy.swap(runs[0]) if options.swap and options.trace else None
     return RunReport(tuple(runs), testify(runs, source, swap), seed, confinement, swap)
 
@@ -120,14 +120,6 @@ def _suspected(source: Ledger | None) -> bool:
         return False
     after = any(scored.after for scored in source.scored if scored.metric.reported)
     return after or any(violation.rule in RULES_OF_SCORING for violation in source.violations)
-
-
-def _caches(source: Ledger | None) -> bool:
-    """Whether counts of earlier tokens, or a mixture with them, take part in the score."""
-    if source is None:
-        return False
-    caches = any(entry.manner is Manner.CACHE for entry in source.learned)
-    return caches or any(violation.rule in ("C1", "C2") for violation in source.violations)
 
 
 @dataclass(frozen=True, slots=True)

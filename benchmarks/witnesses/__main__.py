@@ -34,7 +34,11 @@ def main() -> int:
     numbers = options.pull_requests or _drawn(sorted({item.pull_request for item in labels}), accepted, options)
     known = _known(options.output)
     run = RunOptions(
-        seed=options.seed, python=options.python or "", seconds=options.limit_seconds, trace=not options.no_trace
+        seed=options.seed,
+        python=options.python or "",
+        seconds=options.limit_seconds,
+        trace=not options.no_trace,
+        swap=options.swap,
     )
     missing = [number for number in numbers if number not in known]
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
@@ -67,6 +71,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--limit-seconds", type=float, default=300.0, help="wall clock of one run")
     parser.add_argument("--no-trace", action="store_true", help="without the tracer")
+    parser.add_argument("--swap", action="store_true", help="with the suffix swap: twice the runs")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     parser.add_argument("--output", type=Path, help="JSON lines, added to")
     return parser.parse_args()
