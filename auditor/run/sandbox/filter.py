@@ -109,9 +109,15 @@ SYSTEM_CALLS: dict[str, tuple[int | None, int | None]] = {
     "shmget": (29, 194),
     "msgget": (68, 186),
     "memfd_secret": (447, 447),
+    "inotify_init": (253, None),
 }
 # Calls that libraries try and do without: "no such call" makes them fall back, "not permitted" might not.
-FALLEN_BACK_FROM = {"clone3": (435, 435), "memfd_create": (319, 279), "openat2": (437, 437)}
+FALLEN_BACK_FROM = {
+    "clone3": (435, 435),  # hides its flags from filters, as openat2 hides its mode
+    "openat2": (437, 437),
+    "memfd_create": (319, 279),  # memory that no process needs to map
+    "inotify_init1": (294, 26),  # tells when the machine opens a file that the run can see, too
+}
 # Calls that give a file its mode: number on each architecture, which argument is the mode, and which one the flags, of
 # which O_CREAT must be set for the mode to count. A run of root's may leave no program that makes others root.
 MODE_CALLS: tuple[tuple[tuple[int | None, int | None], int, int | None], ...] = (

@@ -145,7 +145,7 @@ def bind(step: Plan, place: str) -> None:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
     mount(step["source"], place, None, BIND | RECURSIVE, "")
     if step["kind"] == "device":
-        set_flags(place, NO_SUID | NO_EXECUTION)
+        set_flags(place, NO_SUID | NO_EXECUTION | READ_ONLY)  # can be written to, not changed: root owns the original
     else:
         set_flags(place, NO_SUID | NO_DEVICES | (0 if step["writable"] else READ_ONLY))
 

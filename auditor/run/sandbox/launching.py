@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from auditor.run.model import Confinement
+from auditor.run.model import Confinement, NoConfinementError
 from auditor.run.sandbox.filter import filter_program
 from auditor.run.sandbox.view import HOST_NAME, USER_ID, Mount
 
@@ -82,13 +83,35 @@ def _by_bubblewrap(start: Start) -> subprocess.Popen[bytes]:
             "--seccomp",
             str(code.fileno()),
         ]
-        words += [word for mount in start.mounts for word in _bubblewrap_words(mount)]
+        mounts = _with_own_devices(start) if os.geteuid() == 0 else start.mounts
+        words += [word for mount in mounts for word in _bubblewrap_words(mount)]
         words += [w for m in start.mounts if m.kind in ("tmpfs", "proc") and not m.writable for w in _remount(m.target)]
         words += [word for name, value in start.environment.items() for word in ("--setenv", name, value)]
         arguments.write("".join(f"{word}\0" for word in [*words, "--chdir", start.folder]).encode())
         arguments.seek(0)
         command = [program, "--args", str(arguments.fileno()), "--", *start.command]
         return _start(command, start, (code.fileno(), arguments.fileno()))
+
+
+def _with_own_devices(start: Start) -> list[Mount]:
+    """The mounts with device files made for this run: root owns the machine's, and bubblewrap binds them writable.
+
+    A script that runs as root's process could change the mode of /dev/null for everybody. Raises NoConfinementError
+    where root may not make device files (containers): there the other way is the one to take.
+    """
+    mounts = []
+    for mount in start.mounts:
+        if mount.kind == "device":
+            own = start.scaffold / f"device-{Path(mount.source).name}"
+            try:
+                os.mknod(own, stat.S_IFCHR | 0o666, Path(mount.source).stat().st_rdev)
+                own.chmod(0o666)
+                with own.open("rb"):
+                    mount = replace(mount, source=str(own))
+            except OSError as error:
+                raise NoConfinementError(f"root's run in {BUBBLEWRAP} needs devices of its own: {error}") from None
+        mounts.append(mount)
+    return mounts
 
 
 def _bubblewrap_words(mount: Mount) -> list[str]:

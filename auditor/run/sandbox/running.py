@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -16,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,6 +44,7 @@ STATUS_BYTES = 64 * 1024
 OPEN_FILES = 4096  # of one process
 DISK_FACTOR, DISK_SLACK_BYTES = 2, GIB  # others write to the disk, too: a net below the other limits on files
 READ_BYTES = 1 << 18
+PIPE_BYTES = 1 << 20  # the most that an unprivileged pipe holds
 END_MARK = rb"{\"kind\":\"end\""  # as it stands in a line of the report
 RLIMIT_MSGQUEUE = 12  # linux/resource.h; the resource module does not name it
 SET_UP_FAILED = 125  # the launcher's exit code
@@ -215,6 +213,7 @@ class _Run:
     def _read_from(self, stream: Stream) -> int:
         """Open a pipe that fills `stream`; the end to write to."""
         fd, end = self._pipe()
+        os.set_blocking(fd, False)  # the run can open its end for reading, too, and take away what was announced
         self.reading[fd] = stream
         return end
 
@@ -317,7 +316,10 @@ class _Run:
                 selector.register(fd, selectors.EVENT_READ)
             ready = [entry.fd for entry, _ in selector.select(seconds)]
         for fd in sorted(ready, key=lambda fd: self.reading[fd].name == "report"):
-            part = os.read(fd, READ_BYTES)
+            try:
+                part = os.read(fd, READ_BYTES)
+            except BlockingIOError:
+                continue
             if part:
                 stream = self.reading[fd]
                 stream.take(part)
@@ -334,10 +336,8 @@ class _Run:
         stdout = self.streams["stdout"]
         fd = next((fd for fd, stream in self.reading.items() if stream is stdout), None)
         if fd is not None:
-            waiting = array.array("i", [0])
-            fcntl.ioctl(fd, termios.FIONREAD, waiting)
-            if waiting[0]:
-                stdout.take(os.read(fd, waiting[0]))
+            with contextlib.suppress(BlockingIOError):
+                stdout.take(os.read(fd, PIPE_BYTES))
         self.printed_at_end = stdout.came
 
     def _end(self, process: subprocess.Popen[bytes], first: int) -> resource.struct_rusage:

@@ -66,7 +66,9 @@ def view_of(command: Sequence[str], binds: Sequence[Bind], scratch_bytes: int, s
     mounts += [Mount("tmpfs", "/dev/shm", size=scratch_bytes, writable=True, mode=0o1777)]
     mounts += [Mount("proc", "/proc")]
     mounts += [Mount("tmpfs", "/proc/1", size=4096)]  # the sandbox's own process, which the filter does not bind
-    mounts += [Mount("device", path, "/dev/null") for path in MASKED if os.path.exists(path)]
+    empty = scaffold / "empty"
+    empty.touch()
+    mounts += [Mount("bind", path, str(empty)) for path in MASKED if os.path.exists(path)]
     mounts += [Mount("tmpfs", "/tmp", size=scratch_bytes, writable=True, mode=0o1777), Mount("folder", "/tmp/home")]
     mounts += [Mount("symlink", "/var/tmp", "/tmp")]
     for bind in sorted(binds, key=lambda bind: bind.target):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks.escapes.judging import Case
 
 VIEW = "file view"
@@ -207,6 +209,22 @@ for fd in range(3, 1024):
         pass
 """,
         "closed before the start",
+    ),
+    Case(
+        "changing devices",
+        "A run of root's changes the machine's /dev/null, which root owns, for everybody.",
+        """
+for name in ("null", "zero", "full", "random", "urandom"):
+    before = os.stat("/dev/" + name)
+    for change in (lambda: os.chmod("/dev/" + name, 0o666), lambda: os.utime("/dev/" + name, (1, 1))):
+        try:
+            change()
+        except OSError as error:
+            print("refused:", error)
+open("/dev/null", "wb").write(b"x")
+""",
+        "read-only mounts, devices of its own",
+        exact=lambda outcome: outcome.exit_code == 0 and Path("/dev/null").stat().st_mtime > 1,
     ),
     Case(
         "removing the script",

@@ -175,6 +175,7 @@ call((300, 262), 0, 0)                       # fanotify_init
 call((447, 447), 0)                          # memfd_secret
 call((256, 238), 1, 8, zeros, zeros)         # migrate_pages
 call((103, 116), 3, zeros, 10)               # syslog
+call((294, 26), 0)                           # inotify_init1
 """,
         FILTER,
     ),

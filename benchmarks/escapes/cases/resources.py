@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from auditor.run.model import MIB
-from benchmarks.escapes.judging import Case
+from benchmarks.escapes.judging import LIMITS, Case
 
 TMPFS = "size of the tmpfs"
 WATCHED = "scratch space"
@@ -224,6 +226,27 @@ for _ in range(320):
         "limit of output",
         truncated="stdout",
         exact=lambda outcome: len(outcome.stdout) == len(outcome.stderr) == MIB and outcome.completed,
+    ),
+    Case(
+        "taking output back",
+        "A script reads its own pipes, so that the auditor waits for ever for what was there a moment ago.",
+        """
+import threading
+def taking(fd):
+    back = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+    while True:
+        os.write(fd, b"x")
+        try:
+            os.read(back, 65536)
+        except BlockingIOError:
+            pass
+threads = [threading.Thread(target=taking, args=(fd,)) for fd in (1, 1, 2, 2)]
+[thread.start() for thread in threads]
+""",
+        "reading without waiting",
+        stopped="wall clock",
+        broken="no end message",
+        limits=replace(LIMITS, seconds=1.5),
     ),
     Case(
         "terminal sequences",
