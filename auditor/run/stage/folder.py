@@ -32,8 +32,8 @@ def copy_folder(submission: Submission, target: Path) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 file.write(item.data)
-        except OSError as error:
-            notes.append(f"{relative}: not copied ({error.strerror})")
+        except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
+            notes.append(f"{relative}: not copied ({getattr(error, 'strerror', None) or 'not a usable name'})")
     return notes
 
 

@@ -128,6 +128,7 @@ KNOBS = (
     # of the machine
     _knob(r"(LOCAL_|GROUP_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|NCCL_.*|CUDA_.*|OMP_.*|HF_.*|PYTORCH_.*", Kind.UNSET),
     _knob(r"TORCH.*|TRITON_.*|DYNAMO_.*|MATCHED_FINEWEB.*|HOME|PATH|USER|TMPDIR|PYTHON.*|LD_.*", Kind.UNSET),
+    _knob(r"PGOLF_.*|LANG|LC_.*|GLIBC_.*|MALLOC_.*|MKL_.*|KMP_.*|OPENBLAS_.*|NUMEXPR_.*|BASH_ENV|ENV", Kind.UNSET),
     _knob(r"SEED|.*_SEED", Kind.UNSET),  # set by the stage itself
     _knob(r"RUN_ID|EXPERIMENT_NAME|RUN_NAME", Kind.MACHINE, lambda base, size: "audit"),
     _knob(r"WANDB_MODE", Kind.MACHINE, lambda base, size: "disabled"),

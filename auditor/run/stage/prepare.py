@@ -199,6 +199,7 @@ def _seen_elsewhere(files: Mapping[str, str], binds: tuple[Bind, ...]) -> dict[s
 
 def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, limits: Limits) -> Job:
     environment = {
+        **{name: value for name, (value, _) in settings.items()},
         "PATH": "/audit/inside/bin:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp/home",
         "LANG": "C.UTF-8",
@@ -206,7 +207,6 @@ def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, l
         "OMP_NUM_THREADS": str(THREADS),
         "MKL_NUM_THREADS": str(THREADS),
         "OPENBLAS_NUM_THREADS": str(THREADS),
-        **{name: value for name, (value, _) in settings.items()},
     }
     return Job(
         command=(python, "-I", "-B", START, SPEC),

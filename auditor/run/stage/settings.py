@@ -19,7 +19,8 @@ _COMMON = (
 _READING_HELPER = re.compile(
     r"^\s{0,8}def (\w{1,30})\([^()\n]{1,120}\)[^\n]{0,40}:[^\n]{0,60}\n?[^\n]{0,60}environ\.get\(\w", re.M
 )
-_VALUE = re.compile(r"[^\x00]{1,2000}")
+_VALUE = re.compile(r"[^\x00\ud800-\udfff]{1,2000}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
 _VOCABULARY_NAMES = ("VOCAB_SIZE", "VOCAB", "N_VOCAB")
 _IN_NAMES = re.compile(r"(?:sp|bpe|byte|fineweb|vocab)_?(\d{3,5})(?!\d)|fineweb_(\d{3,5})_bpe", re.IGNORECASE)
 _IN_LITERAL = re.compile(r"fineweb[\w.]{1,60}")
@@ -78,6 +79,8 @@ def settings_of(submission: Submission, configuration: RunConfiguration, size: S
     settings: Settings = {}
     notes: list[str] = []
     for name in dict.fromkeys((*defaults, *configuration.environment)):
+        if not _NAME.fullmatch(name):
+            continue
         value, source = reported(name, configuration, defaults)
         knob = knob_of(name)
         if knob is not None:

@@ -87,6 +87,21 @@ def test_the_shards_hold_the_stream_and_variables_point_to_them(tmp_path: Path) 
     assert prepared.stage.validation_files == (f"{environment['DATA_PATH']}/fineweb_val_000000.bin",)
 
 
+@pytest.mark.parametrize(
+    "name", ["PGOLF_REPORT_FD", "PGOLF_REPORT_KEY", "LD_PRELOAD", "PATH", "PYTHONPATH", "HOME", "OMP_NUM_THREADS"]
+)
+def test_a_readme_cannot_set_the_auditors_own_variables(name: str, tmp_path: Path) -> None:
+    made = submission(SCRIPT + f'os.environ.get("{name}")\n')
+    environment = stage_of(made, tmp_path, configuration(**{name: "/evil"})).stage.job.environment
+    assert environment.get(name) != "/evil"
+
+
+@pytest.mark.parametrize("name", ["a\x00b.py", "x" * 300 + ".py", "\ud800.py"])
+def test_names_that_no_file_system_takes_are_noted(name: str, tmp_path: Path) -> None:
+    prepared = stage_of(submission(SCRIPT, {name: (Role.HELPER, b"")}), tmp_path)
+    assert any("not copied" in note for note in prepared.stage.notes)
+
+
 def test_the_script_does_not_learn_the_seed_of_the_data(tmp_path: Path) -> None:
     prepared = stage_of(submission(SCRIPT), tmp_path, seed=987654321)
     assert "987654321" not in (tmp_path / "spec.json").read_text()
