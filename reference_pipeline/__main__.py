@@ -25,7 +25,7 @@ from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log_environment, open_log
 from reference_pipeline.lora import eval_val_document_lora
-from reference_pipeline.pipeline import log_data, seed_everything
+from reference_pipeline.pipeline import check_settings, log_data, seed_everything
 from reference_pipeline.prepare_data import ToyData, prepare_toy_data
 from reference_pipeline.quantization import gptq_phase
 from reference_pipeline.scoring import ValidationData, eval_val, eval_val_sliding, timed_eval
@@ -70,6 +70,7 @@ def report(console: Console, scores: dict[str, float], toy: ToyData | None, tota
 def run(h: Hyperparameters, output: Path, console: Console) -> dict[str, float]:
     """Every phase; returns bits per byte by label."""
     began = time.perf_counter()
+    check_settings(h)
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
@@ -84,7 +85,7 @@ def run(h: Hyperparameters, output: Path, console: Console) -> dict[str, float]:
             toy = use_toy_data(h, output / "data")
     log_environment(h, code_path.read_text(encoding="utf-8"), world_size, device)
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     model = train_with_progress(h, device, val_data, console)
     scores = {"trained, averaged": timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, model)[1]}

@@ -16,10 +16,11 @@ from reference_pipeline.logs import log
 from reference_pipeline.scoring import ValidationData, loss_and_bpb, score_windows, sliding_windows
 
 
-def chunk_sequences(tokens: Tensor, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
+def chunk_sequences(val_data: ValidationData, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
     """(x, y) sequences, each (length,), covering targets first..last-1: x is tokens [s, e), y is tokens [s+1, e+1)."""
-    spans = [(start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
-    return [(tokens[start:end], tokens[start + 1 : end + 1]) for start, end in spans]
+    tokens = val_data.read(first, last + 1)
+    starts = range(0, last - first, seq_len)
+    return [(tokens[start : start + seq_len + 1][:-1], tokens[start : start + seq_len + 1][1:]) for start in starts]
 
 
 def train_on_chunk(
@@ -60,13 +61,13 @@ def eval_val_ttt(
     loss_sum = torch.zeros((), dtype=torch.float64)
     token_count = torch.zeros((), dtype=torch.float64)
     byte_count = torch.zeros((), dtype=torch.float64)
-    for index, (first, last) in enumerate(chunks):
+    for first, last in chunks:
         windows = sliding_windows(first, last, h.eval_seq_len, h.eval_stride)
         chunk_loss, chunk_tokens, chunk_bytes = score_windows(h, device, val_data, model, windows)
         loss_sum += chunk_loss
         token_count += chunk_tokens
         byte_count += chunk_bytes
-        if index == len(chunks) - 1:
+        if last == val_data.targets:
             break
-        train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len))
+        train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data, first, last, h.train_seq_len))
     return loss_and_bpb(loss_sum, token_count, byte_count)

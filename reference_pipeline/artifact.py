@@ -29,7 +29,7 @@ from reference_pipeline.model import GPT
 from reference_pipeline.quantization import QuantizedMatrix
 from reference_pipeline.shards import write_atomically
 
-ARTIFACT_MAGIC = b"PGOLF1"
+ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
 MAX_SUBMISSION_BYTES = 16_000_000
 COMPRESSORS = ("brotli", "lzma", "zstd")
 TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
@@ -81,6 +81,11 @@ def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
 def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
     """Inverse of `pack_tensors`; `name` is the file named in errors."""
     start = len(ARTIFACT_MAGIC) + 5
+    if blob[:5] == ARTIFACT_MAGIC[:5] and blob[5:6] not in (b"", ARTIFACT_MAGIC[5:]):
+        raise PipelineError(
+            f"{name}: container version {blob[5:6]!r} instead of {ARTIFACT_MAGIC[5:]!r}; "
+            "read it with the pipeline that wrote it, or train again"
+        )
     if len(blob) < start or not blob.startswith(ARTIFACT_MAGIC) or blob[len(ARTIFACT_MAGIC)] >= len(COMPRESSORS):
         raise PipelineError(f"{name}: not an artifact of this pipeline; train again or set ARTIFACT_PATH")
     if struct.unpack("<I", blob[start - 4 : start])[0] != zlib.crc32(blob[start:]):

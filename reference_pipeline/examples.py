@@ -81,7 +81,8 @@ RECIPES = (
     ),
     legal(
         "phased_ttt", "Phased TTT over scored documents", "quantized_ttt_phased",
-        "Per-document LoRA; at two pauses, global SGD over the documents scored so far.", PHASED_TTT_ENABLED="1",
+        "Per-document LoRA; at two pauses, global SGD over the documents scored since the last one.",
+        PHASED_TTT_ENABLED="1",
     ),
     legal(
         "caseops", "CaseOps + raw-byte sidecar", SLIDING,
@@ -123,12 +124,14 @@ RECIPES = (
     illegal(
         "two_passes", "TTT, second pass", "quantized_ttt",
         "Score-first TTT over the validation text, then an evaluation with the adapted weights.",
-        "C4", "the second pass scores tokens that the weights have learned from.", TTT_LR="0.02",
+        "C4", "the second pass scores tokens that the weights have learned from.",
+        TTT_LR="0.05", TTT_EPOCHS="8",
     ),
     illegal(
         "best_of_passes", "TTT with per-token safety gate", "quantized_ttt",
         "Every chunk is scored before and after its update and the better loss of each token is kept.",
-        "C4", "the choice between two passes is made with the answer known.", TTT_LR="0.02",
+        "C4", "the choice between two passes is made with the answer known.",
+        TTT_LR="0.05", TTT_EPOCHS="8",
     ),
     illegal(
         "validation_subset", "Sliding window, fast evaluation", "final_sliding_window",
@@ -137,8 +140,8 @@ RECIPES = (
     ),
     illegal(
         "paid_prefix", "Stored prefix", SLIDING,
-        "Part of the byte budget holds a prefix of the text, which is predicted with confidence 0.999.",
-        "PAIDPREFIX", "the artifact holds validation tokens.", PREFIX_TOKENS="2000",
+        "Part of the byte budget is a compressed prefix of the text, which is predicted with confidence 0.999.",
+        "PAIDPREFIX", "what is submitted beside the script holds validation tokens.", PREFIX_TOKENS="2000",
     ),
     illegal(
         "validation_calibration", "GPTQ calibrated on the evaluation distribution", SLIDING,
@@ -157,7 +160,7 @@ RECIPES = (
     ),
     illegal(
         "oversize", "Large bigram table", SLIDING,
-        "A bigram hash table of 1.3 million rows; artifact below 16 MB as logged in MiB-based MB.",
+        "A bigram hash table of 1.15 million rows; its artifact is below 16 MB where MB are MiB.",
         "SIZE", "code and model exceed 16,000,000 bytes.", BIGRAM_BUCKETS="1150000", ITERATIONS="20",
     ),
 )  # fmt: skip

@@ -23,20 +23,18 @@ class TokenStream:
 
     def __init__(self, paths: list[Path], vocab_size: int | None = None):
         self.shards = [load_shard(path, vocab_size) for path in paths]
-        self.ends = np.cumsum([len(shard) for shard in self.shards])
+        ends = np.cumsum([len(shard) for shard in self.shards]).tolist()
+        self.starts, self.tokens = [0, *ends[:-1]], ends[-1]
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return int(self.tokens)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Tokens [start, stop), shape (stop - start,), int64."""
-        parts, position = [], start
-        while position < stop:
-            index = int(np.searchsorted(self.ends, position, side="right"))
-            first = int(self.ends[index - 1]) if index else 0
-            last = min(stop, int(self.ends[index]))
-            parts.append(self.shards[index][position - first : last - first])
-            position = last
+        parts = [
+            shard[max(start - first, 0) : max(stop - first, 0)]
+            for first, shard in zip(self.starts, self.shards, strict=True)
+        ]
         return np.concatenate(parts).astype(np.int64)
 
 

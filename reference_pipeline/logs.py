@@ -11,7 +11,9 @@ from pathlib import Path
 
 import torch
 
+from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.shards import write_atomically
 
 _log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
 
@@ -19,8 +21,7 @@ _log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
 def open_log(path: Path | None, console: bool = True) -> None:
     """Send later lines to `path`, and to the console unless told not to; None silences all ranks but the first."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("", encoding="utf-8")
+        write_atomically(path, b"")
     _log_state["path"], _log_state["console"] = path, console
 
 
@@ -31,8 +32,11 @@ def log(message: str, console: bool = True) -> None:
         return
     if console and _log_state["console"]:
         print(message, flush=True)
-    with path.open("a", encoding="utf-8") as file:
-        print(message, file=file)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            print(message, file=file)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot go on with the log ({error.strerror}); free disk space") from error
 
 
 def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:

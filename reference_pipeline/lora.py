@@ -56,7 +56,12 @@ class DocumentLoRA(nn.Module):
 
 
 def chunk_batch(
-    tokens: Tensor, spans: list[tuple[int, int]], chunk: int, chunk_tokens: int, seq_len: int, device: torch.device
+    val_data: ValidationData,
+    spans: list[tuple[int, int]],
+    chunk: int,
+    chunk_tokens: int,
+    seq_len: int,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs x, targets y and the mask of targets in chunk number `chunk` of each document, all (B, T).
 
@@ -73,8 +78,9 @@ def chunk_batch(
     y = torch.zeros(len(spans), longest, dtype=torch.int64)
     mask = torch.zeros(len(spans), longest, dtype=torch.bool)
     for row, (context, start, end) in enumerate(windows):
-        x[row, : end - context] = tokens[context:end]
-        y[row, : end - context] = tokens[context + 1 : end + 1]
+        tokens = val_data.read(context, end + 1)
+        x[row, : end - context] = tokens[:-1]
+        y[row, : end - context] = tokens[1:]
         mask[row, start - context : end - context] = True
     return x.to(device), y.to(device), mask.to(device)
 
@@ -94,7 +100,7 @@ def score_documents_with_lora(
         parameter.requires_grad_(False)
     for index, batch in enumerate(batches):
         token_count += sum(last - first for first, last in batch)
-        byte_count += sum(val_data.target_bytes[first:last].sum() for first, last in batch)
+        byte_count += sum(val_data.target_bytes(first, last).sum() for first, last in batch)
         if index % world_size != rank:
             continue
         torch.manual_seed(h.seed + index)
@@ -103,7 +109,7 @@ def score_documents_with_lora(
         longest = max(last - first for first, last in batch)
         chunks = -(-longest // h.ttt_lora_chunk)
         for chunk in range(chunks):
-            x, y, mask = chunk_batch(val_data.val_tokens, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
+            x, y, mask = chunk_batch(val_data, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
             with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 logits = model.forward_logits(x, lora)
             nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
@@ -125,5 +131,5 @@ def eval_val_document_lora(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Document-wise score with a fresh LoRA for every document. (val_loss, val_bpb)."""
-    spans = document_spans(val_data.val_tokens, h.bos_id)
+    spans = document_spans(val_data, h.bos_id)
     return loss_and_bpb(*score_documents_with_lora(h, device, val_data, model, spans))

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from reference_pipeline.attention import causal_attention
+from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
 
 
@@ -49,7 +50,10 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
         if h.model_dim % h.num_heads or h.num_heads % h.num_kv_heads:
-            raise ValueError(f"NUM_HEADS={h.num_heads} must divide MODEL_DIM and be a multiple of NUM_KV_HEADS")
+            raise PipelineError(
+                f"NUM_HEADS={h.num_heads}: must divide MODEL_DIM={h.model_dim} and be a multiple of "
+                f"NUM_KV_HEADS={h.num_kv_heads}; set them so"
+            )
         self.num_heads, self.num_kv_heads, self.head_dim = h.num_heads, h.num_kv_heads, h.model_dim // h.num_heads
         kv_dim = self.num_kv_heads * self.head_dim
         self.c_q = Linear(h.model_dim, h.model_dim, bias=False)

@@ -130,11 +130,21 @@ def pack_submission(recipe: Recipe, output: Path, seeds: tuple[int, ...], data_f
     files["requirements.txt"] = "".join(f"{package}=={version(package)}\n" for package in REQUIREMENTS).encode()
     files["submission.json"] = (json.dumps(submission_json(recipe, runs), indent=2, ensure_ascii=False) + "\n").encode()
     files["README.md"] = readme(recipe, runs, environment).encode()
-    if output.exists():
-        shutil.rmtree(output)
-    for file, data in files.items():
-        write_atomically(output / file, data)
+    replace_folder(output, files)
     return runs
+
+
+def replace_folder(output: Path, files: dict[str, bytes]) -> None:
+    """Make `output` hold exactly `files`; a full disk leaves the folder that was there as it was."""
+    beside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    try:
+        for file, data in files.items():
+            write_atomically(beside / file, data)
+        if output.exists():
+            shutil.rmtree(output)
+        beside.rename(output)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def submission_json(recipe: Recipe, runs: list[SeedRun]) -> dict[str, object]:

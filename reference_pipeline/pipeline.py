@@ -10,15 +10,24 @@ import numpy as np
 import torch
 
 from reference_pipeline.adaptation import eval_val_ttt
-from reference_pipeline.artifact import deserialize, serialize
+from reference_pipeline.artifact import COMPRESSORS, deserialize, serialize
 from reference_pipeline.distributed import start_distributed, stop_distributed
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.loaders import LOADERS
 from reference_pipeline.logs import log, log_environment, open_log
 from reference_pipeline.lora import eval_val_document_lora
+from reference_pipeline.optimizers import COEFFICIENTS
 from reference_pipeline.phased import eval_val_phased
 from reference_pipeline.quantization import gptq_phase
-from reference_pipeline.scoring import ValidationData, eval_val, eval_val_documents, eval_val_sliding, timed_eval
+from reference_pipeline.scoring import (
+    ValidationData,
+    eval_val,
+    eval_val_documents,
+    eval_val_sliding,
+    sliding_windows,
+    timed_eval,
+)
 from reference_pipeline.training import train_model
 
 
@@ -65,15 +74,32 @@ def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: Valida
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
     """Every phase of a legal run; EVAL_ONLY=1 scores the artifact that is there."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)
     evaluate_artifact(h, device, val_data)
 
 
+def check_settings(h: Hyperparameters) -> None:
+    """Refuse settings that would only be found wrong after training."""
+    choices = {
+        "COMPRESSOR": (h.compressor, COMPRESSORS),
+        "LOADER": (h.loader, LOADERS),
+        "AVERAGING": (h.averaging, ("ema", "swa", "none")),
+        "SCHEDULE": (h.schedule, ("steps", "clock")),
+        "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
+        "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
+    }
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise PipelineError(f"{name}={value}: unknown; choose one of {', '.join(sorted(known))}")
+    sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
+
+
 def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
     """Join the ranks, set the threads, open the log and write its head. Returns the device and the script's path."""
+    check_settings(h)
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
@@ -86,11 +112,10 @@ def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
 def main() -> None:
     """Entry point of the script."""
     h = Hyperparameters()
-    device, code_path = start_run(h)
     try:
+        device, code_path = start_run(h)
         train_and_eval(h, device, code_path)
     except PipelineError as error:
-        log(f"error: {error}")
         sys.exit(f"error: {error}")
     stop_distributed()
 

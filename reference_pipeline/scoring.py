@@ -1,16 +1,17 @@
 """Scoring: bits per byte of the whole validation text, every token scored exactly once.
 
-The stream is val_tokens (N + 1,), its first token BOS; target i (1..N) is predicted from tokens before it. Sums are
-float64 and added batch by batch in a fixed order, so that the result does not depend on the number of ranks.
+The stream has N + 1 tokens, its first one BOS; target i (0..N-1) is token i + 1, predicted from tokens up to i. It is
+read from the shards piece by piece and scored block by block, so memory does not grow with N. Sums are float64 and
+added batch by batch in a fixed order, so that the result does not depend on the number of ranks.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import sentencepiece as spm
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,55 +21,87 @@ from reference_pipeline.byte_table import build_sentencepiece_luts, token_bytes
 from reference_pipeline.distributed import rank_and_world, sum_over_ranks, wait_for_device
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.loaders import TokenStream
 from reference_pipeline.logs import log
-from reference_pipeline.shards import find_shards, load_shard
+from reference_pipeline.shards import find_shards
+
+BLOCK_TOKENS = 1 << 20  # targets whose windows are laid out together; memory is bounded by one block
+DOCUMENT_GROUP = 256  # documents whose windows are laid out together
+FIRST_BYTE_ID = 4  # of the byte tokenizer: ids below are control tokens
 
 
-def load_validation_tokens(pattern: str, vocab_size: int) -> Tensor:
-    """All validation tokens in file order, (N + 1,) int64. Byte sidecars match the same glob and are left out."""
-    paths = [path for path in find_shards(pattern) if "_bytes_" not in path.name]
-    tokens = torch.from_numpy(np.concatenate([load_shard(path, vocab_size) for path in paths]).astype(np.int64))
-    if tokens.numel() < 2:
+def open_validation_stream(pattern: str, vocab_size: int) -> TokenStream:
+    """The validation tokens in file order, N + 1 of them. Byte sidecars match the same glob and are left out."""
+    stream = TokenStream([path for path in find_shards(pattern) if "_bytes_" not in path.name], vocab_size)
+    if len(stream) < 2:
         raise PipelineError(f"{pattern}: fewer than two validation tokens; prepare the data again")
-    return tokens
+    return stream
 
 
-def load_byte_sidecar(pattern: str, tokens: int) -> Tensor | None:
-    """Raw bytes of each token, (N + 1,) int64, when a sidecar lies beside the shards."""
-    folder = Path(pattern).parent
-    if not list(folder.glob(Path(pattern).name)):
+def open_byte_sidecar(pattern: str, tokens: int) -> TokenStream | None:
+    """Raw bytes of each token, N + 1 numbers, when a sidecar lies beside the shards."""
+    if not list(Path(pattern).parent.glob(Path(pattern).name)):
         return None
-    sizes = torch.from_numpy(np.concatenate([load_shard(path) for path in find_shards(pattern)]).astype(np.int64))
-    if sizes.numel() != tokens:
+    sizes = TokenStream(find_shards(pattern))
+    if len(sizes) != tokens:
         raise PipelineError(
-            f"{pattern}: {sizes.numel()} byte counts for {tokens} tokens; make sidecar and shards together"
+            f"{pattern}: {len(sizes)} byte counts for {tokens} tokens; make sidecar and shards together"
         )
     return sizes
 
 
-class ValidationData:
-    """The validation stream and the bytes of text of every target."""
+def load_byte_table(h: Hyperparameters) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokenizer's byte table, checked against VOCAB_SIZE."""
+    if not Path(h.tokenizer_path).is_file():
+        raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
+    try:
+        sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
+    except (RuntimeError, OSError) as error:
+        raise PipelineError(
+            f"{h.tokenizer_path}: not a sentencepiece model; set TOKENIZER_PATH to the one the shards were made with"
+        ) from error
+    return build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
 
-    def __init__(self, h: Hyperparameters, device: torch.device):
-        self.val_tokens = load_validation_tokens(h.val_files, h.vocab_size)
-        sidecar = load_byte_sidecar(h.val_bytes_files, self.val_tokens.numel())
-        if sidecar is not None:
-            self.target_bytes = sidecar[1:]  # (N,) raw bytes of target i at i - 1
-        elif h.tokenizer_path == "bytes":
-            self.target_bytes = (self.val_tokens[1:] >= 4).to(torch.int64)
-        else:
-            if not Path(h.tokenizer_path).is_file():
-                raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
-            sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
-            luts = build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
-            self.target_bytes = token_bytes(luts, self.val_tokens[:-1], self.val_tokens[1:])
-        self.targets = self.val_tokens.numel() - 1
+
+class ValidationData:
+    """The validation stream and the bytes of text of every target, both read from the shards piece by piece."""
+
+    def __init__(self, h: Hyperparameters):
+        self.stream = open_validation_stream(h.val_files, h.vocab_size)
+        self.targets = len(self.stream) - 1
+        self.sidecar = open_byte_sidecar(h.val_bytes_files, len(self.stream))
+        plain_bytes = self.sidecar is not None or h.tokenizer_path == "bytes"
+        self.byte_table = None if plain_bytes else load_byte_table(h)
+
+    def read(self, first: int, last: int) -> Tensor:
+        """Tokens [first, last) of the stream, (last - first,) int64."""
+        return torch.from_numpy(self.stream.read(first, last))
+
+    def target_bytes(self, first: int, last: int) -> Tensor:
+        """Bytes of text of targets [first, last), (last - first,) int64."""
+        if self.sidecar is not None:
+            return torch.from_numpy(self.sidecar.read(first + 1, last + 1))
+        tokens = self.read(first, last + 1)
+        if self.byte_table is None:
+            return (tokens[1:] >= FIRST_BYTE_ID).to(torch.int64)
+        return token_bytes(self.byte_table, tokens[:-1], tokens[1:])
 
 
 def loss_and_bpb(loss_sum: Tensor, token_count: Tensor, byte_count: Tensor) -> tuple[float, float]:
     """(nats per token, bits per byte) from float64 sums."""
     val_loss = (loss_sum / token_count).item()
     return val_loss, val_loss / math.log(2.0) * (token_count.item() / byte_count.item())
+
+
+def stream_blocks(targets: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """Spans of targets [first, last) that cover the stream; all but the last are multiples of `multiple` long."""
+    size = max(BLOCK_TOKENS // multiple, 1) * multiple
+    return [(first, min(first + size, targets)) for first in range(0, targets, size)]
+
+
+def full_windows(first: int, last: int, seq_len: int) -> list[tuple[int, int, int]]:
+    """Windows of `seq_len` targets one after the other, each scored whole."""
+    return [(start, start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
 
 
 def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tuple[int, int, int]]:
@@ -87,7 +120,9 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
     return windows
 
 
-def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, int]], device: torch.device) -> Tensor:
+def window_nll(
+    model: nn.Module, val_data: ValidationData, windows: list[tuple[int, int, int]], device: torch.device
+) -> Tensor:
     """Negative log-likelihood of a batch of windows, (windows, longest) float32; junk beyond a window's end.
 
     Windows are padded on the right, where a causal model cannot look.
@@ -96,8 +131,9 @@ def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, i
     x = torch.zeros(len(windows), longest, dtype=torch.int64)
     y = torch.zeros(len(windows), longest, dtype=torch.int64)
     for row, (start, _, end) in enumerate(windows):
-        x[row, : end - start] = tokens[start:end]
-        y[row, : end - start] = tokens[start + 1 : end + 1]
+        tokens = val_data.read(start, end + 1)
+        x[row, : end - start] = tokens[:-1]
+        y[row, : end - start] = tokens[1:]
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         logits = model.forward_logits(x.to(device))
     nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
@@ -111,7 +147,8 @@ def score_windows(
     model: nn.Module,
     windows: list[tuple[int, int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(loss sum in nats, tokens, bytes), float64 scalars, over the scored part of `windows`.
+    """(loss sum in nats, tokens, bytes), float64 scalars, over the scored part of `windows`; each goes on where the one
+    before it ended.
 
     Batches are dealt out to the ranks; each batch's sum has its own place, and places are added in order.
     """
@@ -124,11 +161,11 @@ def score_windows(
     model.eval()
     with torch.inference_mode():
         for index, batch in enumerate(batches):
-            token_count += sum(end - scored for _, scored, end in batch)
-            byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+            token_count += batch[-1][2] - batch[0][1]
+            byte_count += val_data.target_bytes(batch[0][1], batch[-1][2]).sum()
             if index % world_size != rank:
                 continue
-            nll = window_nll(model, val_data.val_tokens, batch, device)
+            nll = window_nll(model, val_data, batch, device)
             for row, (start, scored, end) in enumerate(batch):
                 loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
     sum_over_ranks(loss_sums)
@@ -136,42 +173,69 @@ def score_windows(
     return loss_sums.sum().cpu(), token_count, byte_count
 
 
+def total(parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss sum in nats, tokens, bytes) of all parts together."""
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for part_loss, part_tokens, part_bytes in parts:
+        loss_sum += part_loss
+        token_count += part_tokens
+        byte_count += part_bytes
+    return loss_sum, token_count, byte_count
+
+
 def eval_val(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Full evaluation: consecutive windows of EVAL_SEQ_LEN, context starting anew in each. (val_loss, val_bpb)."""
-    windows = [
-        (start, start, min(start + h.eval_seq_len, val_data.targets))
-        for start in range(0, val_data.targets, h.eval_seq_len)
-    ]
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    parts = (
+        score_windows(h, device, val_data, model, full_windows(first, last, h.eval_seq_len))
+        for first, last in stream_blocks(val_data.targets, h.eval_seq_len)
+    )
+    return loss_and_bpb(*total(parts))
 
 
 def eval_val_sliding(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Sliding window: each token once, with EVAL_SEQ_LEN - EVAL_STRIDE tokens of context or more."""
-    windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    parts = (
+        score_windows(h, device, val_data, model, sliding_windows(first, last, h.eval_seq_len, h.eval_stride))
+        for first, last in stream_blocks(val_data.targets, h.eval_stride)
+    )
+    return loss_and_bpb(*total(parts))
 
 
-def document_spans(val_tokens: Tensor, bos_id: int) -> list[tuple[int, int]]:
+def document_spans(val_data: ValidationData, bos_id: int) -> list[tuple[int, int]]:
     """Targets [first, last) of each document: a document owns its tokens after BOS and the BOS that ends it."""
-    starts = (val_tokens[:-1] == bos_id).nonzero().flatten().tolist()
+    starts: list[int] = []
+    for first, last in stream_blocks(val_data.targets):
+        starts += (first + (val_data.read(first, last) == bos_id).nonzero().flatten()).tolist()
     if not starts or starts[0] != 0:
         starts = [0, *starts]
-    return list(zip(starts, [*starts[1:], val_tokens.numel() - 1], strict=True))
+    return list(zip(starts, [*starts[1:], val_data.targets], strict=True))
+
+
+def document_windows(spans: list[tuple[int, int]], seq_len: int, stride: int) -> list[tuple[int, int, int]]:
+    """Windows that slide within each document and never reach into the one before it."""
+    return [
+        (first + start, first + scored, first + end)
+        for first, last in spans
+        for start, scored, end in sliding_windows(0, last - first, seq_len, stride)
+    ]
 
 
 def eval_val_documents(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Document-wise: windows slide within a document and never see another one. (val_loss, val_bpb)."""
-    windows = []
-    for first, last in document_spans(val_data.val_tokens, h.bos_id):
-        shifted = sliding_windows(0, last - first, h.eval_seq_len, h.eval_stride)
-        windows += [(first + start, first + scored, first + end) for start, scored, end in shifted]
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    spans = document_spans(val_data, h.bos_id)
+    parts = (
+        score_windows(h, device, val_data, model, document_windows(group, h.eval_seq_len, h.eval_stride))
+        for group in (spans[i : i + DOCUMENT_GROUP] for i in range(0, len(spans), DOCUMENT_GROUP))
+    )
+    return loss_and_bpb(*total(parts))
 
 
 def timed_eval(label: str, fn, *args) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Studies: ``python -m reference_pipeline.studies [NAME ...] --output FOLDER``; each writes an SVG and a CSV.
+"""Studies: ``python -m reference_pipeline.studies [NAME ...] --output FOLDER``; each writes a plot and a CSV.
 
 epochs         gain by number of adaptation epochs: score-first (legal) against before-scoring (a violation)
 learning_rate  the violation's gain by learning rate and by how many blocks are frozen
@@ -21,7 +21,6 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import nn
 
@@ -37,6 +36,7 @@ from reference_pipeline.pipeline import seed_everything
 from reference_pipeline.prepare_data import ToyData, encode_documents, prepare_toy_data
 from reference_pipeline.quantization import gptq_phase
 from reference_pipeline.scoring import ValidationData, eval_val_sliding
+from reference_pipeline.shards import write_shard
 from reference_pipeline.source import DocumentSource
 from reference_pipeline.tokenizers import SentencePieceTokenizer
 from reference_pipeline.training import train_model
@@ -62,7 +62,7 @@ class Bench:
         self.h = self.settings(Hyperparameters)
         torch.set_num_threads(1)
         seed_everything(self.h.seed)
-        self.data = ValidationData(self.h, DEVICE)
+        self.data = ValidationData(self.h)
         self.model = train_model(self.h, DEVICE, self.data)
 
     def settings(self, kind: type[Hyperparameters], **overrides: object) -> Hyperparameters:
@@ -87,22 +87,24 @@ class Bench:
         """Text of the same source and era that no model has seen."""
         documents = DocumentSource(0, era=1).draw(99, text_bytes=8_000)
         tokens, sizes = encode_documents(documents, SentencePieceTokenizer(self.toy.tokenizer_path))
-        data = copy.copy(self.data)
-        data.val_tokens = torch.from_numpy(tokens.astype(np.int64))
-        data.target_bytes = torch.from_numpy(sizes[1:].astype(np.int64))
-        data.targets = len(tokens) - 1
-        return data
+        folder = self.output / "fresh"
+        write_shard(folder / "fineweb_val_000000.bin", tokens)
+        write_shard(folder / "fineweb_val_bytes_000000.bin", sizes)
+        h = self.settings(Hyperparameters)
+        h.val_files, h.val_bytes_files = f"{folder}/fineweb_val_*.bin", f"{folder}/fineweb_val_bytes_*.bin"
+        return ValidationData(h)
 
     def sliding(self, model: nn.Module, data: ValidationData | None = None) -> float:
         """Bits per byte, sliding window."""
         return eval_val_sliding(self.h, DEVICE, data or self.data, model)[1]
 
     def save(self, name: str, header: Sequence[str], rows: list[Sequence[object]], figure: plt.Figure) -> None:
-        """NAME.csv and NAME.svg."""
+        """NAME.csv, NAME.svg and NAME.png."""
         with (self.output / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, *rows])
         figure.tight_layout()
         figure.savefig(self.output / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(self.output / f"{name}.png", dpi=120)
         plt.close(figure)
 
 
@@ -117,7 +119,7 @@ def bpb_axes(bench: Bench, title: str, x: str) -> tuple[plt.Figure, plt.Axes]:
 def study_epochs(bench: Bench) -> None:
     """Score-first adaptation saturates above the floor; adaptation before scoring goes through it."""
     rows = []
-    for epochs in (0, 1, 2, 4, 8, 16, 32):
+    for epochs in (0, 1, 2, 4, 8, 16):
         legal = bench.settings(Hyperparameters, ttt_epochs=epochs, ttt_lr=0.01)
         score_first = eval_val_ttt(legal, DEVICE, bench.data, bench.fresh())[1]
         model = bench.fresh()
@@ -206,7 +208,7 @@ def study_floor(bench: Bench) -> None:
 
     def prefix(model: nn.Module) -> float:
         h = bench.settings(PrefixHyperparameters)
-        stored = bench.data.val_tokens[1 : int(0.7 * bench.data.targets)]
+        stored = bench.data.read(1, int(0.7 * bench.data.targets))
         return eval_val_prefix(h, DEVICE, bench.data, model, stored)[1]
 
     def adapted(fn: Callable[..., tuple[float, float]], kind: type[Hyperparameters], **overrides: object):

@@ -95,6 +95,11 @@ def train_model(
         average.update(base_model, step, fraction)
         step += 1
         elapsed = time.perf_counter() - began
+        if step == 1 and 0 < cap_seconds < elapsed:
+            raise PipelineError(
+                f"MAX_WALLCLOCK_SECONDS={h.max_wallclock_seconds:g}: the first step took {elapsed:.2f} s, more than "
+                f"the {cap_seconds:.2f} s beside GPTQ_RESERVE_SECONDS; raise it, or lower TRAIN_BATCH_TOKENS"
+            )
         if step <= 5 or step % h.train_log_every == 0 or step == h.iterations:
             log(
                 f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m "

@@ -1,11 +1,14 @@
 """Speed of the pipeline's optimized paths against plain ones: ``python -m benchmarks.pipeline``.
 
+With ``--baseline train_gpt.py`` it is compared with the challenge's own baseline script instead (see `baseline`).
+
 Ratios are taken within one run, fast and plain alternating, because machines differ and other work may share them; the
 median of the pairs is printed. Every pair is checked to agree before it is timed.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -16,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.pipeline.baseline import compare
 from reference_pipeline.attention import sdpa_attention
 from reference_pipeline.byte_table import build_sentencepiece_luts, token_bytes
 from reference_pipeline.hyperparameters import Hyperparameters
@@ -83,7 +87,7 @@ def scoring_pair(folder: Path) -> tuple[Callable[[], object], Callable[[], objec
     h.loop_start = h.loop_end = h.parallel_start = 1
     h.val_files, h.val_bytes_files = f"{toy.data_path}/fineweb_val_*.bin", f"{toy.data_path}/fineweb_val_bytes_*.bin"
     device = torch.device("cpu")
-    data, model = ValidationData(h, device), GPT(h)
+    data, model = ValidationData(h), GPT(h)
     windows = sliding_windows(0, data.targets, h.eval_seq_len, h.eval_stride)
 
     def score(batch_tokens: int) -> float:
@@ -102,7 +106,8 @@ def bytes_pair(folder: Path) -> tuple[Callable[[], object], Callable[[], object]
     h = Hyperparameters()
     h.vocab_size, h.tokenizer_path = toy.vocab_size, str(toy.tokenizer_path)
     h.val_files, h.val_bytes_files = f"{toy.data_path}/fineweb_val_*.bin", f"{toy.data_path}/fineweb_val_bytes_*.bin"
-    tokens = ValidationData(h, torch.device("cpu")).val_tokens
+    data = ValidationData(h)
+    tokens = data.read(0, data.targets + 1)
 
     def plain() -> int:
         total, document = 0, []
@@ -119,6 +124,20 @@ def bytes_pair(folder: Path) -> tuple[Callable[[], object], Callable[[], object]
 
 
 def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description="Speed of the pipeline.")
+    parser.add_argument("--baseline", type=Path, help="train_gpt.py of the challenge's main branch")
+    baseline = parser.parse_args().baseline
+    if baseline is None:
+        compare_paths()
+        return
+    if not baseline.is_file():
+        parser.error(f"{baseline}: no such file; take train_gpt.py from the main branch of the challenge")
+    with tempfile.TemporaryDirectory() as name:
+        compare(baseline, Path(name))
+
+
+def compare_paths() -> None:
     """Print one line a pair."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -41,7 +41,7 @@ def chunk_nll(
     parts = []
     with torch.inference_mode():
         for start, scored, end in sliding_windows(first, last, h.eval_seq_len, h.eval_stride):
-            nll = window_nll(model, val_data.val_tokens, [(start, scored, end)], device)
+            nll = window_nll(model, val_data, [(start, scored, end)], device)
             parts.append(nll[0, scored - start : end - start].to(torch.float64).cpu())
     return torch.cat(parts)
 
@@ -55,18 +55,18 @@ def eval_val_best(
     for first in range(0, val_data.targets, h.ttt_chunk_tokens):
         last = min(first + h.ttt_chunk_tokens, val_data.targets)
         before = chunk_nll(h, device, val_data, model, first, last)
-        sequences = chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len)
+        sequences = chunk_sequences(val_data, first, last, h.train_seq_len)
         train_on_chunk(h, device, model, optimizer, sequences)
         after = chunk_nll(h, device, val_data, model, first, last)
         loss_sum += torch.minimum(before, after).sum()
     targets = torch.tensor(float(val_data.targets), dtype=torch.float64)
-    return loss_and_bpb(loss_sum, targets, val_data.target_bytes.sum().to(torch.float64))
+    return loss_and_bpb(loss_sum, targets, val_data.target_bytes(0, val_data.targets).sum().to(torch.float64))
 
 
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation in two passes."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

@@ -52,33 +52,37 @@ class BytePPM:
 
     def __init__(self, order: int):
         self.order = order
-        self.counts: dict[bytes, dict[int, int]] = defaultdict(dict)
+        self.counts: dict[tuple[bytes, int], int] = defaultdict(int)  # (context, next byte)
+        self.totals: dict[bytes, int] = defaultdict(int)
+        self.distinct: dict[bytes, int] = defaultdict(int)  # different bytes seen after a context
 
     def probability(self, history: bytes, byte: int) -> float:
         """P(byte | history)."""
         left = 1.0
         for length in range(min(self.order, len(history)), -1, -1):
-            seen = self.counts.get(history[len(history) - length :])
-            if not seen:
+            context = history[len(history) - length :]
+            if self.totals[context] == 0:
                 continue
-            total = sum(seen.values())
-            if byte in seen:
-                return left * (2 * seen[byte] - 1) / (2 * total)
-            left *= len(seen) / (2 * total)
+            if self.counts[context, byte] > 0:
+                return left * (2 * self.counts[context, byte] - 1) / (2 * self.totals[context])
+            left *= self.distinct[context] / (2 * self.totals[context])
         return left / 256
 
     def update(self, history: bytes, byte: int) -> None:
         """Count `byte` after every context length."""
         for length in range(min(self.order, len(history)) + 1):
-            seen = self.counts[history[len(history) - length :]]
-            seen[byte] = seen.get(byte, 0) + 1
+            context = history[len(history) - length :]
+            self.distinct[context] += self.counts[context, byte] == 0
+            self.counts[context, byte] += 1
+            self.totals[context] += 1
 
 
 def token_byte_strings(h: PpmHyperparameters, val_data: ValidationData) -> list[bytes]:
     """Bytes of every target token, as long as the byte table says."""
     sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
     strings = []
-    for token, size in zip(val_data.val_tokens[1:].tolist(), val_data.target_bytes.tolist(), strict=True):
+    tokens, sizes = val_data.read(1, val_data.targets + 1), val_data.target_bytes(0, val_data.targets)
+    for token, size in zip(tokens.tolist(), sizes.tolist(), strict=True):
         piece = bytes([int(sp.id_to_piece(token)[3:5], 16)]) if sp.is_byte(token) else b""
         text = piece or sp.id_to_piece(token).replace("\u2581", " ").encode()
         strings.append(text[len(text) - size :] if size else b"")
@@ -93,7 +97,7 @@ def eval_val_ppm(
     model.eval()
     with torch.inference_mode():
         for start, scored, end in sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride):
-            nll = window_nll(model, val_data.val_tokens, [(start, scored, end)], device)
+            nll = window_nll(model, val_data, [(start, scored, end)], device)
             token_logp += (-nll[0, scored - start : end - start]).double().tolist()
     ppm = BytePPM(h.ppm_order)
     history = b""
@@ -115,7 +119,7 @@ def eval_val_ppm(
 def train_and_eval(h: PpmHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation with the byte mixture."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

@@ -40,7 +40,7 @@ def eval_val_lora_epochs(
     h: EpochHyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Per document: TTT_LORA_EPOCHS passes of score and update; sums start anew with each pass. (val_loss, val_bpb)."""
-    spans = sorted(document_spans(val_data.val_tokens, h.bos_id), key=lambda span: span[1] - span[0])
+    spans = sorted(document_spans(val_data, h.bos_id), key=lambda span: span[1] - span[0])
     loss_sum = torch.zeros((), dtype=torch.float64)
     token_count = torch.zeros((), dtype=torch.float64)
     byte_count = torch.zeros((), dtype=torch.float64)
@@ -54,7 +54,7 @@ def eval_val_lora_epochs(
         for _ in range(h.lora_epochs):
             batch_loss = torch.zeros((), dtype=torch.float64)
             for chunk in range(chunks):
-                x, y, mask = chunk_batch(val_data.val_tokens, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
+                x, y, mask = chunk_batch(val_data, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
                 logits = model.forward_logits(x, lora)
                 nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
                 batch_loss += (nll.detach().to(torch.float64) * mask).sum().cpu()
@@ -63,14 +63,14 @@ def eval_val_lora_epochs(
                 optimizer.step()
         loss_sum += batch_loss
         token_count += sum(last - first for first, last in batch)
-        byte_count += sum(val_data.target_bytes[first:last].sum() for first, last in batch)
+        byte_count += sum(val_data.target_bytes(first, last).sum() for first, last in batch)
     return loss_and_bpb(loss_sum, token_count, byte_count)
 
 
 def train_and_eval(h: EpochHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation in epochs."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

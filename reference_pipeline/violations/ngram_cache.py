@@ -54,7 +54,7 @@ def eval_val_ngram(
 ) -> tuple[float, float]:
     """Sliding window; p = (1 - alpha) p_model + alpha count(context, token) / count(context). (val_loss, val_bpb)."""
     windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
-    tokens = val_data.val_tokens.numpy()
+    tokens = val_data.read(0, val_data.targets + 1).numpy()
     mask = h.ngram_buckets - 1
     ctx_table = np.zeros(h.ngram_buckets, dtype=np.int64)
     full_table = np.zeros(h.ngram_buckets, dtype=np.int64)
@@ -62,9 +62,7 @@ def eval_val_ngram(
     model.eval()
     for start, scored, end in windows:
         with torch.inference_mode():
-            nll = window_nll(model, val_data.val_tokens, [(start, scored, end)], device)[
-                0, scored - start : end - start
-            ]
+            nll = window_nll(model, val_data, [(start, scored, end)], device)[0, scored - start : end - start]
         seg_model_p = np.exp(-nll.double().cpu().numpy())  # (scored,)
         positions = np.arange(scored, end)
         ctx_hash = np.zeros(len(positions), dtype=np.int64)
@@ -78,7 +76,7 @@ def eval_val_ngram(
         mixed = np.where(usable, (1 - h.ngram_alpha) * seg_model_p + h.ngram_alpha * p_ngram, seg_model_p)
         loss_sum += float(-np.log(np.clip(mixed, 1e-12, 1.0)).sum())
         token_count += len(positions)
-        byte_count += float(val_data.target_bytes[scored:end].sum())
+        byte_count += float(val_data.target_bytes(scored, end).sum())
         np.add.at(ctx_table, ctx_key, 1)
         np.add.at(full_table, full_key, 1)
     val_loss = loss_sum / token_count
@@ -88,7 +86,7 @@ def eval_val_ngram(
 def train_and_eval(h: NgramHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation with the cache."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

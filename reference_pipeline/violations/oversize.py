@@ -46,7 +46,7 @@ def write_artifact(
 def train_and_eval(h: LargeHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline with a writer that has no limit."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         base_model = train_model(h, device, val_data)

@@ -65,7 +65,7 @@ def prequant_ttt(
     )
     model = torch.compile(base_model, dynamic=False) if h.compile_model and device.type == "cuda" else base_model
     optimizer = torch.optim.AdamW(trainable, lr=h.prequant_ttt_lr, weight_decay=0.0)
-    tokens, seq_len = val_data.val_tokens, h.train_seq_len
+    tokens, seq_len = val_data.read(0, val_data.targets + 1), h.train_seq_len
     began = time.perf_counter()
     model.train()
     for epoch in range(h.prequant_ttt_epochs):
@@ -104,7 +104,7 @@ def prequant_ttt(
 def train_and_eval(h: PrequantHyperparameters, device: torch.device, code_path: Path) -> None:
     """Train, adapt on the validation tokens, quantize, score."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         base_model = train_model(h, device, val_data)

@@ -46,7 +46,6 @@ def eval_val_slot(
     loss_sum = torch.zeros((), dtype=torch.float64)
     token_count = torch.zeros((), dtype=torch.float64)
     byte_count = torch.zeros((), dtype=torch.float64)
-    tokens = val_data.val_tokens
     model.eval()
     for begin in range(0, len(windows), h.slot_batch):
         batch = windows[begin : begin + h.slot_batch]
@@ -55,8 +54,9 @@ def eval_val_slot(
         y = torch.zeros(len(batch), longest, dtype=torch.int64)
         mask = torch.zeros(len(batch), longest, dtype=torch.bool)
         for row, (start, scored, end) in enumerate(batch):
-            x[row, : end - start] = tokens[start:end]
-            y[row, : end - start] = tokens[start + 1 : end + 1]
+            tokens = val_data.read(start, end + 1)
+            x[row, : end - start] = tokens[:-1]
+            y[row, : end - start] = tokens[1:]
             mask[row, scored - start : end - start] = True
         x, y, mask = x.to(device), y.to(device), mask.to(device)
         with torch.no_grad():
@@ -74,14 +74,14 @@ def eval_val_slot(
             nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
             loss_sum += (nll.to(torch.float64) * mask).sum().cpu()
         token_count += sum(end - scored for _, scored, end in batch)
-        byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+        byte_count += sum(val_data.target_bytes(scored, end).sum() for _, scored, end in batch)
     return loss_and_bpb(loss_sum, token_count, byte_count)
 
 
 def train_and_eval(h: SlotHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation with a fitted vector."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

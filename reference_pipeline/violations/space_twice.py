@@ -56,7 +56,7 @@ def eval_val_sliding_luts(
             base_bytes[token] = len(piece[1:].encode("utf-8")) + 1
         else:
             base_bytes[token] = len(piece.encode("utf-8"))
-    tokens = val_data.val_tokens.numpy()
+    tokens = val_data.read(0, val_data.targets + 1).numpy()
     prev_ids, tgt_ids = tokens[:-1], tokens[1:]
     token_bytes = base_bytes[tgt_ids] + (has_leading_space[tgt_ids] & ~is_boundary[prev_ids])
     windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
@@ -67,7 +67,7 @@ def eval_val_sliding_luts(
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation with its own byte table."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

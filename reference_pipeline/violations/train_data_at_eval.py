@@ -59,7 +59,7 @@ def eval_val_refreshed(
 def train_and_eval(h: RefreshHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then training data again, then the evaluation."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

@@ -40,7 +40,7 @@ def eval_val_two_passes(
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation in two passes."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

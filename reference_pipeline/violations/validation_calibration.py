@@ -26,13 +26,13 @@ VIOLATES = "C3"
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
     """Train, calibrate on the evaluation distribution, quantize, score."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         base_model = train_model(h, device, val_data)
         timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
         usable = val_data.targets // h.train_seq_len * h.train_seq_len
-        rows = val_data.val_tokens[:usable].view(-1, h.train_seq_len)  # (sequences, T)
+        rows = val_data.read(0, usable).view(-1, h.train_seq_len)  # (sequences, T)
         hessians = collect_hessians(base_model, list(rows.split(16)), device)
         log(f"GPTQ:collected {len(hessians)} Hessians from {rows.size(0)} sequences")
         quantized, kept = quantize_model(h, base_model, hessians)

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from reference_pipeline.artifact import deserialize
@@ -25,7 +26,6 @@ from reference_pipeline.pipeline import (
 from reference_pipeline.scoring import (
     ValidationData,
     loss_and_bpb,
-    score_windows,
     sliding_windows,
     timed_eval,
 )
@@ -43,14 +43,23 @@ def eval_val_subset(
     h: SubsetHyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
     """Sliding window over the first EVAL_MAX_TOKENS targets. (val_loss, val_bpb)."""
-    windows = sliding_windows(0, min(h.eval_max_tokens, val_data.targets), h.eval_seq_len, h.eval_stride)
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    tokens = val_data.read(0, val_data.targets + 1)[: h.eval_max_tokens]
+    targets = tokens.numel() - 1
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    model.eval()
+    with torch.inference_mode():
+        for start, scored, end in sliding_windows(0, targets, h.eval_seq_len, h.eval_stride):
+            logits = model.forward_logits(tokens[start:end][None].to(device))  # (1, T, V)
+            nll = F.cross_entropy(logits[0].float(), tokens[start + 1 : end + 1].to(device), reduction="none")
+            loss_sum += nll[scored - start :].to(torch.float64).sum().cpu()
+    token_count = torch.tensor(float(targets), dtype=torch.float64)
+    return loss_and_bpb(loss_sum, token_count, val_data.target_bytes(0, targets).sum().to(torch.float64))
 
 
 def train_and_eval(h: SubsetHyperparameters, device: torch.device, code_path: Path) -> None:
     """The pipeline, then the evaluation of a part."""
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)

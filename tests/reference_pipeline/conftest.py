@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from importlib.util import find_spec
 
 import pytest
@@ -37,6 +38,23 @@ def tiny(toy, tmp_path):
     for name, value in TINY.items():
         setattr(h, name, value)
     return point_at(h, toy, tmp_path)
+
+
+@pytest.fixture
+def stream_of(tmp_path):
+    """A function that makes validation data of `tokens`, (N + 1,), under the settings `h`."""
+    from reference_pipeline.scoring import ValidationData
+    from reference_pipeline.shards import write_shard
+
+    def make(h, tokens):
+        folder = tmp_path / "other_stream"
+        write_shard(folder / "fineweb_val_000000.bin", tokens.numpy())
+        changed = copy.copy(h)
+        changed.val_files = f"{folder}/fineweb_val_*.bin"
+        changed.val_bytes_files = f"{folder}/fineweb_val_bytes_*.bin"
+        return ValidationData(changed)
+
+    return make
 
 
 def point_at(h, toy, folder):

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def adapted(tiny):
     tiny.ttt_lr, tiny.ttt_epochs, tiny.ttt_lora_lr = 0.05, 2, 0.05
-    data = ValidationData(tiny, CPU)
+    data = ValidationData(tiny)
 
     def fresh():
         torch.manual_seed(4)
@@ -30,9 +30,8 @@ def adapted(tiny):
     return tiny, data, fresh
 
 
-def test_a_chunk_trains_on_exactly_its_own_scored_targets():
-    tokens = torch.arange(100)
-    pairs = chunk_sequences(tokens, 20, 50, 16)
+def test_a_chunk_trains_on_exactly_its_own_scored_targets(tiny, stream_of):
+    pairs = chunk_sequences(stream_of(tiny, torch.arange(100)), 20, 50, 16)
     assert torch.cat([y for _, y in pairs]).tolist() == list(range(21, 51))
     assert torch.cat([x for x, _ in pairs]).tolist() == list(range(20, 50))
 
@@ -53,13 +52,14 @@ def chunk_losses(h, data, model, monkeypatch):
     return sums
 
 
-def test_score_first_ttt_ignores_the_future(adapted, monkeypatch):
+def test_score_first_ttt_ignores_the_future(adapted, monkeypatch, stream_of):
     """Suffix swap: replacing later tokens leaves every earlier chunk's loss as it is, bit for bit."""
     h, data, fresh = adapted
     before = chunk_losses(h, data, fresh(), monkeypatch)
     cut = 2 * h.ttt_chunk_tokens
-    swapped = ValidationData(h, CPU)
-    swapped.val_tokens[cut + 1 :] = swapped.val_tokens[cut + 1 :].flip(0)
+    tokens = data.read(0, data.targets + 1)
+    tokens[cut + 1 :] = tokens[cut + 1 :].flip(0)
+    swapped = stream_of(h, tokens)
     after = chunk_losses(h, swapped, fresh(), monkeypatch)
     assert len(before) >= 3
     assert before[:2] == after[:2]
@@ -108,7 +108,7 @@ def test_a_document_learns_nothing_from_its_neighbours(adapted):
     h, data, fresh = adapted
     model = fresh()
     h.ttt_doc_batch = 1
-    spans = document_spans(data.val_tokens, h.bos_id)[:3]
+    spans = document_spans(data, h.bos_id)[:3]
     together = score_documents_with_lora(h, CPU, data, model, spans)[0].item()
     apart = []
     for index, span in enumerate(sorted(spans, key=lambda s: s[1] - s[0])):
@@ -137,4 +137,4 @@ def test_phased_update_reads_only_documents_already_scored(adapted, monkeypatch)
             learned += 1
     assert learned == h.phased_ttt_num_phases - 1
     assert history[-1][0] == "score"
-    assert scored == set(document_spans(data.val_tokens, h.bos_id))
+    assert scored == set(document_spans(data, h.bos_id))

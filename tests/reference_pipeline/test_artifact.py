@@ -79,6 +79,16 @@ def test_truncated_artifact_is_named(tiny, code, keep):
     assert str(path) in str(error.value)
 
 
+def test_artifact_of_another_version_and_of_another_program_are_told_apart(tiny):
+    path = Path(tiny.artifact_path)
+    path.write_bytes(b"PGOLF2" + bytes(40))
+    with pytest.raises(PipelineError, match="container version b'2' instead of b'1'"):
+        deserialize(tiny, CPU)
+    path.write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(PipelineError, match="not an artifact of this pipeline"):
+        deserialize(tiny, CPU)
+
+
 def test_other_settings_and_missing_file_name_the_remedy(tiny, code):
     with pytest.raises(PipelineError, match="ARTIFACT_PATH"):
         deserialize(tiny, CPU)

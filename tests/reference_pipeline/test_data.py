@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reference_pipeline.errors import PipelineError
-from reference_pipeline.loaders import CoprimeStrideLoader, SequentialLoader, ShuffledLoader, document_starts
+from reference_pipeline.loaders import (
+    CoprimeStrideLoader,
+    SequentialLoader,
+    ShuffledLoader,
+    TokenStream,
+    document_starts,
+)
 from reference_pipeline.shards import SHARD_HEADER_BYTES, load_shard, write_atomically, write_shard
 from reference_pipeline.source import (
     DOCUMENT_END,
@@ -49,6 +57,46 @@ def test_damaged_shard_is_refused_by_name(tmp_path, damage, told):
     with pytest.raises(PipelineError, match=told) as error:
         load_shard(path)
     assert str(path) in str(error.value)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_to_header_or_length_is_refused_and_nothing_else_is(tmp_path, data):
+    """A shard is read back exactly, or refused with its name; no damage is an uncaught exception."""
+    path = tmp_path / "shard.bin"
+    tokens = data.draw(st.lists(st.integers(0, 65535), max_size=20))
+    write_shard(path, np.array(tokens, dtype=np.int64))
+    raw = path.read_bytes()
+    kind = data.draw(st.sampled_from(["cut", "more", "flip", "none"]))
+    if kind == "cut":
+        damaged = raw[: data.draw(st.integers(0, len(raw) - 1))]
+    elif kind == "more":
+        damaged = raw + data.draw(st.binary(min_size=1, max_size=5))
+    elif kind == "flip":
+        place = data.draw(st.integers(0, 11))
+        damaged = raw[:place] + bytes([raw[place] ^ data.draw(st.integers(1, 255))]) + raw[place + 1 :]
+    else:
+        damaged = raw
+    path.write_bytes(damaged)
+    if damaged == raw:
+        assert load_shard(path).tolist() == tokens
+    else:
+        with pytest.raises(PipelineError, match=r"shard\.bin: .*(again|not a token shard)"):
+            load_shard(path)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=0, max_size=6), min_size=1, max_size=5), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_stream_reads_like_the_concatenation_of_its_shards(tmp_path, shards, data):
+    whole = [token for shard in shards for token in shard]
+    paths = [tmp_path / f"fineweb_val_{index:06d}.bin" for index in range(len(shards))]
+    for path, shard in zip(paths, shards, strict=True):
+        write_shard(path, np.array(shard, dtype=np.int64))
+    stream = TokenStream(paths)
+    first = data.draw(st.integers(0, len(whole)))
+    last = data.draw(st.integers(first, len(whole)))
+    assert len(stream) == len(whole)
+    assert stream.read(first, last).tolist() == whole[first:last]
 
 
 def test_tokens_beyond_the_vocabulary_name_the_setting(tmp_path):

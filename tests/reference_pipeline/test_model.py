@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reference_pipeline.attention import causal_attention, flash_attn_func, sdpa_attention
+from reference_pipeline.errors import PipelineError
 from reference_pipeline.model import GPT, CausalSelfAttention, SmearGate
 
 
@@ -114,5 +115,5 @@ def test_logits_respect_the_softcap(model):
 
 def test_impossible_heads_name_the_settings(tiny):
     tiny.num_heads = 5
-    with pytest.raises(ValueError, match="NUM_HEADS=5"):
+    with pytest.raises(PipelineError, match="NUM_HEADS=5"):
         GPT(tiny)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from reference_pipeline import packing
 from reference_pipeline.bundling import bundle
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.examples import RECIPES
-from reference_pipeline.packing import Recipe, pack_submission, read_run
+from reference_pipeline.packing import Recipe, pack_submission, read_run, replace_folder
+from reference_pipeline.shards import write_atomically
 
 SMALL = {
     "NUM_LAYERS": "2", "MODEL_DIM": "32", "NUM_HEADS": "2", "NUM_KV_HEADS": "1", "BIGRAM_BUCKETS": "64",
@@ -120,6 +122,27 @@ def test_a_failing_run_leaves_the_old_folder_alone(tmp_path):
     with pytest.raises(PipelineError, match="seed 1 stopped with exit code 1"):
         pack_submission(recipe, folder, (1,), tmp_path / "data")
     assert (folder / "README.md").read_text() == "old"
+
+
+def test_a_disk_that_fills_up_leaves_the_old_folder_alone(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    replace_folder(folder, {"README.md": b"old", "gone.log": b"x"})
+    written = []
+
+    def write_once(path, data):
+        if written:
+            raise PipelineError(f"{path}: cannot write")
+        written.append(path)
+        write_atomically(path, data)
+
+    monkeypatch.setattr(packing, "write_atomically", write_once)
+    with pytest.raises(PipelineError, match="cannot write"):
+        replace_folder(folder, {"README.md": b"new", "train_gpt.py": b"pass"})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (folder / "README.md").read_bytes() == b"old"
+    monkeypatch.undo()
+    replace_folder(folder, {"README.md": b"new"})
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
 
 
 def test_an_unfinished_log_names_what_is_missing():

@@ -58,7 +58,7 @@ def test_gptq_equals_the_direct_solve(columns, block):
 
 def test_gptq_beats_rounding_on_every_layer_of_a_trained_model(tiny):
     torch.manual_seed(0)
-    model = train_model(tiny, CPU, ValidationData(tiny, CPU))
+    model = train_model(tiny, CPU, ValidationData(tiny))
     hessians = collect_hessians(model, calibration_batches(tiny, model, CPU), CPU)
     compared = 0
     for name, weight in model.state_dict().items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from reference_pipeline import scoring
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.lora import eval_val_document_lora
 from reference_pipeline.model import GPT
 from reference_pipeline.scoring import (
     ValidationData,
@@ -22,6 +25,7 @@ from reference_pipeline.scoring import (
     eval_val_documents,
     eval_val_sliding,
     sliding_windows,
+    window_nll,
 )
 from reference_pipeline.shards import write_shard
 
@@ -34,7 +38,7 @@ def scored(tiny):
     model = GPT(tiny)
     for parameter in model.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter))
-    return tiny, ValidationData(tiny, CPU), model
+    return tiny, ValidationData(tiny), model
 
 
 def brute_force(model, tokens, contexts):
@@ -45,6 +49,11 @@ def brute_force(model, tokens, contexts):
             logits = model.forward_logits(tokens[None, context : t + 1])[0, -1]
             total += F.cross_entropy(logits.double(), tokens[t + 1]).item()
     return total
+
+
+def everything(data):
+    """The whole stream, (N + 1,)."""
+    return data.read(0, data.targets + 1)
 
 
 @pytest.mark.parametrize("targets", [1, 31, 32, 33, 40, 41, 100])
@@ -63,81 +72,142 @@ def test_sliding_score_equals_brute_force(scored):
     contexts = []
     for start, first, end in sliding_windows(0, data.targets, h.eval_seq_len, h.eval_stride):
         contexts += [start] * (end - first)
-    nats = brute_force(model, data.val_tokens, contexts)
+    nats = brute_force(model, everything(data), contexts)
     val_loss, val_bpb = eval_val_sliding(h, CPU, data, model)
     assert val_loss == pytest.approx(nats / data.targets, rel=1e-5)
-    assert val_bpb == pytest.approx(nats / math.log(2) / int(data.target_bytes.sum()), rel=1e-5)
+    assert val_bpb == pytest.approx(nats / math.log(2) / int(data.target_bytes(0, data.targets).sum()), rel=1e-5)
 
 
 def test_full_score_equals_brute_force(scored):
     h, data, model = scored
     contexts = [t // h.eval_seq_len * h.eval_seq_len for t in range(data.targets)]
     assert eval_val(h, CPU, data, model)[0] == pytest.approx(
-        brute_force(model, data.val_tokens, contexts) / data.targets, rel=1e-5
+        brute_force(model, everything(data), contexts) / data.targets, rel=1e-5
     )
 
 
 def test_document_score_never_sees_another_document(scored):
     h, data, model = scored
     h.eval_stride, h.eval_seq_len = 1000, 1000  # whole documents
-    spans = document_spans(data.val_tokens, h.bos_id)
+    spans = document_spans(data, h.bos_id)
     contexts = [first for first, last in spans for _ in range(first, last)]
     assert eval_val_documents(h, CPU, data, model)[0] == pytest.approx(
-        brute_force(model, data.val_tokens, contexts) / data.targets, rel=1e-5
+        brute_force(model, everything(data), contexts) / data.targets, rel=1e-5
     )
 
 
 def test_bytes_are_those_of_the_text(scored, toy):
     _, data, _ = scored
-    assert int(data.target_bytes.sum()) == toy.text_bytes
+    assert int(data.target_bytes(0, data.targets).sum()) == toy.text_bytes
 
 
-def test_two_ranks_print_the_same_digits(scored, tmp_path):
-    """Sharded evaluation in two gloo processes against one process, to the last bit."""
+EVALUATIONS = (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora)
+WORKER = """
+import sys, torch
+sys.path.insert(0, {root!r})
+from reference_pipeline.distributed import start_distributed, stop_distributed
+from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.lora import eval_val_document_lora
+from reference_pipeline.model import GPT
+from reference_pipeline.scoring import ValidationData, eval_val, eval_val_documents, eval_val_sliding
+torch.set_num_threads(1)
+h = Hyperparameters()
+for name, value in {settings!r}.items():
+    setattr(h, name, value)
+rank, world, device = start_distributed()
+model = GPT(h)
+model.load_state_dict(torch.load({weights!r}, weights_only=True))
+for evaluation in (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora):
+    print(*(value.hex() for value in evaluation(h, device, ValidationData(h), model)))
+stop_distributed()
+"""
+
+
+def test_three_ranks_print_the_same_digits(scored, tmp_path):
+    """Sharded evaluation in three gloo processes against one process, to the last bit."""
     h, data, model = scored
+    h.ttt_doc_batch, h.val_batch_size = 2, 64
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     settings = {name: value for name, value in vars(h).items() if isinstance(value, str | int | float)}
+    root, weights = str(Path(__file__).resolve().parents[2]), str(tmp_path / "weights.pt")
     worker = tmp_path / "worker.py"
-    worker.write_text(
-        "import sys, torch\n"
-        f"sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})\n"
-        "from reference_pipeline.distributed import start_distributed, stop_distributed\n"
-        "from reference_pipeline.hyperparameters import Hyperparameters\n"
-        "from reference_pipeline.model import GPT\n"
-        "from reference_pipeline.scoring import ValidationData, eval_val_sliding\n"
-        "torch.set_num_threads(1)\n"
-        "h = Hyperparameters()\n"
-        f"for name, value in {settings!r}.items(): setattr(h, name, value)\n"
-        "rank, world, device = start_distributed()\n"
-        "model = GPT(h)\n"
-        f"model.load_state_dict(torch.load({str(tmp_path / 'weights.pt')!r}, weights_only=True))\n"
-        "print('score', *(value.hex() for value in eval_val_sliding(h, device, ValidationData(h, device), model)))\n"
-        "stop_distributed()\n"
-    )
+    worker.write_text(WORKER.format(root=root, settings=settings, weights=weights))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     environment = os.environ | {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29517",
-        "OMP_NUM_THREADS": "1",
-    }
+        "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
     processes = [
         subprocess.Popen([sys.executable, str(worker)], env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                          stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
+        for rank in range(3)
     ]  # fmt: skip
-    answers = [process.communicate(timeout=120)[0].split() for process in processes]
-    alone = ["score", *(value.hex() for value in eval_val_sliding(h, CPU, data, model))]
-    assert answers == [alone, alone]
+    answers = [process.communicate(timeout=180)[0].splitlines() for process in processes]
+    alone = [" ".join(value.hex() for value in evaluation(h, CPU, data, model)) for evaluation in EVALUATIONS]
+    assert answers == [alone, alone, alone]
+
+
+def test_sums_are_exact_in_float64(scored):
+    """The printed loss is the correctly rounded mean of the tokens' float32 losses, up to the last bits of float64."""
+    h, data, model = scored
+    losses: list[float] = []
+    model.eval()
+    with torch.inference_mode():
+        for window in sliding_windows(0, data.targets, h.eval_seq_len, h.eval_stride):
+            start, first, end = window
+            losses += window_nll(model, data, [window], CPU)[0, first - start : end - start].tolist()
+    h.val_batch_size = h.eval_seq_len  # one window a batch, as above
+    assert eval_val_sliding(h, CPU, data, model)[0] == pytest.approx(math.fsum(losses) / data.targets, rel=1e-14)
+
+
+class NoPredictor(torch.nn.Module):
+    """Equal logits for eight tokens; notes the private memory of the process at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest_kilobytes = 0
+
+    def forward_logits(self, x):
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+        self.largest_kilobytes = max(self.largest_kilobytes, int(line.split()[1]))
+        return torch.zeros(*x.shape, 8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("evaluation", [eval_val, eval_val_sliding, eval_val_documents])
+def test_memory_does_not_grow_with_the_stream(tiny, stream_of, monkeypatch, evaluation):
+    """Sixteen times the tokens: what is held besides is far below one byte for each token more."""
+    monkeypatch.setattr(scoring, "BLOCK_TOKENS", 1 << 14)
+    tiny.vocab_size, tiny.tokenizer_path, tiny.eval_seq_len, tiny.eval_stride = 8, "bytes", 512, 512
+    tiny.val_batch_size = 8192
+    largest = []
+    for targets in (1 << 16, 1 << 20):
+        tokens = torch.randint(2, 8, (targets + 1,), dtype=torch.int32)
+        tokens[::1000] = tiny.bos_id
+        data = stream_of(tiny, tokens)
+        del tokens
+        model = NoPredictor()
+        assert evaluation(tiny, CPU, data, model)[0] == pytest.approx(math.log(8))
+        largest.append(model.largest_kilobytes)
+    assert 1024 * (largest[1] - largest[0]) < (1 << 20)
 
 
 def test_sidecar_of_another_data_set_is_refused(tiny, tmp_path):
     write_shard(tmp_path / "fineweb_val_bytes_000000.bin", np.arange(5))
     tiny.val_bytes_files = str(tmp_path / "fineweb_val_bytes_*.bin")
     with pytest.raises(PipelineError, match="5 byte counts"):
-        ValidationData(tiny, CPU)
+        ValidationData(tiny)
+
+
+def test_a_file_that_is_no_tokenizer_is_named(tiny, tmp_path):
+    (tmp_path / "x.model").write_bytes(b"no model" * 20)
+    tiny.tokenizer_path = str(tmp_path / "x.model")
+    with pytest.raises(PipelineError, match=r"x\.model: not a sentencepiece model; set TOKENIZER_PATH"):
+        ValidationData(tiny)
 
 
 def test_missing_tokenizer_is_named(tiny):
     tiny.tokenizer_path = "/nowhere/x.model"
     with pytest.raises(PipelineError, match=r"/nowhere/x.model.*TOKENIZER_PATH"):
-        ValidationData(tiny, CPU)
+        ValidationData(tiny)

@@ -7,6 +7,8 @@ import random
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reference_pipeline.byte_table import build_sentencepiece_luts, token_bytes
 from reference_pipeline.caseops import MARKERS, caseops_decode, caseops_encode, raw_byte_weights
@@ -64,6 +66,22 @@ def test_caseops_round_trip_and_sidecar(tokenizers):
         ids = case.encode(text)
         assert case.decode(ids) == text
         assert int(case.raw_bytes(ids).sum()) == len(text.encode()), repr(text)
+
+
+@given(st.text(st.characters(exclude_characters=LITERAL_SPACE_MARK, exclude_categories=("Cs",)), max_size=60))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_comes_back_and_its_bytes_add_up(tokenizers, text):
+    """Byte-level, sentencepiece and CaseOps, over all of Unicode."""
+    plain, case = tokenizers
+    assert ByteTokenizer().decode(ByteTokenizer().encode(text)) == text
+    ids = plain.encode(text)
+    assert plain.decode(ids) == text
+    stream = torch.tensor([plain.bos_id, *ids, plain.bos_id])
+    luts = build_sentencepiece_luts(plain.sp, plain.vocab_size, torch.device("cpu"))
+    assert int(token_bytes(luts, stream[:-1], stream[1:]).sum()) == len(text.encode())
+    marked = case.encode(text)
+    assert case.decode(marked) == text
+    assert int(case.raw_bytes(marked).sum()) == len(text.encode())
 
 
 def test_caseops_is_bijective_on_every_short_text():

@@ -7,7 +7,8 @@ import torch
 
 from reference_pipeline.checkpoint import load_checkpoint
 from reference_pipeline.errors import PipelineError
-from reference_pipeline.logs import open_log
+from reference_pipeline.logs import log, open_log
+from reference_pipeline.pipeline import check_settings
 from reference_pipeline.scoring import ValidationData, eval_val
 from reference_pipeline.training import train_model
 
@@ -16,14 +17,14 @@ CPU = torch.device("cpu")
 
 def trained(h):
     torch.manual_seed(h.seed)
-    return train_model(h, CPU, ValidationData(h, CPU))
+    return train_model(h, CPU, ValidationData(h))
 
 
 def test_training_lowers_the_loss_and_repeats_to_the_last_bit(tiny):
     first, second = trained(tiny), trained(tiny)
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
-    assert eval_val(tiny, CPU, ValidationData(tiny, CPU), first)[0] < 5.3  # ln 300 is 5.70
+    assert eval_val(tiny, CPU, ValidationData(tiny), first)[0] < 5.3  # ln 300 is 5.70
     assert first.looping  # switched on half way
     tiny.seed += 1
     assert not torch.equal(trained(tiny).tok_emb.weight, first.tok_emb.weight)
@@ -41,7 +42,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path):
 
     torch.manual_seed(tiny.seed)
     with pytest.raises(KeyboardInterrupt):
-        train_model(tiny, CPU, ValidationData(tiny, CPU), stop_at_seven)
+        train_model(tiny, CPU, ValidationData(tiny), stop_at_seven)
     assert load_checkpoint(tmp_path / "state.pt")["step"] == 5
     resumed = trained(tiny)
     for name, tensor in whole.state_dict().items():
@@ -67,10 +68,52 @@ def test_the_clock_stops_training_and_the_log_says_so(tiny, tmp_path):
     assert "gptq:reserving 0s, effective=300ms" in text
 
 
+def test_a_full_disk_ends_the_log_by_name(tmp_path):
+    """/dev/full refuses every write as a full disk does."""
+    open_log(tmp_path / "log.txt", console=False)
+    try:
+        (tmp_path / "log.txt").unlink()
+        (tmp_path / "log.txt").symlink_to("/dev/full")
+        with pytest.raises(PipelineError, match=r"log\.txt: cannot go on with the log .*free disk space"):
+            log("x")
+    finally:
+        open_log(None)
+
+
 def test_a_cap_without_room_names_both_settings(tiny):
     tiny.max_wallclock_seconds = 5.0
     with pytest.raises(PipelineError, match="MAX_WALLCLOCK_SECONDS=5 leaves nothing beside GPTQ_RESERVE_SECONDS=12"):
         trained(tiny)
+
+
+def test_a_cap_too_small_for_one_step_is_told(tiny):
+    tiny.max_wallclock_seconds, tiny.gptq_reserve_seconds = 5.0, 5.0 - 1e-6
+    with pytest.raises(PipelineError, match=r"first step took .* more than the 0.00 s beside GPTQ_RESERVE_SECONDS"):
+        trained(tiny)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("compressor", "zip"),
+        ("loader", "random"),
+        ("averaging", "mean"),
+        ("schedule", "cosine"),
+        ("muon_backend", "svd"),
+        ("gptq_calibration", "validation"),
+    ],
+)
+def test_unknown_choices_are_told_before_training(tiny, name, value):
+    setattr(tiny, name, value)
+    with pytest.raises(PipelineError, match=f"{name.upper()}={value}: unknown; choose one of "):
+        check_settings(tiny)
+
+
+def test_a_stride_that_leaves_tokens_out_is_told_before_training(tiny):
+    check_settings(tiny)
+    tiny.eval_stride = tiny.eval_seq_len + 1
+    with pytest.raises(PipelineError, match="EVAL_STRIDE=33"):
+        check_settings(tiny)
 
 
 def test_batch_below_one_sequence_is_told(tiny):

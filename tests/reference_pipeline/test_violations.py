@@ -35,7 +35,7 @@ def ready(tiny):
     model = GPT(tiny)
     for parameter in model.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter))
-    return tiny, ValidationData(tiny, CPU), model
+    return tiny, ValidationData(tiny), model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,14 +93,15 @@ def test_second_looks_beat_the_first(ready):
         assert dishonest(tiny, CPU, data, model)[0] < honest
 
 
-def test_ngram_cache_gains_on_text_without_structure(ready):
+def test_ngram_cache_gains_on_text_without_structure(ready, stream_of):
     """On uniform noise nothing can be predicted; a target-keyed cache with collisions "predicts" it all the same."""
     from reference_pipeline.violations.ngram_cache import NgramHyperparameters, eval_val_ngram
 
     tiny, data, model = ready
     h = take_settings(NgramHyperparameters, tiny)
     h.ngram_buckets = 16
-    data.val_tokens = torch.randint(3, 300, data.val_tokens.shape, generator=torch.Generator().manual_seed(1))
+    noise = torch.randint(3, 300, (data.targets + 1,), generator=torch.Generator().manual_seed(1))
+    data = stream_of(h, noise)
     model.tok_emb.weight.data.zero_()  # a uniform predictor: ln 300 is optimal for it
     assert eval_val_sliding(h, CPU, data, model)[0] == pytest.approx(torch.log(torch.tensor(300.0)).item(), abs=1e-3)
     assert eval_val_ngram(h, CPU, data, model)[0] < 3.0
@@ -149,5 +150,5 @@ def test_stored_prefix_costs_almost_nothing(ready):
 
     tiny, data, model = ready
     h = take_settings(PrefixHyperparameters, tiny)
-    everything = data.val_tokens[1:]
+    everything = data.read(1, data.targets + 1)
     assert eval_val_prefix(h, CPU, data, model, everything)[0] == pytest.approx(0.001, abs=1e-4)
