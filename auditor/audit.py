@@ -201,12 +201,16 @@ class _Auditor:
         return ran
 
     def compare(self, evidence: Evidence) -> dict[Witness, dict[str, Status]]:
-        """What source and run witness would say without each other, of the rules that both can judge."""
+        """What source and run witness would say without each other, of the rules of scoring.
+
+        Stored data and access to the outside a toy run meets by chance only, so its silence there contradicts nobody.
+        """
         if evidence.source is None or evidence.run is None:
             return {}
         from rules import RULES
+        from rules.evaluation_order import RULES_OF_SCORING
 
-        both = [rule for rule in RULES.values() if {Witness.SOURCE, Witness.RUN} <= set(rule.witnesses)]
+        both = [RULES[code] for code in RULES_OF_SCORING if code in RULES]
         alone = {Witness.SOURCE: replace(evidence, run=None), Witness.RUN: replace(evidence, source=None)}
         return {
             witness: {rule.code: self._judge_one(rule, heard).status for rule in both}

@@ -2,7 +2,9 @@
 
 The incompressibility test proves that one of C1 to C4 is broken, not which. It is entered under the rules for which
 another observation (the source witness, the traced order) names the place; where nothing names one, under C1, whose
-text covers it: a prediction is a function of the artifact and of the earlier tokens alone.
+text covers it: a prediction is a function of the artifact and of the earlier tokens alone. The proof needs the number
+of tokens in the printed mean. Where the tracer counted them it stands alone; where it could not, a second witness is
+asked for, since a mean over part of the tokens divided by all of them is low without any leak.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ from auditor.run.suffix_swap import Losses, SuffixSwap, losses_of
 
 RULES_OF_SCORING = ("C1", "C2", "C3", "C4")
 DEFAULT_RULE = "C1"
+UNCOUNTED = (
+    "which tokens its sum holds could not be counted, and nothing else speaks against it: a sum over part of the "
+    "tokens, divided by all of them, would look the same"
+)
 
 
 def counted_accounting(stream: Stream, number: PrintedNumber) -> Accounting | None:
@@ -179,9 +185,10 @@ def _null_violations(
     rules = _named_rules(traced, source)
     if not rules:
         message += "; which of C1 to C4 is broken, this test does not say"
+    doubt = "" if rules or best.accounting.exact else UNCOUNTED
     sites = ((metric.site, "the score of the run is printed"),)
     for rule in rules or (DEFAULT_RULE,):
-        yield Violation(rule, message, sites, definite=True)
+        yield Violation(rule, message, sites, not doubt, doubt)
 
 
 def _result(test: NullTest) -> str:

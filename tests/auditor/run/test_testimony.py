@@ -76,6 +76,15 @@ def test_a_loss_below_the_floor_is_a_proof_and_says_so():
     assert "below 1 in 10^" in violation.message and "which of C1 to C4" in violation.message
 
 
+def test_an_uncounted_sum_alone_is_a_question():
+    """A script that sums half the tokens and divides by all of them prints half the loss without any leak."""
+    uncounted = Trace(4097)
+    (violation,) = to_ledger([toy_run(FLOOR / 2, trace=uncounted)], None).violations
+    assert not violation.definite and "could not be counted" in violation.doubt
+    (confirmed,) = to_ledger([toy_run(FLOOR / 2, trace=uncounted)], source_ledger(rule="C2")).violations
+    assert confirmed.definite and confirmed.rule == "C2"
+
+
 @pytest.mark.parametrize("mean", [FLOOR, FLOOR + 0.02, FLOOR - 0.001])
 def test_a_loss_at_the_floor_accuses_nobody(mean):
     ledger = to_ledger([toy_run(mean)], None)
