@@ -129,6 +129,16 @@ def _functional(name: str) -> Follow:
     return follow
 
 
+def spread_all(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    """What an operator of any kind gives depends on everything that it was given."""
+    found: Shadow | None = None
+    for tensor in tensors_of([*args, *kwargs.values()]):
+        seen = shadow_of(tensor)
+        found = joined(found, seen.plain()) if seen is not None else found
+    if found is not None:
+        spread(out, found)
+
+
 def spread(out: Any, shadow: Shadow) -> None:
     """Hang dependences on outputs; an output that shares its storage keeps what is there."""
     if isinstance(out, Tensor):

@@ -25,7 +25,6 @@ from .telling import Teller
 
 Report = Callable[[Mapping[str, object]], None]
 MOST_NUMBERS = 20_000  # at one place
-_UNKNOWN: Any = object()
 _COMPOSITE: Any = object()
 
 
@@ -278,21 +277,28 @@ class Tracer:
 class Mode(TorchDispatchMode):
     """Pushed in every thread; all of them tell one tracer."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, tracer: Tracer) -> None:
         super().__init__()
         self._tracer = tracer
-        self._follow: dict[Any, operators.Follow | None] = {}
+        self._known: dict[Any, tuple[Callable[..., Any], Any]] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and guarding against it costs as much as the rest
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        follow = self._follow.get(func, _UNKNOWN)
-        if follow is _UNKNOWN:
-            follow = self._choose(func)
+        known = self._known.get(func)
+        if known is None:
+            known = self._known[func] = self._choose(func)
+        call, follow = known
         if follow is _COMPOSITE:
             with self:
                 return func.decompose(*args, **(kwargs or {}))
-        out = func(*args, **kwargs) if kwargs else func(*args)
+        out = call(*args, **kwargs) if kwargs else call(*args)
         if follow is not None:
             try:
                 follow(self._tracer, func, args, kwargs or {}, out)
@@ -300,7 +306,10 @@ class Mode(TorchDispatchMode):
                 self._tracer.failed(str(func), error)
         return out
 
-    def _choose(self, func: Any) -> Any:
+    def _choose(self, func: Any) -> tuple[Callable[..., Any], Any]:
+        """How to call an operator, and what to do after it."""
+        if not isinstance(func, torch._ops.OpOverload):
+            return func, operators.spread_all
         follow: Any = None
         try:
             # only inference mode hands composite operators over in one piece
@@ -308,8 +317,7 @@ class Mode(TorchDispatchMode):
             follow = _COMPOSITE if composite else operators.choose(func)
         except Exception as error:
             self._tracer.failed(str(func), error)
-        self._follow[func] = follow
-        return follow
+        return func._op, follow
 
 
 __all__ = ["Mode", "Tracer"]
