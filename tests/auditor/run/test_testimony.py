@@ -43,7 +43,20 @@ def outcome(stdout, **changes):
 def trace_of(line, **changes):
     """A trace in which the number of `line` sums all predictions once."""
     number = PrintedNumber(
-        line, "1", "flow", False, 4096, 1, (), (), 4097, 9, Site(SCRIPT, 90), (), changes.pop("parts", ())
+        line=line,
+        number="1",
+        tie="flow",
+        coarse=False,
+        mixed=False,
+        scored=4096,
+        most=1,
+        repeated=(),
+        missing=(),
+        stream=4097,
+        order=9,
+        site=Site(SCRIPT, 90),
+        calls=(),
+        parts=changes.pop("parts", ()),
     )
     return Trace(4097, (number,), **changes)
 
