@@ -24,7 +24,7 @@ Override = Mapping[str, Any]
 
 def replaced(text: str | bytes, overrides: Sequence[Override], filename: str) -> ast.Module:
     """The syntax tree of `text` with the overrides' constants in it. Each that does not fit is noted and left out."""
-    tree = ast.parse(text, filename)
+    tree: ast.Module = _compile(text, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
     for override in overrides:
         if not _replace(tree, override):
             note(f"override of {override['name']} at {filename}:{override['line']} found no constant {override['old']}")
@@ -36,8 +36,6 @@ def _replace(tree: ast.Module, override: Override) -> bool:
     old = _dump(ast.parse(str(override["old"]), mode="eval").body)
     done = False
     for node in ast.walk(tree):
-        if getattr(node, "lineno", None) is None and not isinstance(node, ast.keyword):
-            continue
         for field, place in _values(node, str(override["name"])):
             value = getattr(node, field) if place is None else getattr(node, field)[place]
             if value is None or value.lineno != override["line"] or _dump(value) != old:

@@ -21,7 +21,7 @@ _CPU = _Device("cpu")
 _on_host = WeakIdKeyDictionary()  # tensors that .cpu() made: the only ones that deny being on the GPU
 
 _FACTORIES = (
-    "arange asarray as_tensor bartlett_window blackman_window complex empty empty_like empty_permuted empty_strided eye "
+    "arange asarray as_tensor bartlett_window blackman_window empty empty_like empty_permuted empty_strided eye "
     "frombuffer full full_like hamming_window hann_window kaiser_window linspace logspace normal ones ones_like rand "
     "rand_like randint randint_like randn randn_like randperm range scalar_tensor sparse_coo_tensor sparse_csr_tensor "
     "tensor tril_indices triu_indices zeros zeros_like"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -36,10 +37,8 @@ def seed(number: int) -> None:
 def set_threads(count: int) -> None:
     """Use `count` threads for arithmetic and keep it so: sums over threads depend on their number."""
     torch.set_num_threads(count)
-    try:
+    with contextlib.suppress(RuntimeError):  # set before
         torch.set_num_interop_threads(count)
-    except RuntimeError:  # set before
-        pass
     torch.set_num_threads = lambda count: None  # type: ignore[assignment]
     torch.set_num_interop_threads = lambda count: None  # type: ignore[assignment]
 

@@ -31,7 +31,7 @@ def _same_hashes_every_time(path: str) -> None:
         os.execv(sys.executable, [sys.executable, "-P", "-s", "-B", str(FOLDER / "start.py"), path])
 
 
-def _load_package() -> None:
+def load_package() -> None:
     """Make this folder the package `inside`, without a folder on sys.path."""
     spec = importlib.util.spec_from_file_location(
         PACKAGE, FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
@@ -57,6 +57,7 @@ STANDINS: Mapping[str, str] = {  # what the spec calls it -> the module that ins
     "attention": "attention",
     "triton": "triton_kernels",
     "losses": "losses",
+    "recurrences": "recurrences",
     "distributed": "distributed",
     "linear algebra": "linear_algebra",
     "loading": "loading",
@@ -77,6 +78,7 @@ def prepare(spec: Mapping[str, Any]) -> None:
     loading = _module("loading")
     loading.set_threads(threads)
     loading.seed(int(spec.get("seed", 1)))
+    _module("programs").lead_children(spec)
 
 
 def _open_channel() -> Any:
@@ -132,7 +134,7 @@ def main(argv: list[str]) -> int:
     _same_hashes_every_time(argv[1])
     spec = json.loads(Path(argv[1]).read_bytes())
     sys.dont_write_bytecode = True
-    _load_package()
+    load_package()
     reporter = _open_channel()
     usage = _module("usage")
     usage.connect(reporter.report if reporter is not None else None)

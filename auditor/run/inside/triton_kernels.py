@@ -2,8 +2,8 @@
 
 The interpreter keeps bf16 as raw 16-bit patterns and calculates on these (triton 3.7.1), which gives wrong numbers
 without any error. So no value is bf16 or fp16 inside a kernel: tensors of half precision are widened to fp32 before a
-launch and rounded back after it, and a cast to half precision inside rounds the value and keeps it in fp32. A cast to the type of a pointer does not
-round, as that type is fp32 then; the result is a rounding nearer to the exact one than a GPU's.
+launch and rounded back after it, and a cast to half precision inside rounds the value and keeps it in fp32. A cast to
+the type of a pointer does not round, as that type is fp32 then: the result lacks a rounding that a GPU makes.
 """
 
 from __future__ import annotations

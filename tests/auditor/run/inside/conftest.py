@@ -26,8 +26,8 @@ def run_script(tmp_path: Path) -> Run:
 
     def run(
         text: str,
-        files: Mapping[str, str] = {},  # noqa: B006 - never changed
-        environment: Mapping[str, str] = {},  # noqa: B006
+        files: Mapping[str, str] = {},
+        environment: Mapping[str, str] = {},
         **spec: Any,
     ) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / "submission"
@@ -43,7 +43,7 @@ def run_script(tmp_path: Path) -> Run:
             env={"PATH": os.defpath, "HOME": str(tmp_path), **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1800,
             check=False,
         )
 

@@ -170,7 +170,7 @@ def test_two_processes_over_gloo(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     try:
-        printed = [peer.communicate(timeout=240)[0] for peer in peers]
+        printed = [peer.communicate(timeout=1800)[0] for peer in peers]
     finally:
         for peer in peers:
             peer.kill()

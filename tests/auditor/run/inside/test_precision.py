@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - scripts inside strings
 """autocast("cuda") on the CPU gives the types that CUDA gives; a product in half precision is exactly rounded fp32."""
 
 from __future__ import annotations

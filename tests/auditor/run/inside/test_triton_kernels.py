@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - scripts inside strings
 """Kernels in Triton's interpreter against eager torch: a fused MLP and a fused softcapped cross-entropy.
 
 Tolerance: 1e-5 in fp32; for bf16 tensors one unit in the last place of what rounding the fp32 result gives.
