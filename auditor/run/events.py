@@ -63,15 +63,14 @@ class PrintedNumber:
     `tie` is "flow" when the number's value was followed, "one value" when it was recognized by its digits and no other
     losses would give them, "value" when others would, too, and "any value" when all of these say the same
     of the order (those that speak most for the script are listed). `most` is the largest number of times that one
-    position is in it. `coarse` says that it may be made of fewer losses than listed, `mixed` that
-    it has other parts as well, which were not followed.
+    position is in it. `coarse` says that the losses listed are not certain to be those
+    that it is made of, one by one; `mixed` that it has other parts as well, which were not followed.
     """
 
     line: str
     number: str
     tie: str
     coarse: bool
-    mixed: bool
     scored: int
     most: int
     repeated: Intervals
@@ -81,6 +80,7 @@ class PrintedNumber:
     site: Site
     calls: tuple[Site, ...]
     parts: tuple[Part, ...]
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,6 +507,11 @@ class _Reader:
             self._length = _whole(record["length"])
 
     def _metric(self, record: Mapping[str, object]) -> None:
+        mixed = record["mixed"] is not False
+        repeated, missing = self._positions(record["repeated"]), self._positions(record["missing"])
+        # intervals are merged when there are too many: then they do not count what they say
+        unscored = max(0, _whole(record["stream"]) - 1 - _whole(record["scored"]))
+        complete = (size_of(repeated), size_of(missing)) == (_whole(record["again"]), unscored)
         tie = _text(record["tie"])
         if tie not in TIES:
             raise ValueError(tie)
@@ -515,12 +520,12 @@ class _Reader:
                 line=_text(record["line"]),
                 number=_text(record["number"]),
                 tie=tie,
-                coarse=record["coarse"] is not False,
-                mixed=record["mixed"] is not False,
+                coarse=record["coarse"] is not False or mixed or not complete,
+                mixed=mixed,
                 scored=_whole(record["scored"]),
                 most=_whole(record["most"]),
-                repeated=self._positions(record["repeated"]),
-                missing=self._positions(record["missing"]),
+                repeated=repeated,
+                missing=missing,
                 stream=_whole(record["stream"]),
                 order=_whole(record["order"]),
                 site=self._site(record["site"]),

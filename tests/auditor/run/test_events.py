@@ -24,8 +24,10 @@ def metric(**changes: Any) -> dict[str, Any]:
         "after": [{"learn": 0, "proved": [[1, 90]], "possible": []}],
     }  # fmt: skip
     return {
-        "kind": "metric", "line": LINE, "number": "6.9312", "tie": "flow", "coarse": False, "mixed": False, "scored": 99, "most": 1,
-        "repeated": [], "missing": [], "stream": 100, "order": 9, "site": SITE, "calls": [], "parts": [part],
+        "kind": "metric", "line": LINE, "number": "6.9312", "tie": "flow", "coarse": False, "mixed": False,
+        "scored": 99, "most": 1,
+        "again": 0, "repeated": [], "missing": [], "stream": 100, "order": 9, "site": SITE, "calls": [],
+        "parts": [part],
         **changes,
     }  # fmt: skip
 
@@ -54,10 +56,22 @@ def test_an_order_that_was_followed_is_an_accusation() -> None:
         {"tie": "value"},
         {"coarse": True},
         {"coarse": None},
+        {"mixed": True},
+        {"again": 7},
+        {"scored": 50},
         {"parts": [{**metric()["parts"][0], "after": [{"learn": 0, "proved": [[1, 3]], "possible": []}]}]},
         {"parts": [{**metric()["parts"][0], "after": [{"learn": 0, "proved": [], "possible": [[1, 90]]}]}]},
     ],
-    ids=["by value", "coarse", "coarse by a wrong type", "few positions", "possible only"],
+    ids=[
+        "by value",
+        "coarse",
+        "coarse by a wrong type",
+        "mixed",
+        "repeated elsewhere",
+        "missing elsewhere",
+        "few positions",
+        "possible only",
+    ],
 )
 def test_less_than_that_is_a_question(changes: dict[str, Any]) -> None:
     (scored,) = ledger_of(read_trace(records(**changes)), LINE).scored

@@ -130,7 +130,7 @@ class Teller:
         return {
             "kind": "metric", "id": order, "line": line, "number": number, "tie": tie, "order": order, "site": site,
             "calls": calls, "coarse": losses.coarse, "mixed": losses.mixed,
-            "scored": int((counts > 0).sum()), "most": most,
+            "scored": int((counts > 0).sum()), "most": most, "again": int((counts > 1).sum()),
             "repeated": intervals(np.flatnonzero(counts > 1)),
             "missing": intervals(np.flatnonzero(counts[1:] == 0) + 1),
             "stream": stream.length, "parts": [self._part(part) for part in parts.values()],
