@@ -72,14 +72,17 @@ def attend(
         k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
     if v.shape[1] != q.shape[1]:
         v = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
+    simple = not softcap and slopes is None and not with_lse
+    if simple and causal and queries == keys and tuple(window) == EVERYWHERE:
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, dropout_p=dropout)
+        return out.transpose(1, 2), None
     mask = _mask(queries, keys, causal, window)
     bias = None
     if slopes is not None:
         distance = (torch.arange(keys)[None, :] - (torch.arange(queries)[:, None] + keys - queries)).abs()
         bias = -slopes.float().reshape(-1, q.shape[1], 1, 1) * distance
-    if not softcap and bias is None and not with_lse:
-        out = _plain(q, k, v, mask, scale, dropout, causal and queries == keys and tuple(window) == EVERYWHERE)
-        return out.transpose(1, 2), None
+    if simple:
+        return _masked(q, k, v, mask, scale, dropout).transpose(1, 2), None
     scores = _scores(q, k, scale, softcap, bias)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
@@ -89,11 +92,7 @@ def attend(
     return out.transpose(1, 2), lse
 
 
-def _plain(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, dropout: float, simple_causal: bool
-) -> Tensor:
-    if simple_causal:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, dropout_p=dropout)
+def _masked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, dropout: float) -> Tensor:
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, dropout_p=dropout)
     if mask is not None and not bool(mask.any(-1).all()):
         out = out.masked_fill(~mask.any(-1)[:, None], 0.0)
