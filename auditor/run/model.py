@@ -144,3 +144,4 @@ class Size:
     iterations: int = 1
     ttt_chunk: int = 512
     batch_sequences: int = 8
+    launched: bool = False  # as one process of a distributed launch (RANK=0, WORLD_SIZE=1), not as a plain one

@@ -59,6 +59,7 @@ _SHAPE = re.compile(
     r"mismatch|match|reshape|broadcast|negative|zero",
     re.IGNORECASE,
 )
+_LAUNCH = re.compile(r"KeyError: '(?:LOCAL_|WORLD_|MASTER_)?(?:RANK|SIZE|ADDR|PORT)'|process group", re.IGNORECASE)
 _OWN_ERRORS = ("NameError", "UnboundLocalError", "SyntaxError", "IndentationError")
 _SIZE_ERRORS = (
     "AssertionError",
@@ -125,6 +126,9 @@ def _last_line(text: bytes) -> str:
 def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None:
     if failure in (Failure.TIME, Failure.MEMORY):
         return _smaller(size)
+    if not size.launched and (failure is Failure.SCRIPT or _LAUNCH.search(detail)):
+        # a branch that only a distributed launch takes: "loss" is bound under `if distributed`
+        return replace(size, label=f"{size.label}, launched", launched=True)
     if failure not in (Failure.SIZE, Failure.OTHER):
         return None
     if detail.startswith("ZeroDivisionError") and size.iterations == 0:

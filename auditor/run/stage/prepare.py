@@ -33,6 +33,10 @@ THREADS = 1
 SCRIPT_SEED = 1337  # every run has the same; what is drawn anew is the data
 
 
+# What torchrun sets for the only process of a world of one.
+LAUNCH = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
 class StageError(Exception):
     """There is nothing to run. The message is one line."""
 
@@ -90,6 +94,8 @@ def prepare(
     files = _write_data(work / "data", places, data, vocabulary)
     binds = link_roots(places, work / "submission", work / "data")
     _point(settings, submission, places)
+    if size.launched:
+        settings.update((name, (value, MACHINE)) for name, value in LAUNCH.items())
     if not distinct_runs(data.validation.tokens):
         notes.append("some runs of 12 validation tokens occur twice")
     defaults = defaults_of(submission)

@@ -77,6 +77,17 @@ def test_the_ladder_ends() -> None:
     assert seen >= 3
 
 
+@pytest.mark.parametrize("error", ["UnboundLocalError: cannot access local variable 'loss'", "KeyError: 'LOCAL_RANK'"])
+def test_a_branch_for_distributed_runs_is_tried_once(error: str) -> None:
+    step = next_step(outcome(traceback(error)), Size())
+    assert step is not None
+    assert step.next_size is not None
+    assert step.next_size.launched
+    again = next_step(outcome(traceback("NameError: name 'x' is not defined")), step.next_size)
+    assert again is not None
+    assert again.next_size is None
+
+
 def test_a_missing_module_is_not_tried_at_another_size() -> None:
     step = next_step(outcome(traceback("ModuleNotFoundError: No module named 'x.y'")), Size())
     assert step is not None

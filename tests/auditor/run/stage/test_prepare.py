@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,22 @@ def test_nothing_of_a_distributed_launch_is_in_the_environment(tmp_path: Path) -
     made = submission(SCRIPT + 'rank = int(os.environ.get("RANK", 0))\n')
     environment = stage_of(made, tmp_path, configuration(RANK="3", WORLD_SIZE="8")).stage.job.environment
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(environment)
+
+
+def test_a_launched_size_is_the_only_process_of_its_world(tmp_path: Path) -> None:
+    made, record = submission(SCRIPT), Record(Statement(), ())
+    prepared = prepare(
+        made,
+        RunConfiguration(),
+        record,
+        source=Uniform(),
+        size=replace(SIZE, launched=True),
+        seed=1,
+        work=tmp_path,
+        python="python3",
+    )
+    environment = prepared.stage.job.environment
+    assert (environment["RANK"], environment["WORLD_SIZE"]) == ("0", "1")
 
 
 def test_hard_coded_relative_places_lead_to_the_data(tmp_path: Path) -> None:
