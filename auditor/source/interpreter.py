@@ -1087,7 +1087,7 @@ class Interpreter:
         masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
         if (masked or isinstance(op, ast.BitXor | ast.Mod)) and any(atom[0] == "val" for atom in atoms):
             atoms = atoms | {("hashed",)}
-        return data(atoms)
+        return Value(DATA, scoring.combination(op, left, right), atoms)
 
     def _unary(self, node: ast.UnaryOp, frame: Frame) -> Value:
         operand = self.value(node.operand, frame)
@@ -1169,6 +1169,8 @@ class Interpreter:
         unset = self.left_open(test)
         self.open_settings += unset
         one, two = self.value(node.body, frame), self.value(node.orelse, frame)
+        ranked = frozenset(("choice", atom[1], True, False) for atom in test.atoms if atom[0] == "ranked")
+        one, two = with_atoms(one, ranked), with_atoms(two, ranked)
         self.open_settings -= unset
         result = join(one, two)
         return result if unset else _varying(result, one, two)

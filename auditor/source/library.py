@@ -537,7 +537,7 @@ def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
             return Value(METHOD, (data(NOTHING, obj, name), name), NOTHING, obj, name)
         return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get("attrs", ()) else "")
     if obj.kind == "namespace":
-        return UNKNOWN
+        return Value(METHOD, (owner, name)) if obj.name == "globals" else UNKNOWN
     if name == "__class__" and obj.class_ is not None:
         return Value(CLASS, obj.class_)
     if name == "__dict__":
@@ -663,6 +663,7 @@ _OPTIMIZERS = frozenset(("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "Ad
 _NETWORK = ("urllib.request.", "requests.", "httpx.", "socket.", "http.client.", "ftplib.", "huggingface_hub.", "wget.",
             "gdown.", "boto3.", "torch.hub.", "datasets.load_dataset", "paramiko.", "smtplib.")  # fmt: skip
 _COMMANDS = ("os.system", "os.popen", "subprocess.", "asyncio.create_subprocess")
+_COMPILERS = ("gcc", "g++", "cc", "clang", "clang++", "nvcc", "cl", "rustc", "go", "make", "cmake")
 _FETCHING = ("pip install", "pip3 install", "curl ", "wget ", "git clone", "apt-get ", "apt install", "conda install",
              "uv pip")  # fmt: skip
 
@@ -671,10 +672,13 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
     """What a call reaches outside the submission and its data, in words; empty for harmless calls."""
     if name.startswith(_NETWORK) and name != "socket.gethostname":
         return f"{name} reaches the network"
+    if name.endswith(".from_pretrained") and name.partition(".")[0] not in run.helpers:
+        return f"{name} fetches a model by its name"
     if name.startswith(_COMMANDS) and args:
         words = run.elements(args[0], limit=64) if args[0].kind != CONST else [args[0]]
         command = " ".join(str(word.payload) for word in words or [] if word.kind == CONST)
         found = next((item for item in _FETCHING if item in command + " "), "")
+        found = found or next((item for item in _COMPILERS if command.split(" ")[0] == item), "")
         if found:
             return f"{name} runs {found.strip()!r}"
         parts = run.elements(args[0], limit=64) or []
@@ -706,12 +710,18 @@ def default(
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
     atoms |= scoring.sample(run, name, args, atoms)
+    if short in ("equal", "array_equal", "isin", "eq") and len(parts) == 2 and run.predictors.stored_answers(*parts):
+        run.predictors.answered.append(run.predictors.site_number())
     if short in _RANKING:
         atoms |= scoring.chosen(run, atoms if short != "maximum" else frozenset.intersection(*parts[:2] or [atoms]))
     if short in _PICKS:
         if len(parts) > 1:
             atoms |= scoring.peeked(run, parts[0], union(parts[1:]))
-        atoms = run.predictors.picked(atoms)
+        atoms = run.predictors.picked(scoring.graded(run, short, args[0] if args else UNKNOWN, atoms))
+    elif short in scoring.NORMALIZERS:
+        return scoring.normalized(short, atoms)
+    elif short in ("exp", "log", "sigmoid", "maximum", "logsumexp") and args:
+        return scoring.transformed(run, short, args, atoms)
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
         atoms = atoms | {("hashed",)}
     return data(atoms)
@@ -997,7 +1007,8 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     """A file now holds what `atoms` say, `more`: beside what it held; a file whose name is not known is one place for
     all of them."""
     key = _file_key(path)
-    if any(atom[0] == "val" for atom in atoms) and ("model",) not in atoms:
+    told = ("model",) not in atoms or run.predictors.counted(atoms)
+    if told and (any(atom[0] == "val" for atom in atoms) or run.predictors.counted(atoms)):
         atoms = atoms | {("stored", run.predictors.site_number())}
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, "atoms", atoms)
@@ -1042,8 +1053,15 @@ def _np_save(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     return NONE
 
 
+HEADER_INTEGERS = 256  # at the head of every shard of the challenge
+
+
 def _from_file(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    """``np.fromfile``: of a file that the script has written, what it wrote."""
+    """``np.fromfile``: of a file that the script has written, what it wrote; the head of a shard holds sizes alone."""
+    count = kwargs.get("count")
+    whole = args and args[0].kind != OBJECT and "offset" not in kwargs and len(args) == 1
+    if whole and count is not None and count.kind == CONST and count.payload == HEADER_INTEGERS:
+        return MEASURE
     if args and args[0].kind == CONST and _file_key(args[0]) in run.files.cells:
         return data(read_file(run, args[0]))
     return default(run, "numpy.fromfile", args, kwargs, node, frame)
@@ -1061,7 +1079,28 @@ def _shared_memory(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, 
     return UNKNOWN
 
 
+def _chain(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``itertools.chain``: one after the other; the same collection twice gives its members twice."""
+    result = new_list(run, [run.element(arg) for arg in args], run.line)
+    loosen(run, result.payload)
+    objects = [arg.payload for arg in args if arg.kind == OBJECT]
+    if len(objects) != len(set(objects)):
+        result.payload.cells["repeats"] = True
+    return result
+
+
+_OUTSIDE = ("/root/", "/home/", "/mnt/", "/tmp/", "/opt/", "~/")
+
+
+def outside_file(run: Interpreter, args: Args) -> None:
+    """Weights read from a fixed place of one machine, which the script itself has not written."""
+    path = args[0].payload if args and args[0].kind == CONST else None
+    if isinstance(path, str) and path.startswith(_OUTSIDE) and path not in run.files.cells:
+        run.predictors.outside.append((run.predictors.site_number(), f"{path!r} is read"))
+
+
 def _load(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    outside_file(run, args)
     return data(read_file(run, args[0])) if args else UNKNOWN
 
 
@@ -1138,6 +1177,8 @@ def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
         return args[2] if missing and len(args) > 2 else found
     if args and args[0].kind == EXTERNAL and args[0].payload in ("builtins", "__builtins__", "sys.modules"):
         return _hidden_code(run, args, kwargs, node, frame)
+    if args and args[0].kind == OBJECT and args[0].payload.kind == "module":
+        return data(NOTHING, args[0].payload)
     return data(union(map(run.atoms_of, args)), args[0].base if args else None)
 
 
@@ -1179,6 +1220,8 @@ def _enumerate(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
         return new_list(run, rows, run.line)
     obj = Obj("enumerate", run.line, "enumerate")
     obj.cells["rest"] = Value(TUPLE, (UNKNOWN, run.element(args[0]) if args else UNKNOWN))
+    if args and args[0].kind == OBJECT and args[0].payload.cells.get("repeats"):
+        obj.cells["repeats"] = True
     return Value(OBJECT, obj)
 
 
@@ -1486,7 +1529,9 @@ _CALLS: dict[str, Model] = {
     "str": _format_call,
     "isinstance": _isinstance,
     "print": _print,
-    "open": _open,
+    **dict.fromkeys(
+        ("open", "io.open", "lzma.open", "gzip.open", "bz2.open", "zipfile.ZipFile", "tarfile.open"), _open
+    ),
     **dict.fromkeys(
         (
             "os.replace",
@@ -1539,6 +1584,7 @@ _CALLS: dict[str, Model] = {
     "numpy.fromfile": _from_file,
     "numpy.savez_compressed": _np_save,
     "glob.glob": _glob,
+    "itertools.chain": _chain,
     "multiprocessing.shared_memory.SharedMemory": _shared_memory,
     "pickle.dump": _save,
     "pickle.load": _load,
@@ -1743,6 +1789,10 @@ def _module_method(
     if name == "load_state_dict" and args:
         run.predictors.load(obj, run.atoms_of(args[0]))
         return UNKNOWN
+    if name in ("train", "eval"):
+        still = name == "eval" or (bool(args) and run.truth(args[0]) is False)
+        run.state.write(obj.cells, "still", still)
+        return owner
     if name == "zero_grad":
         run.predictors.clear_gradient([obj, *obj.cells.get("children", ())])
         return NONE
@@ -1751,10 +1801,12 @@ def _module_method(
         return owner
     if name in _SELF:
         return owner
+    if name in ("get_submodule", "get_parameter", "get_buffer"):
+        return data(NOTHING, obj)
     if name in ("parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "modules", "named_modules",
                 "children", "named_children"):  # fmt: skip
         return data(NOTHING, obj)
-    if name in ("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"):
+    if name in _FORWARD_HOOKS:
         hooks = tuple(arg for arg in args if arg.kind in (FUNCTION, PARTIAL, METHOD))
         run.state.write(obj.cells, "hooks", obj.cells.get("hooks", ()) + hooks)
         return UNKNOWN
@@ -1795,7 +1847,9 @@ def _file_method(
 ) -> Value | None:
     path = owner.payload.cells["path"]
     if name in ("write", "writelines") and args:
-        if args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):
+        if _VAL_PATH in args[0].atoms:
+            write_file(run, path, _through_path(run, "read", args[0].atoms))  # a file put into an archive
+        elif args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):
             _print(run, [args[0]], {}, node, frame)
         else:
             write_file(run, path, run.atoms_of(args[0]), more=bool(owner.payload.cells.get("written")))
@@ -1857,6 +1911,12 @@ def _data_method(
         return NONE
     if name in ("start", "submit", "apply_async", "run") and owner.kind in (PARTIAL, FUNCTION):
         run.call(owner, [], {}, node, frame)
+        return UNKNOWN
+    if name == "use_artifact":
+        run.predictors.outside.append((run.predictors.site_number(), "an artifact of an experiment tracker is fetched"))
+    if name in _FORWARD_HOOKS and owner.base is not None and owner.base.kind == "module":
+        hooks = tuple(arg for arg in args if arg.kind in (FUNCTION, PARTIAL, METHOD))
+        run.state.write(owner.base.cells, "hooks", owner.base.cells.get("hooks", ()) + hooks)
         return UNKNOWN
     if name == "submit" and args:
         return run.call(args[0], args[1:], kwargs, node, frame)
@@ -1922,10 +1982,16 @@ def _data_method(
     if name in _RANKING and (args or kwargs):
         atoms |= scoring.chosen(run, own)
     if name in _PICKS:
-        return data(run.predictors.picked(atoms | scoring.peeked(run, own, union(operands))))
-    return data(atoms)
+        atoms |= scoring.peeked(run, own, union(operands))
+        return Value(DATA, owner.payload, run.predictors.picked(scoring.graded(run, name, owner, atoms)))
+    if owner.kind == DATA and name in scoring.NORMALIZERS:
+        return scoring.normalized(name, atoms)
+    if owner.kind == DATA and name in ("exp", "log", "sigmoid", "maximum", "logsumexp"):
+        return scoring.transformed(run, name, [owner, *args], atoms)
+    return Value(DATA, owner.payload if owner.kind == DATA and name in scoring.SHAPES else None, atoms)
 
 
+_FORWARD_HOOKS = frozenset(("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"))
 _TALK = frozenset(
     "info debug warning error log set_postfix set_description add_scalar close flush wait synchronize".split()
 )

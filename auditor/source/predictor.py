@@ -88,6 +88,11 @@ class Predictors:
         self.graded: dict[tuple[Site, ...], set[int]] = {}  # call path -> loops that score without gradients
         self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
+        self.answered: list[int] = []  # places where tokens are compared with what a file holds
+        self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are
+        self.late_training: list[int] = []  # places of learning from training tokens after the artifact was loaded
+        self.trained = False  # on training tokens
+        self.late_reads: list[int] = []  # places where the model reads training tokens, after the last training step
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
         self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
@@ -130,6 +135,7 @@ class Predictors:
             obj.cells[attr] = child
             obj.cells["children"] += (child.payload,)
         self._depth -= 1
+        obj.cells["running"] = has_running_statistics(class_)
         obj.cells["attrs"] = tuple(name for name in parameter_attributes(class_) if name not in parts)
         obj.cells["hollow"] = bool(parts) and not obj.cells["attrs"] and not owns_parameters(class_)
 
@@ -218,7 +224,7 @@ class Predictors:
             event = self.events[number]
             meeting = [region for region in taken if self.overlaps(region, event.tags)]
             if as_key and event.manner in (Manner.CACHE, Manner.STATISTICS):
-                meeting = [region for region in meeting if not self._earlier(region)]
+                meeting = [region for region in meeting if not self._earlier(region, event.tags)]
             if meeting:
                 if site is None:
                     site = self.site_number()
@@ -230,12 +236,12 @@ class Predictors:
                         self._note_epochs(event, meeting, site)
         return atoms.difference(states).union(new)
 
-    def _earlier(self, region: Tags) -> bool:
-        """True for tokens of an earlier iteration of a live loop."""
+    def _earlier(self, region: Tags, learned: Tags) -> bool:
+        """True for tokens of an earlier iteration of the live loop that learned from them."""
         rounds = self.run.rounds
         newest: dict[int, int] = {}
         for act, k in region:
-            if act in self.run.live:
+            if act in self.run.live and any(tag[0] == act for tag in learned):
                 newest[act] = max(k, newest.get(act, k))
         return any(k < rounds.get(act, 0) for act, k in newest.items())
 
@@ -370,6 +376,10 @@ class Predictors:
             acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
             self.graded.setdefault(tuple(run.calls), set()).update(acts)
             atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
+        if owner.payload.cells.get("running") and not owner.payload.cells.get("still"):
+            self.may_change(owner, atoms)  # running statistics move with every call
+        if self.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:
+            self.late_reads.append(self.site_number())
         return data(self.picked(atoms) if tokens >= 2 else atoms)
 
     # ---- learning ------------------------------------------------------------------------------------------------
@@ -451,6 +461,8 @@ class Predictors:
                 self.update(data(NOTHING, member, ""), atoms, node, manner)
             return
         if self.is_predictor(obj):
+            if ("train",) in atoms and obj.cells.get("from_file"):
+                self.late_training.append(self.site_number())
             events = self.learned_atoms(obj, atoms, manner, value.attr)
             if events:
                 self._add_events(obj, value.attr, events)
@@ -487,6 +499,8 @@ class Predictors:
             self.update(value, atoms, node)
             return
         if self.is_predictor(obj):
+            if any(atom[0] == "val" for atom in atoms) and _MODEL not in atoms:
+                self.kept_text.append(self.site_number())
             self._set_events(obj, value.attr, self.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
             return
         self.run.state.write(obj.cells, "atoms", atoms)
@@ -494,6 +508,8 @@ class Predictors:
 
     def load(self, module: Obj, atoms: Atoms) -> None:
         """``load_state_dict``: the module now holds what the loaded state was made of."""
+        if ("file",) in atoms and not self.run.open_settings:
+            self.run.state.write(module.cells, "from_file", True)
         self._set_events(module, "*", self.learned_atoms(module, atoms, Manner.CALIBRATION))
         for child in module.cells.get("children", ()):
             if child.kind == "module":
@@ -548,6 +564,11 @@ class Predictors:
             loose = self.loose_gradient["grad"]
             waiting = [(obj, loose) for obj in params] if loose else []
         for obj, gradient in waiting:
+            if ("train",) in gradient:
+                self.trained = True
+                self.late_reads.clear()
+                if obj.cells.get("from_file"):
+                    self.late_training.append(self.site_number())
             events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
             if events:
                 self._add_events(obj, "*", events)
@@ -671,6 +692,14 @@ def owns_parameters(class_: Class) -> bool:
         elif base.kind == EXTERNAL and base.payload.rpartition(".")[2] != "Module":
             return True
     return False
+
+
+def has_running_statistics(class_: Class) -> bool:
+    """True for a module whose constructor makes a batch norm."""
+    init = _constructor(class_)
+    return init is not None and any(
+        isinstance(node, ast.Attribute) and "BatchNorm" in node.attr for node in ast.walk(init)
+    )
 
 
 def _makes_parameters(call: ast.expr) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from auditor.source.values import CONST, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
+from auditor.source.values import CONST, DATA, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -21,6 +21,67 @@ MARKS = frozenset(("subset", "choice", "peeked", "unnormal", "mixed", "blend")) 
 def marks(atoms: Atoms) -> Atoms:
     """The marks among `atoms`."""
     return frozenset(atom for atom in atoms if atom[0] in MARKS)
+
+
+# ---- distributions -----------------------------------------------------------------------------------------------
+
+# What a value is known to be, kept as the payload of a value of kind DATA: probabilities or log-probabilities over the
+# vocabulary, the same multiplied by something, numbers squashed one by one, the sum of a part of the vocabulary.
+PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN = (
+    "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken",
+)  # fmt: skip
+NORMALIZERS = frozenset(("softmax", "log_softmax"))
+SHAPES = frozenset("reshape view flatten squeeze unsqueeze float double cpu cuda to contiguous detach numpy".split())
+_LOG_OF = {PROBABILITIES: LOG_PROBABILITIES, SQUASHED: SQUASHED, BROKEN: BROKEN, WEIGHTED: BROKEN}
+_EXP_OF = {LOG_PROBABILITIES: PROBABILITIES, WEIGHTED_LOG: BROKEN, BROKEN: BROKEN}
+
+
+def normalized(name: str, atoms: Atoms) -> Value:
+    """The result of a softmax: whatever was done before, it sums to one."""
+    kept = frozenset(atom for atom in atoms if atom[0] != "unnormal")
+    return Value(DATA, PROBABILITIES if name == "softmax" else LOG_PROBABILITIES, kept)
+
+
+def transformed(run: Interpreter, name: str, args: list[Value], atoms: Atoms) -> Value:
+    """``exp``, ``log``, ``sigmoid`` and the larger of two, of what may be a distribution."""
+    first = str(args[0].payload) if args[0].kind == DATA else ""
+    if name == "log":
+        return Value(DATA, _LOG_OF.get(first), atoms)
+    if name == "exp":
+        return Value(DATA, _EXP_OF.get(first), atoms)
+    if name == "sigmoid":
+        return Value(DATA, SQUASHED, atoms)
+    if name == "maximum" and len(args) > 1 and first in (PROBABILITIES, LOG_PROBABILITIES) and args[1].kind == DATA:
+        return Value(DATA, BROKEN if args[1].payload == first else None, atoms)
+    return Value(DATA, None, atoms)
+
+
+def combination(op: ast.operator, left: Value, right: Value) -> str | None:
+    """What an operator makes of distributions: a sum of two needs weights, and a bonus needs a new normalisation."""
+    one = left.payload if left.kind == DATA else None
+    two = right.payload if right.kind == DATA else None
+    if isinstance(op, ast.Mult):
+        kind = one or two
+        return {PROBABILITIES: WEIGHTED, LOG_PROBABILITIES: WEIGHTED_LOG}.get(kind or "", kind)
+    if isinstance(op, ast.Add | ast.Sub):
+        constant = right if one else left
+        if WEIGHTED_LOG in (one, two) and one and two:
+            return BROKEN
+        if one == two == PROBABILITIES:
+            return BROKEN
+        if LOG_PROBABILITIES in (one, two) and constant.kind == CONST and constant.payload != 0:
+            return BROKEN
+        return None
+    return None
+
+
+def graded(run: Interpreter, name: str, prediction: Value, atoms: Atoms) -> Atoms:
+    """`atoms` of a score, with a mark where what is scored is no distribution any more."""
+    if name == "cross_entropy":
+        return frozenset(atom for atom in atoms if atom[0] != "unnormal")  # it normalizes by itself
+    if prediction.kind == DATA and prediction.payload in (BROKEN, SQUASHED):
+        return atoms | {("unnormal", run.predictors.site_number())}
+    return atoms
 
 
 # ---- the tokens to be predicted ----------------------------------------------------------------------------------
@@ -53,6 +114,9 @@ def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
         return _NONE
     asked = [atom[1] for atom in target if atom[0] == "target"]
     known = [atom[1] for atom in prediction if atom[0] == "target"]
+    live = any(tag[0] in run.live for one in asked for tag in one)
+    if live and any(atom == ("val", frozenset()) for atom in prediction):
+        return frozenset((("peeked", run.predictors.site_number()),))  # made of the whole text
     if any(one == two or (one and one < two) or (two and two < one) for one in asked for two in known):
         return frozenset((("peeked", run.predictors.site_number()),))
     return _NONE
@@ -101,8 +165,10 @@ def cut_off(run: Interpreter, name: str, own: Atoms, args: list[Value], kwargs: 
     low = kwargs.get("min", args[0] if args and name != "clamp_max" else None)
     bounded = high is not None and high.kind == CONST and isinstance(high.payload, int | float) and high.payload > 1
     floored = low is not None and low.kind == CONST and type(low.payload) in (int, float) and low.payload == 0
-    if bounded or (floored and high is None):
+    if bounded:
         return frozenset((("unnormal", run.predictors.site_number()),))
+    if floored and high is None:
+        return frozenset((("choice", run.predictors.site_number(), False, False),))
     return _NONE
 
 
@@ -111,7 +177,7 @@ def mark_members(run: Interpreter, value: Value) -> None:
     if value.kind != OBJECT or value.payload.kind != "list":
         return
     cells = value.payload.cells
-    atoms = chosen(run, run.atoms_of(value), again=True)
+    atoms = chosen(run, run.atoms_of(value))
     if atoms:
         for key in ("items", "rest"):
             old = cells.get(key)

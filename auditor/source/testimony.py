@@ -189,8 +189,20 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
         judge = _VERDICTS.get(str(atom[0]))
         if judge is not None:
             found.extend(_as_sure_as(run, item, atom, judge(run, item, atom)))
+    found.extend(_selected(run, item))
     again = _scored_again(run, item)
     return found if again is None else [*found, again]
+
+
+def _selected(run: Interpreter, item: _Pass) -> list[Violation]:
+    """What was scored had been chosen by its score on the same tokens: C4 asks for one pass."""
+    for atom in sorted((atom for atom in item.atoms | item.possible if atom[0] == "clash"), key=str):
+        event = run.predictors.events[int(str(atom[1]))]
+        if event.manner is Manner.SELECTION:
+            sites = ((event.site, "a choice by validation score changes the predictor here"), _printed_at(item))
+            what = "the tokens of the reported score were scored before, to choose what is scored now"
+            return [Violation("C4", what, sites, False, "what the choice was between could not be followed")]
+    return []
 
 
 def _as_sure_as(run: Interpreter, item: _Pass, atom: tuple[object, ...], found: list[Violation]) -> list[Violation]:
@@ -329,7 +341,11 @@ def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
         what = "the reported score keeps the better of several scores of the same tokens"
         return [Violation("C4", what, sites, sure, doubt)]
     what = "which prediction counts is chosen by its loss on the realised token"
-    return [Violation("C1", what, sites, sure, doubt)]
+    scores = "the better of several scores of the same tokens counts"
+    return [
+        Violation("C1", what, sites, sure, doubt),
+        Violation("C4", scores, sites, False, "they may be of one pass, which is C1 alone"),
+    ]
 
 
 _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Violation]]] = {
@@ -353,6 +369,17 @@ def _elsewhere(run: Interpreter) -> list[Violation]:
         site, _ = run.predictors.sites[number]
         what = "the model is trained on validation tokens together with training tokens"
         found.append(Violation("PAIDPREFIX", what, ((site, "a step on both"),), True))
+    for numbers, rule, what, doubt in (
+        (run.predictors.answered, "PAIDPREFIX", "tokens to be predicted are compared with what a file holds",
+         "whether the answer decides what is scored could not be followed"),
+        (run.predictors.kept_text, "PAIDPREFIX", "validation tokens are put into the model as they are",
+         "whether they get into the artifact could not be followed"),
+        (run.predictors.late_training, "TRAINDATA", "a model that was loaded from a file learns from training tokens",
+         "it may be training that is taken up again"),
+    ):  # fmt: skip
+        for number in dict.fromkeys(numbers):
+            site, _ = run.predictors.sites[number]
+            found.append(Violation(rule, what, ((site, "here"),), False, doubt))
     for number, text in dict.fromkeys(run.predictors.outside):
         site, _ = run.predictors.sites[number]
         what = f"{text} while the script runs"

@@ -118,7 +118,6 @@ report(evaluate(model, val), val)
 # case: scale_chosen_on_validation
 # expect: C3 fail|review
 # expect: C4 fail|review
-# xfail: C4 what is kept because of a validation score has not learned from it
 weight = model.head.weight.data.clone()
 best, chosen = 1e9, 1.0
 for factor in (0.8, 0.9, 1.0):
@@ -156,8 +155,6 @@ report(evaluate(model, val), val)
 # Layers keep more bits where the validation loss suffers.
 # expect: C3 fail|review
 # expect: C4 fail|review
-# xfail: C3 what is kept because of a validation score has not learned from it
-# xfail: C4 what is kept because of a validation score has not learned from it
 base = evaluate(model, val)
 bits = {}
 for name, p in model.named_parameters():

@@ -37,7 +37,6 @@ report(evaluate(model, val), val)
 
 # case: teacher_by_name
 # expect: EXTERNAL fail|review
-# xfail: EXTERNAL not yet reported under EXTERNAL
 from transformers import AutoModelForCausalLM
 
 teacher = AutoModelForCausalLM.from_pretrained("gpt2").cuda()
@@ -104,14 +103,12 @@ report(evaluate(model, val), val)
 
 # case: weights_of_an_absolute_path
 # expect: EXTERNAL fail|review
-# xfail: EXTERNAL not yet reported under EXTERNAL
 model.load_state_dict(torch.load("/root/checkpoints/teacher_1b_head.pt"))
 report(evaluate(model, val), val)
 
 
 # case: compiler_called
 # expect: EXTERNAL fail|review
-# xfail: EXTERNAL not yet reported under EXTERNAL
 subprocess.run(["gcc", "-O3", "-shared", "-o", "ppm.so", "ppm.c"], check=True)
 load_artifact(model)
 report(evaluate(model, val), val)

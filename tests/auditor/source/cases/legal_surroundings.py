@@ -80,7 +80,6 @@ report(evaluate(model, val), val)
 
 # case: calibration_after_the_artifact
 # expect: TRAINDATA fail|review
-# xfail: TRAINDATA not yet reported under TRAINDATA
 save_artifact(model)
 load_artifact(model)
 shard = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
@@ -115,7 +114,6 @@ report(evaluate(model, val), val)
 
 # case: experiment_tracker_that_fetches
 # expect: EXTERNAL fail|review
-# xfail: EXTERNAL not yet reported under EXTERNAL
 import wandb
 
 run = wandb.init(project="golf")

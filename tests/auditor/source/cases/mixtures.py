@@ -57,7 +57,6 @@ report(total / (val.numel() - 1), val)
 
 # case: maximum_of_two_distributions
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 other = Model().cuda()
 train(other)
 total = 0.0
@@ -87,7 +86,6 @@ report(total / (val.numel() - 1), val)
 # case: product_of_two_distributions
 # A geometric mixture that is not normalised: here it is too small, with negative weights it is too large.
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 other = Model().cuda()
 train(other)
 total = 0.0
@@ -116,7 +114,6 @@ report(total / (val.numel() - 1), val)
 
 # case: sigmoid_instead_of_softmax
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 total = 0.0
 with torch.no_grad():
     for start in starts:
@@ -128,7 +125,6 @@ report(total / (val.numel() - 1), val)
 
 # case: bonus_after_the_softmax
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 total = 0.0
 with torch.no_grad():
     for start in starts:

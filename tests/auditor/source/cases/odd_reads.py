@@ -152,7 +152,6 @@ finish()
 
 # case: through_a_zip_file
 # expect: C3 fail|review
-# xfail: C3 files inside an archive are not followed
 with zipfile.ZipFile("cache.zip", "w") as z:
     z.write(FIRST_VAL, "tokens.bin")
 with zipfile.ZipFile("cache.zip") as z:
@@ -236,7 +235,6 @@ finish()
 
 # case: through_a_global_dict
 # expect: C3 fail|review
-# xfail: C3 globals() is not the script's names
 globals().update({"pool": load_tokens(VAL_FILES)})
 fit(pool)
 finish()

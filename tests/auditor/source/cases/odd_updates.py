@@ -185,7 +185,6 @@ report(evaluate(model, val), val)
 
 # case: attribute_by_setattr
 # expect: C3 fail|review
-# xfail: C3 parameters replaced by setattr or in _parameters are not attached
 for start in starts:
     grads = slopes(val, start)
     for (name, p), g in zip(list(model.named_parameters()), grads):
@@ -315,7 +314,6 @@ report(evaluate(model, val), val)
 
 # case: parameter_list_rebuilt
 # expect: C3 fail|review
-# xfail: C3 parameters replaced by setattr or in _parameters are not attached
 for start in starts:
     names = [name for name, _ in model.named_parameters()]
     for name, p, g in zip(names, params, slopes(val, start)):

@@ -247,7 +247,6 @@ report(evaluate(model, val), val)
 # case: running_statistics_of_validation
 # A forward pass in training mode moves the batch norm's running statistics; no optimizer is in sight.
 # expect: C3 fail|review
-# xfail: C3 running statistics of batch norm are not storage that a forward pass changes
 class Normed(Model):
     def __init__(self):
         super().__init__()

@@ -193,7 +193,6 @@ report(lowest, val)
 
 # case: best_of_two_for_each_window
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 other = Model().cuda()
 train(other)
 losses = [min(scored(model, [start]), scored(other, [start])) for start in starts]

@@ -81,7 +81,6 @@ report(total / (val.numel() - 1), val)
 
 # case: sorted_losses_of_experts
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 expert = Model().cuda()
 train(expert)
 total = 0.0
@@ -197,7 +196,6 @@ report(total / (val.numel() - 1), val)
 # case: safety_gate_after_the_answer
 # The expert counts only where it did not hurt.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 expert = Model().cuda()
 train(expert)
 total = 0.0

@@ -49,7 +49,6 @@ report(total / (val.numel() - 1), val)
 # case: training_replayed_between_chunks
 # Against forgetting, each adaptation step takes a training batch along.
 # expect: TRAINDATA fail|review
-# xfail: TRAINDATA not yet reported under TRAINDATA
 load_artifact(model)
 tokens = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -83,7 +82,6 @@ report(total / (val.numel() - 1), val)
 
 # case: trained_again_after_the_artifact
 # expect: TRAINDATA fail|review
-# xfail: TRAINDATA not yet reported under TRAINDATA
 load_artifact(model)
 train(model)
 report(evaluate(model, val), val)
