@@ -131,6 +131,7 @@ KNOBS = (
     _knob(r"PGOLF_.*|LANG|LC_.*|GLIBC_.*|MALLOC_.*|MKL_.*|KMP_.*|OPENBLAS_.*|NUMEXPR_.*|BASH_ENV|ENV", Kind.UNSET),
     _knob(r"SEED|.*_SEED", Kind.UNSET),  # set by the stage itself
     _knob(r"RUN_ID|EXPERIMENT_NAME|RUN_NAME", Kind.MACHINE, lambda base, size: "audit"),
+    _knob(r"LOGS?_DIR", Kind.MACHINE, lambda base, size: "/tmp/logs"),
     _knob(r"WANDB_MODE", Kind.MACHINE, lambda base, size: "disabled"),
     _knob(r"(USE_)?WANDB(_ENABLED)?", Kind.MACHINE, _zero),
     _knob(r".*SEQ(_LEN)?_SCHEDULE|SEQ_CURRICULUM", Kind.UNSET),  # of lengths in tokens
@@ -176,9 +177,17 @@ KNOBS = (
 )
 
 
-def knob_of(name: str) -> Knob | None:
-    """The knob that decides over variable `name`; None for what keeps its reported value."""
-    return next((knob for knob in KNOBS if knob.pattern.fullmatch(name)), None)
+# In a script that adapts on the whole text an epoch, not on chunks: as many steps as fit.
+WHOLE_TEXT_KNOBS = (_size(r".*TTT.*_BATCH(_SEQS|_SIZE)?", _at_most(2)),)
+
+
+def knob_of(name: str, *, chunked: bool = True) -> Knob | None:
+    """The knob that decides over variable `name`; None for what keeps its reported value.
+
+    `chunked`: the script reads the size of a chunk, after which it adapts.
+    """
+    knobs = KNOBS if chunked else (*WHOLE_TEXT_KNOBS, *KNOBS)
+    return next((knob for knob in knobs if knob.pattern.fullmatch(name)), None)
 
 
 def toy_text(knob: Knob, reported: str, size: Size) -> str | None:

@@ -78,11 +78,12 @@ def settings_of(submission: Submission, configuration: RunConfiguration, size: S
     defaults = defaults_of(submission)
     settings: Settings = {}
     notes: list[str] = []
+    chunked = any("CHUNK" in name for name in defaults)
     for name in dict.fromkeys((*defaults, *configuration.environment)):
         if not _NAME.fullmatch(name):
             continue
         value, source = reported(name, configuration, defaults)
-        knob = knob_of(name)
+        knob = knob_of(name, chunked=chunked)
         if knob is not None:
             toy = toy_text(knob, value, size)
             if toy is not None:

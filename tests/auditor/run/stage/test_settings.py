@@ -42,6 +42,13 @@ def test_sizes_are_toy_sizes_whatever_was_reported() -> None:
     assert (set_to["TRAIN_SEQ_LEN"], set_to["TTT_CHUNK_TOKENS"]) == ("128", "512")
 
 
+def test_without_chunks_an_epoch_over_the_text_has_more_steps() -> None:
+    batch = 'import os\nbatch = int(os.environ.get("TTT_BATCH_SEQS", 32))\n'
+    chunk = 'chunk = int(os.environ.get("TTT_CHUNK_TOKENS", 32768))\n'
+    whole, chunked = (settings_of(submission(text), configuration(), Size())[0] for text in (batch, batch + chunk))
+    assert int(whole["TTT_BATCH_SEQS"][0]) < int(chunked["TTT_BATCH_SEQS"][0])
+
+
 def test_a_reported_flag_of_a_variable_that_no_read_was_found_for_is_set_too() -> None:
     assert values(SLOT_ENABLED="1")["SLOT_ENABLED"] == "1"
 
