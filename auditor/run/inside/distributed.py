@@ -1,8 +1,8 @@
 """torch.distributed with one process, or with several over gloo.
 
 Without a real peer a process group is a world of size 1: collectives copy their input to their output. With WORLD_SIZE
-above 1 the group is gloo's, and what NCCL offers and gloo lacks (AVG, reduce_scatter, gathering into one tensor) is made
-of what it has.
+above 1 the group is gloo's, and what NCCL offers and gloo lacks (AVG, reduce_scatter, gathering into one tensor) is
+made of what it has.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def reference(
     scale: float | None = None,
     slopes: Any = None,
 ) -> tuple[Any, Any]:
-    """Output (batch, queries, heads, width) and lse (batch, heads, queries), pair by pair as flash-attn defines them."""
+    """Output (batch, queries, heads, width) and lse (batch, heads, queries), pair by pair by definition."""
     batch, queries, heads, width = q.shape
     keys, groups = k.shape[1], heads // k.shape[2]
     out = torch.zeros(batch, queries, heads, v.shape[-1], dtype=torch.float64)
