@@ -745,7 +745,8 @@ def _read(tracer: Tracer, weight: Tensor, index: Tensor, out: Tensor) -> None:
     tags = tracer.tokens_of(index)
     inputs = 0
     if tags is not None:
-        tracer.batch_seen(index)
+        if weight.dim() > 1:  # a table of numbers, such as bytes of each token, is no embedding of the batch
+            tracer.batch_seen(index)
         shadow = shadow_of(index) or Shadow()
         flat = tags.reshape(-1).numpy()
         inputs = tracer.inputs_of(index, shadow, flat[flat >= 0])

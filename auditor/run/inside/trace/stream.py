@@ -1,7 +1,8 @@
 """The validation stream as the tracer knows it: its tokens, and where a run of tokens comes from.
 
-Identity by content is the law here: a run of GRAM tokens that occurs once in the stream names its positions, whatever
-path it took (numpy, C, threads, files). Positions count from 0 at the stream's first token.
+Identity by content is the law here: a run of tokens that occurs once in the stream names its positions, whatever path
+it took (numpy, C, threads, files). Runs are so long that even shorter ones hardly repeat by chance. Positions count
+from 0 at the stream's first token.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-GRAM = 8  # tokens; 1,021 ** 8 runs make an accidental repeat in a stream of 2 ** 16 tokens impossible
+GRAMS = (8, 12, 16, 24)  # lengths of runs to choose from; the longest where text repeats itself whatever is taken
+SPARE = 4  # a run is longer by so much than the longest that repeats, so that other text does not have it by chance
 HEADER_WORDS = 256
 MAGIC = 20240520
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -24,7 +26,8 @@ class ValidationStream:
         self.tokens = np.asarray(tokens, np.int64).reshape(-1)
         self.length = len(self.tokens)
         self.accusable = self._bits(self.tokens != bos)  # a BOS says where a document starts, which all may know
-        hashes = _gram_hashes(self.tokens)
+        self.gram = next((gram for gram in GRAMS[:-1] if _all_differ(self.tokens, gram - SPARE)), GRAMS[-1])
+        hashes = _gram_hashes(self.tokens, self.gram)
         order = np.argsort(hashes, kind="stable")
         ordered = hashes[order]
         once = np.ones(len(ordered), bool)
@@ -46,9 +49,9 @@ class ValidationStream:
     def identify(self, values: np.ndarray) -> np.ndarray | None:
         """Positions of integer `values` (n,) in the stream, (n,) int64 with -1 where unknown; None when all are."""
         count = len(values)
-        if count < GRAM or not len(self._hashes):
+        if count < self.gram or not len(self._hashes):
             return None
-        hashes = _gram_hashes(values)
+        hashes = _gram_hashes(values, self.gram)
         places = np.searchsorted(self._hashes, hashes)
         places[places == len(self._hashes)] = 0
         hits = np.flatnonzero(self._hashes[places] == hashes)
@@ -56,7 +59,7 @@ class ValidationStream:
             return None
         starts = self._starts[places[hits]]
         positions = np.full(count, -1, np.int64)
-        for offset in range(GRAM):
+        for offset in range(self.gram):
             positions[hits + offset] = starts + offset
         if self._repeats:
             self._extend(np.asarray(values, np.int64), positions)
@@ -103,15 +106,21 @@ def intervals(positions: Sequence[int] | np.ndarray, most: int = 64) -> list[lis
     return [[int(first), int(last)] for first, last in zip(firsts, lasts, strict=True)]
 
 
-def _gram_hashes(values: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each run of GRAM values, (n - GRAM + 1,)."""
+def _all_differ(tokens: np.ndarray, gram: int) -> bool:
+    """Whether no run of `gram` tokens occurs twice."""
+    hashes = np.sort(_gram_hashes(tokens, gram))
+    return not bool((hashes[1:] == hashes[:-1]).any())
+
+
+def _gram_hashes(values: np.ndarray, gram: int) -> np.ndarray:
+    """A 64-bit hash of each run of `gram` values, (n - gram + 1,)."""
     words = np.asarray(values).astype(np.int64).view(np.uint64)
-    count = len(words) - GRAM + 1
+    count = len(words) - gram + 1
     if count <= 0:
         return np.zeros(0, np.uint64)
     total = np.zeros(count, np.uint64)
     with np.errstate(over="ignore"):
-        for offset in range(GRAM):
+        for offset in range(gram):
             total = (total + words[offset : offset + count] + np.uint64(1)) * _MULTIPLIER
             total ^= total >> np.uint64(29)
     return total

@@ -63,3 +63,13 @@ def test_intervals_are_bounded() -> None:
     merged = intervals(np.arange(0, 4000, 2), most=10)
     assert len(merged) == 10
     assert (merged[0][0], merged[-1][1]) == (0, 3998)
+
+
+@pytest.mark.parametrize("symbols", [4, 16, 64])
+def test_text_of_few_symbols_is_not_taken_for_the_stream(symbols: int) -> None:
+    """Short runs of other text are in the stream by chance; the runs that count are longer."""
+    stream = ValidationStream(np.random.default_rng(4).integers(3, 3 + symbols, 16_385))
+    assert stream.identify(np.random.default_rng(5).integers(3, 3 + symbols, 65_536)) is None
+    found = stream.identify(stream.tokens[5000:5064])
+    assert found is not None
+    assert found.tolist() == list(range(5000, 5064))
