@@ -96,7 +96,8 @@ def judge(case: Case, way: Confinement, world: World) -> Verdict:
         (folder / "README.md").write_text("an honest submission\n")
         outcome = run_job(_job(case, folder, world, token), way)
         if case.limits.seconds < LIMITS.seconds and not outcome.records:  # a busy machine: it had not yet begun
-            outcome = run_job(_job(replace(case, limits=LIMITS), folder, world, token), way)
+            patient = replace(case, limits=replace(case.limits, seconds=6 * case.limits.seconds))
+            outcome = run_job(_job(patient, folder, world, token), way)
         cores = [str(path) for path in folder.glob("core*")]
     finally:
         remove_tree(str(folder))
