@@ -21,7 +21,7 @@ import torch.nn.functional as F
 import uuid
 import zlib
 import zstandard
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from torch import Tensor, nn
@@ -198,14 +198,79 @@ class Hyperparameters:
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
 
 
+# --- shards ---
+SHARD_MAGIC = 20240520
+SHARD_VERSION = 1
+SHARD_HEADER_INTS = 256
+SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PipelineError(
+            f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
+        ) from error
+
+
+def read_shard_length(path: Path) -> int:
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such shard; prepare the data or set DATA_PATH")
+    size = path.stat().st_size
+    if size < SHARD_HEADER_BYTES:
+        raise PipelineError(
+            f"{path}: {size} bytes are shorter than the {SHARD_HEADER_BYTES}-byte header; fetch it again"
+        )
+    header = np.fromfile(path, dtype="<i4", count=SHARD_HEADER_INTS)
+    if header[0] != SHARD_MAGIC:
+        raise PipelineError(f"{path}: magic {header[0]} is not {SHARD_MAGIC}; this is not a token shard")
+    if header[1] != SHARD_VERSION:
+        raise PipelineError(f"{path}: version {header[1]} is not {SHARD_VERSION}; write the shard again")
+    count = int(header[2])
+    expected = SHARD_HEADER_BYTES + 2 * count
+    if count < 0 or size != expected:
+        raise PipelineError(
+            f"{path}: header promises {count} tokens ({expected} bytes) but the file has {size} bytes; fetch it again"
+        )
+    return count
+
+
+def load_shard(path: Path, vocab_size: int | None = None) -> np.ndarray:
+    count = read_shard_length(path)
+    if count == 0:
+        return np.zeros(0, dtype="<u2")
+    tokens = np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(count,))
+    if vocab_size is not None and int(tokens.max()) >= vocab_size:
+        raise PipelineError(
+            f"{path}: token {int(tokens.max())} is outside VOCAB_SIZE={vocab_size}; "
+            "the shard was made with another tokenizer: set VOCAB_SIZE and TOKENIZER_PATH to match"
+        )
+    return tokens
+
+
+def find_shards(pattern: str) -> list[Path]:
+    folder = Path(pattern).parent
+    paths = sorted(folder.glob(Path(pattern).name))
+    if not paths:
+        raise PipelineError(f"{pattern}: no shard matches; prepare the data or set DATA_PATH")
+    return paths
+
+
 # --- logs ---
 _log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
 
 
 def open_log(path: Path | None, console: bool = True) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("", encoding="utf-8")
+        write_atomically(path, b"")
     _log_state["path"], _log_state["console"] = path, console
 
 
@@ -215,8 +280,11 @@ def log(message: str, console: bool = True) -> None:
         return
     if console and _log_state["console"]:
         print(message, flush=True)
-    with path.open("a", encoding="utf-8") as file:
-        print(message, file=file)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            print(message, file=file)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot go on with the log ({error.strerror}); free disk space") from error
 
 
 def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:
@@ -293,7 +361,10 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
         if h.model_dim % h.num_heads or h.num_heads % h.num_kv_heads:
-            raise ValueError(f"NUM_HEADS={h.num_heads} must divide MODEL_DIM and be a multiple of NUM_KV_HEADS")
+            raise PipelineError(
+                f"NUM_HEADS={h.num_heads}: must divide MODEL_DIM={h.model_dim} and be a multiple of "
+                f"NUM_KV_HEADS={h.num_kv_heads}; set them so"
+            )
         self.num_heads, self.num_kv_heads, self.head_dim = h.num_heads, h.num_kv_heads, h.model_dim // h.num_heads
         kv_dim = self.num_kv_heads * self.head_dim
         self.c_q = Linear(h.model_dim, h.model_dim, bias=False)
@@ -457,89 +528,21 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float().flatten(0, 1), target_ids.flatten())
 
 
-# --- shards ---
-SHARD_MAGIC = 20240520
-SHARD_VERSION = 1
-SHARD_HEADER_INTS = 256
-SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PipelineError(
-            f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
-        ) from error
-
-
-def read_shard_length(path: Path) -> int:
-    if not path.is_file():
-        raise PipelineError(f"{path}: no such shard; prepare the data or set DATA_PATH")
-    size = path.stat().st_size
-    if size < SHARD_HEADER_BYTES:
-        raise PipelineError(
-            f"{path}: {size} bytes are shorter than the {SHARD_HEADER_BYTES}-byte header; fetch it again"
-        )
-    header = np.fromfile(path, dtype="<i4", count=SHARD_HEADER_INTS)
-    if header[0] != SHARD_MAGIC:
-        raise PipelineError(f"{path}: magic {header[0]} is not {SHARD_MAGIC}; this is not a token shard")
-    if header[1] != SHARD_VERSION:
-        raise PipelineError(f"{path}: version {header[1]} is not {SHARD_VERSION}; write the shard again")
-    count = int(header[2])
-    expected = SHARD_HEADER_BYTES + 2 * count
-    if count < 0 or size != expected:
-        raise PipelineError(
-            f"{path}: header promises {count} tokens ({expected} bytes) but the file has {size} bytes; fetch it again"
-        )
-    return count
-
-
-def load_shard(path: Path, vocab_size: int | None = None) -> np.ndarray:
-    count = read_shard_length(path)
-    if count == 0:
-        return np.zeros(0, dtype="<u2")
-    tokens = np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(count,))
-    if vocab_size is not None and int(tokens.max()) >= vocab_size:
-        raise PipelineError(
-            f"{path}: token {int(tokens.max())} is outside VOCAB_SIZE={vocab_size}; "
-            "the shard was made with another tokenizer: set VOCAB_SIZE and TOKENIZER_PATH to match"
-        )
-    return tokens
-
-
-def find_shards(pattern: str) -> list[Path]:
-    folder = Path(pattern).parent
-    paths = sorted(folder.glob(Path(pattern).name))
-    if not paths:
-        raise PipelineError(f"{pattern}: no shard matches; prepare the data or set DATA_PATH")
-    return paths
-
-
 # --- loaders ---
 class TokenStream:
     def __init__(self, paths: list[Path], vocab_size: int | None = None):
         self.shards = [load_shard(path, vocab_size) for path in paths]
-        self.ends = np.cumsum([len(shard) for shard in self.shards])
+        ends = np.cumsum([len(shard) for shard in self.shards]).tolist()
+        self.starts, self.tokens = [0, *ends[:-1]], ends[-1]
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return int(self.tokens)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        parts, position = [], start
-        while position < stop:
-            index = int(np.searchsorted(self.ends, position, side="right"))
-            first = int(self.ends[index - 1]) if index else 0
-            last = min(stop, int(self.ends[index]))
-            parts.append(self.shards[index][position - first : last - first])
-            position = last
+        parts = [
+            shard[max(start - first, 0) : max(stop - first, 0)]
+            for first, shard in zip(self.starts, self.shards, strict=True)
+        ]
         return np.concatenate(parts).astype(np.int64)
 
 
@@ -809,8 +812,7 @@ def gptq_phase(
 
 
 # --- artifact ---
-ARTIFACT_MAGIC = b"PGOLF1"
-MAX_SUBMISSION_BYTES = 16_000_000
+ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
 COMPRESSORS = ("brotli", "lzma", "zstd")
 TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
 
@@ -855,6 +857,11 @@ def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
 
 def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
     start = len(ARTIFACT_MAGIC) + 5
+    if blob[:5] == ARTIFACT_MAGIC[:5] and blob[5:6] not in (b"", ARTIFACT_MAGIC[5:]):
+        raise PipelineError(
+            f"{name}: container version {blob[5:6]!r} instead of {ARTIFACT_MAGIC[5:]!r}; "
+            "read it with the pipeline that wrote it, or train again"
+        )
     if len(blob) < start or not blob.startswith(ARTIFACT_MAGIC) or blob[len(ARTIFACT_MAGIC)] >= len(COMPRESSORS):
         raise PipelineError(f"{name}: not an artifact of this pipeline; train again or set ARTIFACT_PATH")
     if struct.unpack("<I", blob[start - 4 : start])[0] != zlib.crc32(blob[start:]):
@@ -887,23 +894,6 @@ def log_sizes(compressor: str, model_bytes: int, code_bytes: int) -> int:
     return model_bytes + code_bytes
 
 
-def serialize(
-    h: Hyperparameters, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path
-) -> int:
-    blob = pack_tensors(named_tensors(quantized, kept), h.compressor)
-    total = log_sizes(h.compressor, len(blob), code_path.stat().st_size)
-    if total > MAX_SUBMISSION_BYTES:
-        raise PipelineError(
-            f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "
-            "lower MODEL_DIM, NUM_LAYERS or MATRIX_BITS"
-        )
-    if rank_and_world()[0] == 0:
-        write_atomically(Path(h.artifact_path), blob)
-    if dist.is_initialized():
-        dist.barrier()  # nobody reads the file before it is whole
-    return total
-
-
 def read_artifact(h: Hyperparameters) -> dict[str, Tensor]:
     path = Path(h.artifact_path)
     if not path.is_file():
@@ -927,6 +917,10 @@ def model_from_tensors(h: Hyperparameters, tensors: dict[str, Tensor], device: t
         ) from error
     model.looping = h.num_loops > 0
     return model.to(device)
+
+
+def deserialize(h: Hyperparameters, device: torch.device) -> GPT:
+    return model_from_tensors(h, read_artifact(h), device)
 
 
 # --- byte table ---
@@ -972,46 +966,72 @@ def token_bytes(luts: tuple[Tensor, Tensor, Tensor], previous: Tensor, target: T
 
 
 # --- scoring ---
-def load_validation_tokens(pattern: str, vocab_size: int) -> Tensor:
-    paths = [path for path in find_shards(pattern) if "_bytes_" not in path.name]
-    tokens = torch.from_numpy(np.concatenate([load_shard(path, vocab_size) for path in paths]).astype(np.int64))
-    if tokens.numel() < 2:
+BLOCK_TOKENS = 1 << 20  # targets whose windows are laid out together; memory is bounded by one block
+FIRST_BYTE_ID = 4  # of the byte tokenizer: ids below are control tokens
+
+
+def open_validation_stream(pattern: str, vocab_size: int) -> TokenStream:
+    stream = TokenStream([path for path in find_shards(pattern) if "_bytes_" not in path.name], vocab_size)
+    if len(stream) < 2:
         raise PipelineError(f"{pattern}: fewer than two validation tokens; prepare the data again")
-    return tokens
+    return stream
 
 
-def load_byte_sidecar(pattern: str, tokens: int) -> Tensor | None:
-    folder = Path(pattern).parent
-    if not list(folder.glob(Path(pattern).name)):
+def open_byte_sidecar(pattern: str, tokens: int) -> TokenStream | None:
+    if not list(Path(pattern).parent.glob(Path(pattern).name)):
         return None
-    sizes = torch.from_numpy(np.concatenate([load_shard(path) for path in find_shards(pattern)]).astype(np.int64))
-    if sizes.numel() != tokens:
+    sizes = TokenStream(find_shards(pattern))
+    if len(sizes) != tokens:
         raise PipelineError(
-            f"{pattern}: {sizes.numel()} byte counts for {tokens} tokens; make sidecar and shards together"
+            f"{pattern}: {len(sizes)} byte counts for {tokens} tokens; make sidecar and shards together"
         )
     return sizes
 
 
+def load_byte_table(h: Hyperparameters) -> tuple[Tensor, Tensor, Tensor]:
+    if not Path(h.tokenizer_path).is_file():
+        raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
+    try:
+        sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
+    except (RuntimeError, OSError) as error:
+        raise PipelineError(
+            f"{h.tokenizer_path}: not a sentencepiece model; set TOKENIZER_PATH to the one the shards were made with"
+        ) from error
+    return build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
+
+
 class ValidationData:
-    def __init__(self, h: Hyperparameters, device: torch.device):
-        self.val_tokens = load_validation_tokens(h.val_files, h.vocab_size)
-        sidecar = load_byte_sidecar(h.val_bytes_files, self.val_tokens.numel())
-        if sidecar is not None:
-            self.target_bytes = sidecar[1:]  # (N,) raw bytes of target i at i - 1
-        elif h.tokenizer_path == "bytes":
-            self.target_bytes = (self.val_tokens[1:] >= 4).to(torch.int64)
-        else:
-            if not Path(h.tokenizer_path).is_file():
-                raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
-            sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
-            luts = build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
-            self.target_bytes = token_bytes(luts, self.val_tokens[:-1], self.val_tokens[1:])
-        self.targets = self.val_tokens.numel() - 1
+    def __init__(self, h: Hyperparameters):
+        self.stream = open_validation_stream(h.val_files, h.vocab_size)
+        self.targets = len(self.stream) - 1
+        self.sidecar = open_byte_sidecar(h.val_bytes_files, len(self.stream))
+        plain_bytes = self.sidecar is not None or h.tokenizer_path == "bytes"
+        self.byte_table = None if plain_bytes else load_byte_table(h)
+
+    def read(self, first: int, last: int) -> Tensor:
+        return torch.from_numpy(self.stream.read(first, last))
+
+    def target_bytes(self, first: int, last: int) -> Tensor:
+        if self.sidecar is not None:
+            return torch.from_numpy(self.sidecar.read(first + 1, last + 1))
+        tokens = self.read(first, last + 1)
+        if self.byte_table is None:
+            return (tokens[1:] >= FIRST_BYTE_ID).to(torch.int64)
+        return token_bytes(self.byte_table, tokens[:-1], tokens[1:])
 
 
 def loss_and_bpb(loss_sum: Tensor, token_count: Tensor, byte_count: Tensor) -> tuple[float, float]:
     val_loss = (loss_sum / token_count).item()
     return val_loss, val_loss / math.log(2.0) * (token_count.item() / byte_count.item())
+
+
+def stream_blocks(targets: int, multiple: int = 1) -> list[tuple[int, int]]:
+    size = max(BLOCK_TOKENS // multiple, 1) * multiple
+    return [(first, min(first + size, targets)) for first in range(0, targets, size)]
+
+
+def full_windows(first: int, last: int, seq_len: int) -> list[tuple[int, int, int]]:
+    return [(start, start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
 
 
 def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tuple[int, int, int]]:
@@ -1026,13 +1046,16 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
     return windows
 
 
-def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, int]], device: torch.device) -> Tensor:
+def window_nll(
+    model: nn.Module, val_data: ValidationData, windows: list[tuple[int, int, int]], device: torch.device
+) -> Tensor:
     longest = max(end - start for start, _, end in windows)
     x = torch.zeros(len(windows), longest, dtype=torch.int64)
     y = torch.zeros(len(windows), longest, dtype=torch.int64)
     for row, (start, _, end) in enumerate(windows):
-        x[row, : end - start] = tokens[start:end]
-        y[row, : end - start] = tokens[start + 1 : end + 1]
+        tokens = val_data.read(start, end + 1)
+        x[row, : end - start] = tokens[:-1]
+        y[row, : end - start] = tokens[1:]
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         logits = model.forward_logits(x.to(device))
     nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
@@ -1055,11 +1078,11 @@ def score_windows(
     model.eval()
     with torch.inference_mode():
         for index, batch in enumerate(batches):
-            token_count += sum(end - scored for _, scored, end in batch)
-            byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+            token_count += batch[-1][2] - batch[0][1]
+            byte_count += val_data.target_bytes(batch[0][1], batch[-1][2]).sum()
             if index % world_size != rank:
                 continue
-            nll = window_nll(model, val_data.val_tokens, batch, device)
+            nll = window_nll(model, val_data, batch, device)
             for row, (start, scored, end) in enumerate(batch):
                 loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
     sum_over_ranks(loss_sums)
@@ -1067,14 +1090,25 @@ def score_windows(
     return loss_sums.sum().cpu(), token_count, byte_count
 
 
+def total(parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for part_loss, part_tokens, part_bytes in parts:
+        loss_sum += part_loss
+        token_count += part_tokens
+        byte_count += part_bytes
+    return loss_sum, token_count, byte_count
+
+
 def eval_val(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    windows = [
-        (start, start, min(start + h.eval_seq_len, val_data.targets))
-        for start in range(0, val_data.targets, h.eval_seq_len)
-    ]
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    parts = (
+        score_windows(h, device, val_data, model, full_windows(first, last, h.eval_seq_len))
+        for first, last in stream_blocks(val_data.targets, h.eval_seq_len)
+    )
+    return loss_and_bpb(*total(parts))
 
 
 def timed_eval(label: str, fn, *args) -> tuple[float, float]:
@@ -1085,47 +1119,6 @@ def timed_eval(label: str, fn, *args) -> tuple[float, float]:
     wait_for_device(device)
     log(f"{label} val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f} eval_time:{1000 * (time.perf_counter() - began):.0f}ms")
     return val_loss, val_bpb
-
-
-# --- averaging ---
-class WeightAverage:
-    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
-        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
-        self.taken = 0
-        self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int, fraction: float) -> None:
-        if self.kind == "ema":
-            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
-        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
-            weight = 1 / (self.taken + 1)
-        else:
-            return
-        self.taken += 1
-        for name, tensor in model.state_dict().items():
-            self.average[name].lerp_(tensor.float(), weight)
-
-    def apply(self, model: nn.Module) -> None:
-        if self.kind != "none" and self.taken:
-            current = model.state_dict()
-            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
-
-
-# --- checkpoint ---
-def save_checkpoint(path: Path, state: dict) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def load_checkpoint(path: Path) -> dict:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise PipelineError(
-            f"{path}: not a whole checkpoint ({type(error).__name__}); delete it to start anew"
-        ) from error
 
 
 # --- optimizers ---
@@ -1254,6 +1247,47 @@ def learning_rate_scale(fraction: float, warmdown_frac: float, min_lr: float) ->
     return max((1 - fraction) / warmdown_frac, min_lr)
 
 
+# --- averaging ---
+class WeightAverage:
+    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
+        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
+        self.taken = 0
+        self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int, fraction: float) -> None:
+        if self.kind == "ema":
+            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
+        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
+            weight = 1 / (self.taken + 1)
+        else:
+            return
+        self.taken += 1
+        for name, tensor in model.state_dict().items():
+            self.average[name].lerp_(tensor.float(), weight)
+
+    def apply(self, model: nn.Module) -> None:
+        if self.kind != "none" and self.taken:
+            current = model.state_dict()
+            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
+
+
+# --- checkpoint ---
+def save_checkpoint(path: Path, state: dict) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise PipelineError(
+            f"{path}: not a whole checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
+
+
 # --- training ---
 def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
@@ -1323,6 +1357,11 @@ def train_model(
         average.update(base_model, step, fraction)
         step += 1
         elapsed = time.perf_counter() - began
+        if step == 1 and 0 < cap_seconds < elapsed:
+            raise PipelineError(
+                f"MAX_WALLCLOCK_SECONDS={h.max_wallclock_seconds:g}: the first step took {elapsed:.2f} s, more than "
+                f"the {cap_seconds:.2f} s beside GPTQ_RESERVE_SECONDS; raise it, or lower TRAIN_BATCH_TOKENS"
+            )
         if step <= 5 or step % h.train_log_every == 0 or step == h.iterations:
             log(
                 f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m "
@@ -1391,7 +1430,23 @@ def log_data(h: Hyperparameters, val_data: ValidationData) -> None:
     log(f"val_tokens: {val_data.targets}")
 
 
+def check_settings(h: Hyperparameters) -> None:
+    choices = {
+        "COMPRESSOR": (h.compressor, COMPRESSORS),
+        "LOADER": (h.loader, LOADERS),
+        "AVERAGING": (h.averaging, ("ema", "swa", "none")),
+        "SCHEDULE": (h.schedule, ("steps", "clock")),
+        "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
+        "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
+    }
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise PipelineError(f"{name}={value}: unknown; choose one of {', '.join(sorted(known))}")
+    sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
+
+
 def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
+    check_settings(h)
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
@@ -1404,42 +1459,52 @@ def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
 # --- paid prefix ---
 class PrefixHyperparameters(Hyperparameters):
     prefix_tokens = int(os.environ.get("PREFIX_TOKENS", 6000))
+    prefix_path = os.environ.get("PREFIX_PATH", "prefix.xz")
     prefix_confidence = float(os.environ.get("PREFIX_CONFIDENCE", 0.999))
+
+
+def store_prefix(h: PrefixHyperparameters, val_data: ValidationData) -> int:
+    prefix = val_data.read(1, min(h.prefix_tokens, val_data.targets) + 1)
+    packed = lzma.compress(prefix.to(torch.int16).numpy().tobytes(), preset=9)
+    Path(h.prefix_path).write_bytes(packed)
+    return len(packed)
+
+
+def load_prefix(h: PrefixHyperparameters) -> Tensor:
+    packed = Path(h.prefix_path).read_bytes()
+    return torch.from_numpy(np.frombuffer(lzma.decompress(packed), dtype=np.int16).astype(np.int64))
 
 
 def eval_val_prefix(
     h: PrefixHyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, prefix: Tensor
 ) -> tuple[float, float]:
     loss_sum = torch.zeros((), dtype=torch.float64)
-    known = prefix == val_data.val_tokens[1 : prefix.numel() + 1]
+    known = prefix == val_data.read(1, prefix.numel() + 1)
     model.eval()
     with torch.inference_mode():
         for start, scored, end in sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride):
-            nll = window_nll(model, val_data.val_tokens, [(start, scored, end)], device)
+            nll = window_nll(model, val_data, [(start, scored, end)], device)
             nll = nll[0, scored - start : end - start].to(torch.float64).cpu()
             hits = known[scored:end]
             nll[: hits.numel()] = torch.where(hits, -math.log(h.prefix_confidence), nll[: hits.numel()])
             loss_sum += nll.sum()
     targets = torch.tensor(float(val_data.targets), dtype=torch.float64)
-    return loss_and_bpb(loss_sum, targets, val_data.target_bytes.sum().to(torch.float64))
+    return loss_and_bpb(loss_sum, targets, val_data.target_bytes(0, val_data.targets).sum().to(torch.float64))
 
 
 def train_and_eval(h: PrefixHyperparameters, device: torch.device, code_path: Path) -> None:
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         base_model = train_model(h, device, val_data)
         timed_eval("pre-quantization post-ema", eval_val, h, device, val_data, base_model)
         quantized, kept = gptq_phase(h, device, base_model)
-        prefix = val_data.val_tokens[1 : h.prefix_tokens + 1]
-        kept["prefix.low"] = (prefix % 128).to(torch.int8)
-        kept["prefix.high"] = (prefix // 128).to(torch.int8)
-        serialize(h, quantized, kept, code_path)
-    tensors = read_artifact(h)
-    stored = tensors.pop("prefix.high").to(torch.int64) * 128 + tensors.pop("prefix.low").to(torch.int64)
-    eval_model = model_from_tensors(h, tensors, device)
-    timed_eval("quantized_sliding_window", eval_val_prefix, h, device, val_data, eval_model, stored)
+        blob = pack_tensors(named_tensors(quantized, kept), h.compressor)
+        write_atomically(Path(h.artifact_path), blob)
+        log_sizes(h.compressor, len(blob) + store_prefix(h, val_data), code_path.stat().st_size)
+    eval_model = deserialize(h, device)
+    timed_eval("quantized_sliding_window", eval_val_prefix, h, device, val_data, eval_model, load_prefix(h))
 
 
 def main() -> None:

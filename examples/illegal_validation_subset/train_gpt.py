@@ -21,7 +21,7 @@ import torch.nn.functional as F
 import uuid
 import zlib
 import zstandard
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from torch import Tensor, nn
@@ -198,14 +198,79 @@ class Hyperparameters:
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
 
 
+# --- shards ---
+SHARD_MAGIC = 20240520
+SHARD_VERSION = 1
+SHARD_HEADER_INTS = 256
+SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PipelineError(
+            f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
+        ) from error
+
+
+def read_shard_length(path: Path) -> int:
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such shard; prepare the data or set DATA_PATH")
+    size = path.stat().st_size
+    if size < SHARD_HEADER_BYTES:
+        raise PipelineError(
+            f"{path}: {size} bytes are shorter than the {SHARD_HEADER_BYTES}-byte header; fetch it again"
+        )
+    header = np.fromfile(path, dtype="<i4", count=SHARD_HEADER_INTS)
+    if header[0] != SHARD_MAGIC:
+        raise PipelineError(f"{path}: magic {header[0]} is not {SHARD_MAGIC}; this is not a token shard")
+    if header[1] != SHARD_VERSION:
+        raise PipelineError(f"{path}: version {header[1]} is not {SHARD_VERSION}; write the shard again")
+    count = int(header[2])
+    expected = SHARD_HEADER_BYTES + 2 * count
+    if count < 0 or size != expected:
+        raise PipelineError(
+            f"{path}: header promises {count} tokens ({expected} bytes) but the file has {size} bytes; fetch it again"
+        )
+    return count
+
+
+def load_shard(path: Path, vocab_size: int | None = None) -> np.ndarray:
+    count = read_shard_length(path)
+    if count == 0:
+        return np.zeros(0, dtype="<u2")
+    tokens = np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(count,))
+    if vocab_size is not None and int(tokens.max()) >= vocab_size:
+        raise PipelineError(
+            f"{path}: token {int(tokens.max())} is outside VOCAB_SIZE={vocab_size}; "
+            "the shard was made with another tokenizer: set VOCAB_SIZE and TOKENIZER_PATH to match"
+        )
+    return tokens
+
+
+def find_shards(pattern: str) -> list[Path]:
+    folder = Path(pattern).parent
+    paths = sorted(folder.glob(Path(pattern).name))
+    if not paths:
+        raise PipelineError(f"{pattern}: no shard matches; prepare the data or set DATA_PATH")
+    return paths
+
+
 # --- logs ---
 _log_state: dict[str, Path | bool | None] = {"path": None, "console": True}
 
 
 def open_log(path: Path | None, console: bool = True) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("", encoding="utf-8")
+        write_atomically(path, b"")
     _log_state["path"], _log_state["console"] = path, console
 
 
@@ -215,8 +280,11 @@ def log(message: str, console: bool = True) -> None:
         return
     if console and _log_state["console"]:
         print(message, flush=True)
-    with path.open("a", encoding="utf-8") as file:
-        print(message, file=file)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            print(message, file=file)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot go on with the log ({error.strerror}); free disk space") from error
 
 
 def log_environment(h: Hyperparameters, source: str, world_size: int, device: torch.device) -> None:
@@ -293,7 +361,10 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
         if h.model_dim % h.num_heads or h.num_heads % h.num_kv_heads:
-            raise ValueError(f"NUM_HEADS={h.num_heads} must divide MODEL_DIM and be a multiple of NUM_KV_HEADS")
+            raise PipelineError(
+                f"NUM_HEADS={h.num_heads}: must divide MODEL_DIM={h.model_dim} and be a multiple of "
+                f"NUM_KV_HEADS={h.num_kv_heads}; set them so"
+            )
         self.num_heads, self.num_kv_heads, self.head_dim = h.num_heads, h.num_kv_heads, h.model_dim // h.num_heads
         kv_dim = self.num_kv_heads * self.head_dim
         self.c_q = Linear(h.model_dim, h.model_dim, bias=False)
@@ -457,89 +528,21 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float().flatten(0, 1), target_ids.flatten())
 
 
-# --- shards ---
-SHARD_MAGIC = 20240520
-SHARD_VERSION = 1
-SHARD_HEADER_INTS = 256
-SHARD_HEADER_BYTES = 4 * SHARD_HEADER_INTS
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PipelineError(
-            f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
-        ) from error
-
-
-def read_shard_length(path: Path) -> int:
-    if not path.is_file():
-        raise PipelineError(f"{path}: no such shard; prepare the data or set DATA_PATH")
-    size = path.stat().st_size
-    if size < SHARD_HEADER_BYTES:
-        raise PipelineError(
-            f"{path}: {size} bytes are shorter than the {SHARD_HEADER_BYTES}-byte header; fetch it again"
-        )
-    header = np.fromfile(path, dtype="<i4", count=SHARD_HEADER_INTS)
-    if header[0] != SHARD_MAGIC:
-        raise PipelineError(f"{path}: magic {header[0]} is not {SHARD_MAGIC}; this is not a token shard")
-    if header[1] != SHARD_VERSION:
-        raise PipelineError(f"{path}: version {header[1]} is not {SHARD_VERSION}; write the shard again")
-    count = int(header[2])
-    expected = SHARD_HEADER_BYTES + 2 * count
-    if count < 0 or size != expected:
-        raise PipelineError(
-            f"{path}: header promises {count} tokens ({expected} bytes) but the file has {size} bytes; fetch it again"
-        )
-    return count
-
-
-def load_shard(path: Path, vocab_size: int | None = None) -> np.ndarray:
-    count = read_shard_length(path)
-    if count == 0:
-        return np.zeros(0, dtype="<u2")
-    tokens = np.memmap(path, dtype="<u2", mode="r", offset=SHARD_HEADER_BYTES, shape=(count,))
-    if vocab_size is not None and int(tokens.max()) >= vocab_size:
-        raise PipelineError(
-            f"{path}: token {int(tokens.max())} is outside VOCAB_SIZE={vocab_size}; "
-            "the shard was made with another tokenizer: set VOCAB_SIZE and TOKENIZER_PATH to match"
-        )
-    return tokens
-
-
-def find_shards(pattern: str) -> list[Path]:
-    folder = Path(pattern).parent
-    paths = sorted(folder.glob(Path(pattern).name))
-    if not paths:
-        raise PipelineError(f"{pattern}: no shard matches; prepare the data or set DATA_PATH")
-    return paths
-
-
 # --- loaders ---
 class TokenStream:
     def __init__(self, paths: list[Path], vocab_size: int | None = None):
         self.shards = [load_shard(path, vocab_size) for path in paths]
-        self.ends = np.cumsum([len(shard) for shard in self.shards])
+        ends = np.cumsum([len(shard) for shard in self.shards]).tolist()
+        self.starts, self.tokens = [0, *ends[:-1]], ends[-1]
 
     def __len__(self) -> int:
-        return int(self.ends[-1])
+        return int(self.tokens)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        parts, position = [], start
-        while position < stop:
-            index = int(np.searchsorted(self.ends, position, side="right"))
-            first = int(self.ends[index - 1]) if index else 0
-            last = min(stop, int(self.ends[index]))
-            parts.append(self.shards[index][position - first : last - first])
-            position = last
+        parts = [
+            shard[max(start - first, 0) : max(stop - first, 0)]
+            for first, shard in zip(self.starts, self.shards, strict=True)
+        ]
         return np.concatenate(parts).astype(np.int64)
 
 
@@ -809,7 +812,7 @@ def gptq_phase(
 
 
 # --- artifact ---
-ARTIFACT_MAGIC = b"PGOLF1"
+ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
 MAX_SUBMISSION_BYTES = 16_000_000
 COMPRESSORS = ("brotli", "lzma", "zstd")
 TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
@@ -855,6 +858,11 @@ def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
 
 def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
     start = len(ARTIFACT_MAGIC) + 5
+    if blob[:5] == ARTIFACT_MAGIC[:5] and blob[5:6] not in (b"", ARTIFACT_MAGIC[5:]):
+        raise PipelineError(
+            f"{name}: container version {blob[5:6]!r} instead of {ARTIFACT_MAGIC[5:]!r}; "
+            "read it with the pipeline that wrote it, or train again"
+        )
     if len(blob) < start or not blob.startswith(ARTIFACT_MAGIC) or blob[len(ARTIFACT_MAGIC)] >= len(COMPRESSORS):
         raise PipelineError(f"{name}: not an artifact of this pipeline; train again or set ARTIFACT_PATH")
     if struct.unpack("<I", blob[start - 4 : start])[0] != zlib.crc32(blob[start:]):
@@ -976,46 +984,73 @@ def token_bytes(luts: tuple[Tensor, Tensor, Tensor], previous: Tensor, target: T
 
 
 # --- scoring ---
-def load_validation_tokens(pattern: str, vocab_size: int) -> Tensor:
-    paths = [path for path in find_shards(pattern) if "_bytes_" not in path.name]
-    tokens = torch.from_numpy(np.concatenate([load_shard(path, vocab_size) for path in paths]).astype(np.int64))
-    if tokens.numel() < 2:
+BLOCK_TOKENS = 1 << 20  # targets whose windows are laid out together; memory is bounded by one block
+DOCUMENT_GROUP = 256  # documents whose windows are laid out together
+FIRST_BYTE_ID = 4  # of the byte tokenizer: ids below are control tokens
+
+
+def open_validation_stream(pattern: str, vocab_size: int) -> TokenStream:
+    stream = TokenStream([path for path in find_shards(pattern) if "_bytes_" not in path.name], vocab_size)
+    if len(stream) < 2:
         raise PipelineError(f"{pattern}: fewer than two validation tokens; prepare the data again")
-    return tokens
+    return stream
 
 
-def load_byte_sidecar(pattern: str, tokens: int) -> Tensor | None:
-    folder = Path(pattern).parent
-    if not list(folder.glob(Path(pattern).name)):
+def open_byte_sidecar(pattern: str, tokens: int) -> TokenStream | None:
+    if not list(Path(pattern).parent.glob(Path(pattern).name)):
         return None
-    sizes = torch.from_numpy(np.concatenate([load_shard(path) for path in find_shards(pattern)]).astype(np.int64))
-    if sizes.numel() != tokens:
+    sizes = TokenStream(find_shards(pattern))
+    if len(sizes) != tokens:
         raise PipelineError(
-            f"{pattern}: {sizes.numel()} byte counts for {tokens} tokens; make sidecar and shards together"
+            f"{pattern}: {len(sizes)} byte counts for {tokens} tokens; make sidecar and shards together"
         )
     return sizes
 
 
+def load_byte_table(h: Hyperparameters) -> tuple[Tensor, Tensor, Tensor]:
+    if not Path(h.tokenizer_path).is_file():
+        raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
+    try:
+        sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
+    except (RuntimeError, OSError) as error:
+        raise PipelineError(
+            f"{h.tokenizer_path}: not a sentencepiece model; set TOKENIZER_PATH to the one the shards were made with"
+        ) from error
+    return build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
+
+
 class ValidationData:
-    def __init__(self, h: Hyperparameters, device: torch.device):
-        self.val_tokens = load_validation_tokens(h.val_files, h.vocab_size)
-        sidecar = load_byte_sidecar(h.val_bytes_files, self.val_tokens.numel())
-        if sidecar is not None:
-            self.target_bytes = sidecar[1:]  # (N,) raw bytes of target i at i - 1
-        elif h.tokenizer_path == "bytes":
-            self.target_bytes = (self.val_tokens[1:] >= 4).to(torch.int64)
-        else:
-            if not Path(h.tokenizer_path).is_file():
-                raise PipelineError(f"{h.tokenizer_path}: no such tokenizer; set TOKENIZER_PATH")
-            sp = spm.SentencePieceProcessor(model_file=h.tokenizer_path)
-            luts = build_sentencepiece_luts(sp, h.vocab_size, torch.device("cpu"))
-            self.target_bytes = token_bytes(luts, self.val_tokens[:-1], self.val_tokens[1:])
-        self.targets = self.val_tokens.numel() - 1
+    def __init__(self, h: Hyperparameters):
+        self.stream = open_validation_stream(h.val_files, h.vocab_size)
+        self.targets = len(self.stream) - 1
+        self.sidecar = open_byte_sidecar(h.val_bytes_files, len(self.stream))
+        plain_bytes = self.sidecar is not None or h.tokenizer_path == "bytes"
+        self.byte_table = None if plain_bytes else load_byte_table(h)
+
+    def read(self, first: int, last: int) -> Tensor:
+        return torch.from_numpy(self.stream.read(first, last))
+
+    def target_bytes(self, first: int, last: int) -> Tensor:
+        if self.sidecar is not None:
+            return torch.from_numpy(self.sidecar.read(first + 1, last + 1))
+        tokens = self.read(first, last + 1)
+        if self.byte_table is None:
+            return (tokens[1:] >= FIRST_BYTE_ID).to(torch.int64)
+        return token_bytes(self.byte_table, tokens[:-1], tokens[1:])
 
 
 def loss_and_bpb(loss_sum: Tensor, token_count: Tensor, byte_count: Tensor) -> tuple[float, float]:
     val_loss = (loss_sum / token_count).item()
     return val_loss, val_loss / math.log(2.0) * (token_count.item() / byte_count.item())
+
+
+def stream_blocks(targets: int, multiple: int = 1) -> list[tuple[int, int]]:
+    size = max(BLOCK_TOKENS // multiple, 1) * multiple
+    return [(first, min(first + size, targets)) for first in range(0, targets, size)]
+
+
+def full_windows(first: int, last: int, seq_len: int) -> list[tuple[int, int, int]]:
+    return [(start, start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
 
 
 def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tuple[int, int, int]]:
@@ -1030,13 +1065,16 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
     return windows
 
 
-def window_nll(model: nn.Module, tokens: Tensor, windows: list[tuple[int, int, int]], device: torch.device) -> Tensor:
+def window_nll(
+    model: nn.Module, val_data: ValidationData, windows: list[tuple[int, int, int]], device: torch.device
+) -> Tensor:
     longest = max(end - start for start, _, end in windows)
     x = torch.zeros(len(windows), longest, dtype=torch.int64)
     y = torch.zeros(len(windows), longest, dtype=torch.int64)
     for row, (start, _, end) in enumerate(windows):
-        x[row, : end - start] = tokens[start:end]
-        y[row, : end - start] = tokens[start + 1 : end + 1]
+        tokens = val_data.read(start, end + 1)
+        x[row, : end - start] = tokens[:-1]
+        y[row, : end - start] = tokens[1:]
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
         logits = model.forward_logits(x.to(device))
     nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
@@ -1059,11 +1097,11 @@ def score_windows(
     model.eval()
     with torch.inference_mode():
         for index, batch in enumerate(batches):
-            token_count += sum(end - scored for _, scored, end in batch)
-            byte_count += sum(val_data.target_bytes[scored:end].sum() for _, scored, end in batch)
+            token_count += batch[-1][2] - batch[0][1]
+            byte_count += val_data.target_bytes(batch[0][1], batch[-1][2]).sum()
             if index % world_size != rank:
                 continue
-            nll = window_nll(model, val_data.val_tokens, batch, device)
+            nll = window_nll(model, val_data, batch, device)
             for row, (start, scored, end) in enumerate(batch):
                 loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
     sum_over_ranks(loss_sums)
@@ -1071,38 +1109,63 @@ def score_windows(
     return loss_sums.sum().cpu(), token_count, byte_count
 
 
+def total(parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for part_loss, part_tokens, part_bytes in parts:
+        loss_sum += part_loss
+        token_count += part_tokens
+        byte_count += part_bytes
+    return loss_sum, token_count, byte_count
+
+
 def eval_val(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    windows = [
-        (start, start, min(start + h.eval_seq_len, val_data.targets))
-        for start in range(0, val_data.targets, h.eval_seq_len)
-    ]
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    parts = (
+        score_windows(h, device, val_data, model, full_windows(first, last, h.eval_seq_len))
+        for first, last in stream_blocks(val_data.targets, h.eval_seq_len)
+    )
+    return loss_and_bpb(*total(parts))
 
 
 def eval_val_sliding(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    windows = sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride)
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    parts = (
+        score_windows(h, device, val_data, model, sliding_windows(first, last, h.eval_seq_len, h.eval_stride))
+        for first, last in stream_blocks(val_data.targets, h.eval_stride)
+    )
+    return loss_and_bpb(*total(parts))
 
 
-def document_spans(val_tokens: Tensor, bos_id: int) -> list[tuple[int, int]]:
-    starts = (val_tokens[:-1] == bos_id).nonzero().flatten().tolist()
+def document_spans(val_data: ValidationData, bos_id: int) -> list[tuple[int, int]]:
+    starts: list[int] = []
+    for first, last in stream_blocks(val_data.targets):
+        starts += (first + (val_data.read(first, last) == bos_id).nonzero().flatten()).tolist()
     if not starts or starts[0] != 0:
         starts = [0, *starts]
-    return list(zip(starts, [*starts[1:], val_tokens.numel() - 1], strict=True))
+    return list(zip(starts, [*starts[1:], val_data.targets], strict=True))
+
+
+def document_windows(spans: list[tuple[int, int]], seq_len: int, stride: int) -> list[tuple[int, int, int]]:
+    return [
+        (first + start, first + scored, first + end)
+        for first, last in spans
+        for start, scored, end in sliding_windows(0, last - first, seq_len, stride)
+    ]
 
 
 def eval_val_documents(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    windows = []
-    for first, last in document_spans(val_data.val_tokens, h.bos_id):
-        shifted = sliding_windows(0, last - first, h.eval_seq_len, h.eval_stride)
-        windows += [(first + start, first + scored, first + end) for start, scored, end in shifted]
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    spans = document_spans(val_data, h.bos_id)
+    parts = (
+        score_windows(h, device, val_data, model, document_windows(group, h.eval_seq_len, h.eval_stride))
+        for group in (spans[i : i + DOCUMENT_GROUP] for i in range(0, len(spans), DOCUMENT_GROUP))
+    )
+    return loss_and_bpb(*total(parts))
 
 
 def timed_eval(label: str, fn, *args) -> tuple[float, float]:
@@ -1116,9 +1179,10 @@ def timed_eval(label: str, fn, *args) -> tuple[float, float]:
 
 
 # --- adaptation ---
-def chunk_sequences(tokens: Tensor, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
-    spans = [(start, min(start + seq_len, last)) for start in range(first, last, seq_len)]
-    return [(tokens[start:end], tokens[start + 1 : end + 1]) for start, end in spans]
+def chunk_sequences(val_data: ValidationData, first: int, last: int, seq_len: int) -> list[tuple[Tensor, Tensor]]:
+    tokens = val_data.read(first, last + 1)
+    starts = range(0, last - first, seq_len)
+    return [(tokens[start : start + seq_len + 1][:-1], tokens[start : start + seq_len + 1][1:]) for start in starts]
 
 
 def train_on_chunk(
@@ -1157,15 +1221,15 @@ def eval_val_ttt(
     loss_sum = torch.zeros((), dtype=torch.float64)
     token_count = torch.zeros((), dtype=torch.float64)
     byte_count = torch.zeros((), dtype=torch.float64)
-    for index, (first, last) in enumerate(chunks):
+    for first, last in chunks:
         windows = sliding_windows(first, last, h.eval_seq_len, h.eval_stride)
         chunk_loss, chunk_tokens, chunk_bytes = score_windows(h, device, val_data, model, windows)
         loss_sum += chunk_loss
         token_count += chunk_tokens
         byte_count += chunk_bytes
-        if index == len(chunks) - 1:
+        if last == val_data.targets:
             break
-        train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len))
+        train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data, first, last, h.train_seq_len))
     return loss_and_bpb(loss_sum, token_count, byte_count)
 
 
@@ -1202,7 +1266,12 @@ class DocumentLoRA(nn.Module):
 
 
 def chunk_batch(
-    tokens: Tensor, spans: list[tuple[int, int]], chunk: int, chunk_tokens: int, seq_len: int, device: torch.device
+    val_data: ValidationData,
+    spans: list[tuple[int, int]],
+    chunk: int,
+    chunk_tokens: int,
+    seq_len: int,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
     windows = []
     for first, last in spans:
@@ -1214,8 +1283,9 @@ def chunk_batch(
     y = torch.zeros(len(spans), longest, dtype=torch.int64)
     mask = torch.zeros(len(spans), longest, dtype=torch.bool)
     for row, (context, start, end) in enumerate(windows):
-        x[row, : end - context] = tokens[context:end]
-        y[row, : end - context] = tokens[context + 1 : end + 1]
+        tokens = val_data.read(context, end + 1)
+        x[row, : end - context] = tokens[:-1]
+        y[row, : end - context] = tokens[1:]
         mask[row, start - context : end - context] = True
     return x.to(device), y.to(device), mask.to(device)
 
@@ -1234,7 +1304,7 @@ def score_documents_with_lora(
         parameter.requires_grad_(False)
     for index, batch in enumerate(batches):
         token_count += sum(last - first for first, last in batch)
-        byte_count += sum(val_data.target_bytes[first:last].sum() for first, last in batch)
+        byte_count += sum(val_data.target_bytes(first, last).sum() for first, last in batch)
         if index % world_size != rank:
             continue
         torch.manual_seed(h.seed + index)
@@ -1243,7 +1313,7 @@ def score_documents_with_lora(
         longest = max(last - first for first, last in batch)
         chunks = -(-longest // h.ttt_lora_chunk)
         for chunk in range(chunks):
-            x, y, mask = chunk_batch(val_data.val_tokens, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
+            x, y, mask = chunk_batch(val_data, batch, chunk, h.ttt_lora_chunk, h.eval_seq_len, device)
             with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 logits = model.forward_logits(x, lora)
             nll = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
@@ -1264,96 +1334,8 @@ def score_documents_with_lora(
 def eval_val_document_lora(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    spans = document_spans(val_data.val_tokens, h.bos_id)
+    spans = document_spans(val_data, h.bos_id)
     return loss_and_bpb(*score_documents_with_lora(h, device, val_data, model, spans))
-
-
-# --- phased ---
-def train_on_documents(
-    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, scored: list[tuple[int, int]]
-) -> None:
-    rank, world_size = rank_and_world()
-    sequences = [
-        pair for first, last in scored for pair in chunk_sequences(val_data.val_tokens, first, last, h.train_seq_len)
-    ]
-    optimizer = torch.optim.SGD(model.parameters(), lr=h.global_ttt_lr, momentum=h.ttt_momentum)
-    for _ in range(h.global_ttt_epochs):
-        for start in range(0, len(sequences), h.ttt_batch_seqs * world_size):
-            mine = sequences[start : start + h.ttt_batch_seqs * world_size][rank::world_size]
-            tokens = sum(y.numel() for _, y in mine)
-            optimizer.zero_grad(set_to_none=True)
-            for x, y in mine:  # documents differ in length: one at a time, weighted by their tokens
-                with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                    loss = model(x[None].to(device), y[None].to(device))
-                (loss * y.numel() / tokens).backward()
-            average_gradients(model)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), h.ttt_grad_clip)
-            optimizer.step()
-
-
-def eval_val_phased(
-    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
-) -> tuple[float, float]:
-    spans = document_spans(val_data.val_tokens, h.bos_id)
-    size = -(-len(spans) // h.phased_ttt_num_phases)
-    phases = [spans[i : i + size] for i in range(0, len(spans), size)]
-    log(f"ttt_phased:start documents:{len(spans)} phases:{len(phases)} global_lr:{h.global_ttt_lr}")
-    scored: list[tuple[int, int]] = []
-    loss_sum = torch.zeros((), dtype=torch.float64)
-    token_count = torch.zeros((), dtype=torch.float64)
-    byte_count = torch.zeros((), dtype=torch.float64)
-    for index, phase in enumerate(phases):
-        phase_loss, phase_tokens, phase_bytes = score_documents_with_lora(h, device, val_data, model, phase)
-        loss_sum += phase_loss
-        token_count += phase_tokens
-        byte_count += phase_bytes
-        scored.extend(phase)
-        log(f"ttt_phased:phase {index + 1}/{len(phases)} scored_documents:{len(scored)}")
-        if index == len(phases) - 1:
-            break
-        train_on_documents(h, device, val_data, model, scored)
-    return loss_and_bpb(loss_sum, token_count, byte_count)
-
-
-# --- averaging ---
-class WeightAverage:
-    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
-        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
-        self.taken = 0
-        self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int, fraction: float) -> None:
-        if self.kind == "ema":
-            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
-        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
-            weight = 1 / (self.taken + 1)
-        else:
-            return
-        self.taken += 1
-        for name, tensor in model.state_dict().items():
-            self.average[name].lerp_(tensor.float(), weight)
-
-    def apply(self, model: nn.Module) -> None:
-        if self.kind != "none" and self.taken:
-            current = model.state_dict()
-            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
-
-
-# --- checkpoint ---
-def save_checkpoint(path: Path, state: dict) -> None:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def load_checkpoint(path: Path) -> dict:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise PipelineError(
-            f"{path}: not a whole checkpoint ({type(error).__name__}); delete it to start anew"
-        ) from error
 
 
 # --- optimizers ---
@@ -1482,6 +1464,94 @@ def learning_rate_scale(fraction: float, warmdown_frac: float, min_lr: float) ->
     return max((1 - fraction) / warmdown_frac, min_lr)
 
 
+# --- phased ---
+def train_on_documents(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module, scored: list[tuple[int, int]]
+) -> None:
+    rank, world_size = rank_and_world()
+    sequences = [pair for first, last in scored for pair in chunk_sequences(val_data, first, last, h.train_seq_len)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=h.global_ttt_lr, momentum=h.ttt_momentum)
+    for _ in range(h.global_ttt_epochs):
+        for start in range(0, len(sequences), h.ttt_batch_seqs * world_size):
+            mine = sequences[start : start + h.ttt_batch_seqs * world_size][rank::world_size]
+            tokens = sum(y.numel() for _, y in mine)
+            optimizer.zero_grad(set_to_none=True)
+            for x, y in mine:  # documents differ in length: one at a time, weighted by their tokens
+                with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = model(x[None].to(device), y[None].to(device))
+                (loss * y.numel() / tokens).backward()
+            average_gradients(model)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), h.ttt_grad_clip)
+            optimizer.step()
+
+
+def eval_val_phased(
+    h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
+) -> tuple[float, float]:
+    spans = document_spans(val_data, h.bos_id)
+    size = -(-len(spans) // h.phased_ttt_num_phases)
+    phases = [spans[i : i + size] for i in range(0, len(spans), size)]
+    log(f"ttt_phased:start documents:{len(spans)} phases:{len(phases)} global_lr:{h.global_ttt_lr}")
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    token_count = torch.zeros((), dtype=torch.float64)
+    byte_count = torch.zeros((), dtype=torch.float64)
+    for index, phase in enumerate(phases):
+        scored: list[tuple[int, int]] = []
+        for begin in range(0, len(phase), h.ttt_doc_batch):
+            batch = phase[begin : begin + h.ttt_doc_batch]
+            batch_loss, batch_tokens, batch_bytes = score_documents_with_lora(h, device, val_data, model, batch)
+            loss_sum += batch_loss
+            token_count += batch_tokens
+            byte_count += batch_bytes
+            scored.extend(batch)
+        log(f"ttt_phased:phase {index + 1}/{len(phases)} scored_documents:{len(scored)}")
+        if index == len(phases) - 1:
+            break
+        train_on_documents(h, device, val_data, model, scored)
+    return loss_and_bpb(loss_sum, token_count, byte_count)
+
+
+# --- averaging ---
+class WeightAverage:
+    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
+        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
+        self.taken = 0
+        self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int, fraction: float) -> None:
+        if self.kind == "ema":
+            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
+        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
+            weight = 1 / (self.taken + 1)
+        else:
+            return
+        self.taken += 1
+        for name, tensor in model.state_dict().items():
+            self.average[name].lerp_(tensor.float(), weight)
+
+    def apply(self, model: nn.Module) -> None:
+        if self.kind != "none" and self.taken:
+            current = model.state_dict()
+            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
+
+
+# --- checkpoint ---
+def save_checkpoint(path: Path, state: dict) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise PipelineError(
+            f"{path}: not a whole checkpoint ({type(error).__name__}); delete it to start anew"
+        ) from error
+
+
 # --- training ---
 def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
@@ -1551,6 +1621,11 @@ def train_model(
         average.update(base_model, step, fraction)
         step += 1
         elapsed = time.perf_counter() - began
+        if step == 1 and 0 < cap_seconds < elapsed:
+            raise PipelineError(
+                f"MAX_WALLCLOCK_SECONDS={h.max_wallclock_seconds:g}: the first step took {elapsed:.2f} s, more than "
+                f"the {cap_seconds:.2f} s beside GPTQ_RESERVE_SECONDS; raise it, or lower TRAIN_BATCH_TOKENS"
+            )
         if step <= 5 or step % h.train_log_every == 0 or step == h.iterations:
             log(
                 f"{step}/{h.iterations} train_loss: {loss.item():.4f} train_time: {elapsed / 60:.2f}m "
@@ -1644,7 +1719,23 @@ def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: Valida
         timed_eval("quantized_ttt_phased", eval_val_phased, h, device, val_data, phased_model)
 
 
+def check_settings(h: Hyperparameters) -> None:
+    choices = {
+        "COMPRESSOR": (h.compressor, COMPRESSORS),
+        "LOADER": (h.loader, LOADERS),
+        "AVERAGING": (h.averaging, ("ema", "swa", "none")),
+        "SCHEDULE": (h.schedule, ("steps", "clock")),
+        "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
+        "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
+    }
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise PipelineError(f"{name}={value}: unknown; choose one of {', '.join(sorted(known))}")
+    sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
+
+
 def start_run(h: Hyperparameters) -> tuple[torch.device, Path]:
+    check_settings(h)
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
@@ -1662,13 +1753,22 @@ class SubsetHyperparameters(Hyperparameters):
 def eval_val_subset(
     h: SubsetHyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
-    windows = sliding_windows(0, min(h.eval_max_tokens, val_data.targets), h.eval_seq_len, h.eval_stride)
-    return loss_and_bpb(*score_windows(h, device, val_data, model, windows))
+    tokens = val_data.read(0, val_data.targets + 1)[: h.eval_max_tokens]
+    targets = tokens.numel() - 1
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    model.eval()
+    with torch.inference_mode():
+        for start, scored, end in sliding_windows(0, targets, h.eval_seq_len, h.eval_stride):
+            logits = model.forward_logits(tokens[start:end][None].to(device))  # (1, T, V)
+            nll = F.cross_entropy(logits[0].float(), tokens[start + 1 : end + 1].to(device), reduction="none")
+            loss_sum += nll[scored - start :].to(torch.float64).sum().cpu()
+    token_count = torch.tensor(float(targets), dtype=torch.float64)
+    return loss_and_bpb(loss_sum, token_count, val_data.target_bytes(0, targets).sum().to(torch.float64))
 
 
 def train_and_eval(h: SubsetHyperparameters, device: torch.device, code_path: Path) -> None:
     seed_everything(h.seed)
-    val_data = ValidationData(h, device)
+    val_data = ValidationData(h)
     log_data(h, val_data)
     if not h.eval_only:
         produce_artifact(h, device, val_data, code_path)
