@@ -573,7 +573,8 @@ class Predictors:
             if events:
                 self._add_events(obj, "*", events)
                 if ("train",) in gradient and ("doubt",) not in gradient and any(atom[0] == "val" for atom in gradient):
-                    self.mixed_training.append(self.site_number())
+                    told = any(atom[0] == "target" for atom in gradient)  # tokens to be predicted, not a number of them
+                    (self.mixed_training if told else self.kept_text).append(self.site_number())
 
     def clear_gradient(self, objects: list[Obj]) -> None:
         for obj in objects:

@@ -372,7 +372,7 @@ def _elsewhere(run: Interpreter) -> list[Violation]:
     for numbers, rule, what, doubt in (
         (run.predictors.answered, "PAIDPREFIX", "tokens to be predicted are compared with what a file holds",
          "whether the answer decides what is scored could not be followed"),
-        (run.predictors.kept_text, "PAIDPREFIX", "validation tokens are put into the model as they are",
+        (run.predictors.kept_text, "PAIDPREFIX", "validation tokens, or a number read with them, reach the model",
          "whether they get into the artifact could not be followed"),
         (run.predictors.late_training, "TRAINDATA", "a model that was loaded from a file learns from training tokens",
          "it may be training that is taken up again"),
