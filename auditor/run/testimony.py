@@ -45,7 +45,7 @@ def counted_accounting(stream: Stream, number: PrintedNumber) -> Accounting | No
 
     A position that is in the sum more than once counts twice, the fewest: more terms would be more evidence.
     """
-    if number.coarse or number.tie == "value":
+    if number.coarse or number.tie not in ("flow", "one value"):
         return None
     times = np.ones(len(stream.tokens))
     times[0] = 0

@@ -183,7 +183,8 @@ class _Runner:
                 raise NotRunError(str(error)) from error
             outcome = run_job(prepared.stage.job, self.confinement)
         toy = self._read(prepared, outcome, size)
-        step = next_step(outcome, size, printed_metric=any(metric.final for metric in toy.metrics))
+        # a late error matters only when the line that carries the claim had not been printed
+        step = next_step(outcome, size, printed_metric=toy.reported is not None and toy.reported.tied)
         if step is None:
             return toy, None
         return replace(toy, reported=None, failure=f"{step.failure.value}: {step.detail}"), step.next_size
