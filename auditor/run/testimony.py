@@ -202,7 +202,7 @@ def _result(test: NullTest) -> str:
 
 
 def _named_rules(traced: Ledger, source: Ledger | None) -> tuple[str, ...]:
-    """The rules of scoring that another observation says are broken: the certain ones, else the possible ones."""
+    """The rules of scoring that another observation says are broken: the certain ones, else the first possible one."""
     for definite in (True, False):
         found = {
             violation.rule
@@ -219,7 +219,7 @@ def _named_rules(traced: Ledger, source: Ledger | None) -> tuple[str, ...]:
             if scored.metric.reported and scored.after and scored.definite is definite
         }
         if found:
-            return tuple(sorted(found)) if definite or len(found) == 1 else ()
+            return tuple(sorted(found)) if definite else tuple(sorted(found)[:1])
     return ()
 
 

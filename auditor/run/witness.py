@@ -2,8 +2,8 @@
 
 Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
-source witness suspects something, a second run draws a longer stream, which shows smaller leaks. Hash tables shrink with
-the stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random
+source witness suspects something, a second run draws a longer stream, which shows smaller leaks. Hash tables shrink
+with the stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random
 numbers of the operating system, unless a seed repeats an earlier audit.
 """
 
