@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -137,17 +138,22 @@ def test_relative_program_is_refused(way: Confinement) -> None:
 def test_auditor_killed_in_the_middle_takes_the_run_with_it(way: Confinement, tmp_path: Path) -> None:
     """Forbidden: the run goes on after the auditor was killed."""
     beat = tmp_path / "beat"
-    child = os.fork()
-    if child == 0:
-        code = "import time\nwhile True:\n    open('beat', 'a').write('x'); time.sleep(0.01)"
-        try:
-            run_python(code, way, Bind(tmp_path, "/work/x", True), folder="/work/x")
-        finally:
-            os._exit(1)
-    while not beat.exists():
+    inner = "import time\nwhile True:\n    open('beat', 'a').write('x'); time.sleep(0.01)"
+    outer = (
+        "import sys; from pathlib import Path; from auditor.run.model import Bind, Confinement, Job\n"
+        "from auditor.run.sandbox import run_job\n"
+        f"job = Job((sys.executable, '-I', '-B', '-c', {inner!r}), '/work/x', {{'PATH': '/usr/bin:/bin'}}, "
+        f"(Bind(Path({str(tmp_path)!r}), '/work/x', True),), report=False)\n"
+        f"run_job(job, Confinement({way.name!r}, (), ()))"
+    )
+    auditor = subprocess.Popen([sys.executable, "-c", outer], cwd=Path(__file__).resolve().parents[4])
+    for _ in range(1500):
+        if beat.exists() or auditor.poll() is not None:
+            break
         running.time.sleep(0.02)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
+    assert beat.exists()
+    auditor.kill()
+    auditor.wait()
     running.time.sleep(0.3)
     size = beat.stat().st_size
     running.time.sleep(0.2)
