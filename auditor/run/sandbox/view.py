@@ -58,7 +58,6 @@ def view_of(command: Sequence[str], binds: Sequence[Bind], scratch_bytes: int, s
     a bind would uncover what the sandbox hides ("/", "/proc", "/etc", "/dev").
     """
     mounts = [Mount("tmpfs", "/", size=1 << 20), *_system(), *_written(scaffold)]
-    mounts += _interpreter(Path(command[0]))
     mounts += [Mount("tmpfs", "/dev", size=1 << 16)]
     mounts += [Mount("device", f"/dev/{name}", f"/dev/{name}") for name in DEVICES]
     mounts += [Mount("symlink", "/dev/fd", "/proc/self/fd"), Mount("symlink", "/dev/stdin", "/proc/self/fd/0")]
@@ -71,6 +70,7 @@ def view_of(command: Sequence[str], binds: Sequence[Bind], scratch_bytes: int, s
     mounts += [Mount("bind", path, str(empty)) for path in MASKED if os.path.exists(path)]
     mounts += [Mount("tmpfs", "/tmp", size=scratch_bytes, writable=True, mode=0o1777), Mount("folder", "/tmp/home")]
     mounts += [Mount("symlink", "/var/tmp", "/tmp")]
+    mounts += _interpreter(Path(command[0]))  # after /tmp, below which it may lie
     for bind in sorted(binds, key=lambda bind: bind.target):
         _refuse_uncovering(bind)
         mounts.append(Mount("bind", bind.target, str(bind.source.resolve()), bind.writable))
