@@ -7,7 +7,6 @@ evaluation at line 1428 that gives the reported score".
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -119,11 +118,7 @@ def _functions(text: str) -> tuple[tuple[str, int, int], ...]:
     tree = syntax.parse(text).tree
     if tree is None:
         return ()
-    return tuple(
-        (node.name, node.lineno, node.end_lineno or node.lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    return tuple((node.name, node.lineno, node.end_lineno or node.lineno) for node in syntax.survey(tree).functions)
 
 
 def _common_prefix(first: Sequence[Site], second: Sequence[Site]) -> int:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
 from auditor.record.budget_sheet import EVALUATION, TRAINING, BudgetEntry, BudgetSheet
 from auditor.record.size_accounts import size_accounts
 from auditor.report.escape import visible
-from auditor.run.events import Timeline
-from auditor.run.printed import shape
+
+if TYPE_CHECKING:
+    from auditor.run.events import Timeline
 
 WIDTH = 720
 ROW = 26
@@ -142,7 +144,11 @@ def timeline_picture(report: AuditReport) -> Picture | None:
 
 def _timeline(report: AuditReport) -> tuple[Timeline, int] | None:
     """The timeline of the reported number of the first traced run, and the stream's length."""
-    for run in report.run.runs if report.run else ():
+    if report.run is None:
+        return None
+    from auditor.run.printed import shape
+
+    for run in report.run.runs:
         if run.trace is None or run.reported is None:
             continue
         wanted = shape(run.reported.metric.score.raw)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
 from auditor.report.tables import TableView
-from auditor.run.testimony import ToyRun
+
+if TYPE_CHECKING:
+    from auditor.run.testimony import ToyRun
 
 MAX_LISTED = 12
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from auditor.submission import syntax
+
 _UPDATES = frozenset(("step", "backward", "copy_", "load_state_dict", "register_forward_hook", "write", "save"))
 _HARMLESS_IN_PLACE = frozenset(("requires_grad_", "masked_fill_", "clamp_", "to_", "mul_", "add_", "zero_grad"))
 
@@ -54,7 +56,7 @@ def has_yield(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         if isinstance(node, ast.Yield | ast.YieldFrom):
             return True
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            pending.extend(ast.iter_child_nodes(node))
+            pending.extend(syntax.parts(node))
     return False
 
 
@@ -144,39 +146,27 @@ def called_names(function: ast.AST) -> frozenset[str]:
 
 def learning_names(trees: list[ast.Module]) -> frozenset[str]:
     """Names of the functions of a script that learn, themselves or through others."""
-    called: dict[str, set[str]] = {}  # function's name -> names of what it calls
+    called: dict[str, set[str]] = {}  # function's name -> names of what it calls, those it encloses included
     found: set[str] = set()
     for tree in trees:
-        _collect_calls(tree, (), called, found)
+        outline = syntax.survey(tree)
+        for function in outline.functions:
+            called.setdefault(function.name, set())
+        for call, functions in outline.calls:
+            if functions:
+                name = _called_name(call)
+                for around in functions:
+                    called[around].add(name)
+                if isinstance(call.func, ast.Attribute) and call.func.attr in ("backward", "step"):
+                    found.update(functions)
+        for attribute, functions in outline.gradients:
+            if _is_autograd(attribute):
+                found.update(functions)
     while True:
         more = {name for name, names in called.items() if name not in found and not found.isdisjoint(names)}
         if not more:
             return frozenset(found - {"forward", "__init__", "step", "backward"})
         found |= more
-
-
-def _collect_calls(root: ast.AST, within: tuple[str, ...], called: dict[str, set[str]], learning: set[str]) -> None:
-    """One walk: what the functions call (those they enclose included), and which of them learn."""
-    pending: list[tuple[ast.AST, tuple[str, ...]]] = [(root, within)]
-    while pending:
-        node, functions = pending.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            functions = (*functions, node.name)
-            called.setdefault(node.name, set())
-        elif functions and isinstance(node, ast.Call):
-            name = _called_name(node)
-            for function in functions:
-                called[function].add(name)
-            if isinstance(node.func, ast.Attribute) and node.func.attr in ("backward", "step"):
-                learning.update(functions)
-        elif functions and _is_autograd(node):
-            learning.update(functions)
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if isinstance(value, ast.AST):
-                pending.append((value, functions))
-            elif type(value) is list:
-                pending.extend((item, functions) for item in value if isinstance(item, ast.AST))
 
 
 def _called_name(call: ast.Call) -> str:

@@ -10,6 +10,8 @@ import ast
 from collections import Counter
 from collections.abc import Sequence
 
+from auditor.submission import syntax
+
 MIN_PIECE = 8  # characters; shorter pieces of text occur by chance
 MAX_TEMPLATES = 60  # looked up for one branch
 
@@ -17,7 +19,7 @@ MAX_TEMPLATES = 60  # looked up for one branch
 class LoggedLines:
     """The lines of the logs of the reported runs, ready for many look-ups."""
 
-    def __init__(self, lines: Sequence[str], trees: Sequence[ast.AST] = ()) -> None:
+    def __init__(self, lines: Sequence[str], trees: Sequence[ast.Module] = ()) -> None:
         self._lines = [line.strip() for line in lines if line.strip()]
         self._text = "\n".join(self._lines)
         self._answers: dict[int, bool] = {}
@@ -68,14 +70,13 @@ def _fits(pieces: list[str], line: str) -> bool:
     return True
 
 
-def _all_templates(tree: ast.AST) -> list[tuple[str, ...]]:
+def _all_templates(tree: ast.Module) -> list[tuple[str, ...]]:
     """The templates of every call of a source; a line that several places print tells nothing about one of them."""
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node.args:
-            pieces = _pieces(node.args[0])
-            if pieces:
-                found.append(tuple(pieces))
+    for call, _ in syntax.survey(tree).calls:
+        pieces = _pieces(call.args[0]) if call.args else []
+        if pieces:
+            found.append(tuple(pieces))
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from auditor.submission.bounds import SOURCE_BYTES
 
@@ -21,6 +22,25 @@ class Parsed:
     tree: ast.Module | None
     problem: str = ""
     line: int = 0
+
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+_HOLDING_NO_CODE = frozenset(
+    "arg asname attr conversion ctx id is_async kind level module name op ops simple type_comment".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What several parts of an audit look for in a whole tree, found by one walk.
+
+    `calls` and `gradients` (attributes named "grad") come with the names of the functions around them, outermost first.
+    """
+
+    functions: tuple[FunctionNode, ...]
+    calls: tuple[tuple[ast.Call, tuple[str, ...]], ...]
+    gradients: tuple[tuple[ast.Attribute, tuple[str, ...]], ...]
 
 
 @lru_cache(maxsize=8)
@@ -43,3 +63,40 @@ def parse_part(text: str) -> Parsed:
         return Parsed(None, f"does not parse as Python {version}: line {line}: {error.msg}", line)
     except (ValueError, RecursionError, MemoryError) as error:
         return Parsed(None, f"does not parse: {error or type(error).__name__}")
+
+
+@lru_cache(maxsize=8)
+def survey(tree: ast.Module) -> Survey:
+    """The functions, calls and gradients of a tree, in no particular order."""
+    functions: list[FunctionNode] = []
+    calls: list[tuple[ast.Call, tuple[str, ...]]] = []
+    gradients: list[tuple[ast.Attribute, tuple[str, ...]]] = []
+    pending: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
+    while pending:
+        node, around = pending.pop()
+        if isinstance(node, ast.Call):
+            calls.append((node, around))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.append(node)
+            around = (*around, node.name)
+        elif isinstance(node, ast.Attribute) and node.attr == "grad":
+            gradients.append((node, around))
+        pending.extend([(child, around) for child in parts(node)])
+    return Survey(tuple(functions), tuple(calls), tuple(gradients))
+
+
+def parts(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes directly below `node` that may hold code: operators and contexts are left out."""
+    for field in _holding_code(node._fields):
+        value = getattr(node, field, None)
+        if isinstance(value, ast.AST):
+            yield value
+        elif type(value) is list:
+            for item in value:
+                if isinstance(item, ast.AST):
+                    yield item
+
+
+@cache
+def _holding_code(fields: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(field for field in fields if field not in _HOLDING_NO_CODE)

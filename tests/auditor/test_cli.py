@@ -285,6 +285,23 @@ def test_version_and_help_need_no_rules() -> None:
         assert finished.stdout.endswith("\n[]\n")
 
 
+ONLY_FOR_RUNS = ("numpy", "scipy", "torch", "libcst", "auditor.run")
+
+
+@pytest.mark.parametrize("form", cli.FORMATS)
+def test_an_audit_that_runs_nothing_loads_nothing_for_runs(folder: Path, form: str) -> None:
+    """A slow start would be paid by every audit for what only --run needs."""
+    program = (
+        "import sys; from auditor.cli import main; code = main(sys.argv[1:]);"
+        f"loaded = [name for name in sys.modules if name.startswith({ONLY_FOR_RUNS!r})];"
+        "print(code, *loaded, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, str(folder), "--format", form]
+    environment = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)
+    assert done.stderr.split() in ([str(cli.EXIT_PASS)], [str(cli.EXIT_REVIEW)])
+
+
 # Hostile folders
 
 
