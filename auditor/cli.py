@@ -37,6 +37,7 @@ pgolf-audit rules          lists the rules
 pgolf-audit explain C3     explains one: text, sources, rulings, examples, blind spots
 pgolf-audit diff A B       says what changed between two JSON reports
 pgolf-audit unpack ...     writes the script as it was read, unpacked if it was packed: findings give its lines
+pgolf-audit sweep ...      audits every pull request of a repository
 """
 UNPACK_DESCRIPTION = (
     "Write the submission's script as the audit reads it, unpacked if it is packed; nothing is executed."
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _show_difference(arguments[1:])
         if arguments[:1] == ["unpack"]:
             return _show_script(arguments[1:])
+        if arguments[:1] == ["sweep"]:
+            return _sweep(arguments[1:])
         return _audit(_parser().parse_args(arguments))
     except CannotAuditError as error:
         return _complain(str(error))
@@ -351,6 +354,32 @@ def _show_script(arguments: Sequence[str]) -> int:
 
         text = "\n".join(map(visible, text.split("\n")))
     _write(text if text.endswith("\n") else text + "\n", options.output)
+    return EXIT_PASS
+
+
+def _sweep(arguments: Sequence[str]) -> int:
+    """Audit many pull requests; exit code 0 when the sweep was made, whatever it found."""
+    from auditor.submission.model import LoadError
+    from auditor.sweep import command
+    from auditor.sweep.ray_engine import RayMissingError
+    from auditor.sweep.sweeping import AuditorError
+    from auditor.sweep.targets import TargetError
+
+    parser = _Parser(
+        prog="pgolf-audit sweep",
+        description=command.DESCRIPTION,
+        epilog=command.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    try:
+        _write(command.run_sweep(parser.parse_args(arguments)) + "\n", None)
+    except command.InterruptedSweepError as error:
+        _write(f"{error}\n", None)
+        return _complain("interrupted; the same command goes on from here")
+    except (TargetError, AuditorError, LoadError, RayMissingError, OSError) as error:
+        raise CannotAuditError(str(error)) from error
     return EXIT_PASS
 
 

@@ -9,15 +9,20 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from benchmarks.accuracy import auditing, table
+from auditor.submission.model import LoadError
+from auditor.sweep.code_state import auditor_digest, snapshot
+from auditor.sweep.memory import Cache
+from auditor.sweep.one_audit import Request
+from auditor.sweep.outcome import Outcome
+from auditor.sweep.processes import ProcessEngine
+from auditor.sweep.progress import progress
+from auditor.sweep.sweeping import AuditorError, sweep
+from auditor.sweep.targets import Target, TargetError, list_targets
+from benchmarks.accuracy import table
 from benchmarks.accuracy.accepted import read_accepted
-from benchmarks.accuracy.auditing import Cache, Outcome
 from benchmarks.accuracy.labels import LabelError, expectations, read_labels
 from benchmarks.accuracy.scoring import score
 from benchmarks.accuracy.table import Measurement
@@ -50,7 +55,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         return _run(arguments)
-    except (LabelError, auditing.RepositoryError, auditing.AuditorError, OSError) as error:
+    except (LabelError, TargetError, AuditorError, LoadError, OSError) as error:
         print(f"benchmarks.accuracy: {error}", file=sys.stderr)
         return 2
 
@@ -62,11 +67,15 @@ def _run(arguments: argparse.Namespace) -> int:
         labels = tuple(label for label in labels if label.pull_request in arguments.only)
         accepted = tuple(number for number in accepted if number in arguments.only)
     expected = expectations(labels)
-    heads = auditing.pull_request_heads(arguments.git_dir)
+    wanted = {*expected.pull_requests, *accepted}
+    targets = {target.pull_request: target for target in list_targets(arguments.git_dir)}
+    outcomes = {number: _absent(number) for number in sorted(wanted)}
     began = time.monotonic()
-    with auditing.snapshot(committed=arguments.committed) as root:
-        digest = auditing.auditor_digest(root)
-        outcomes = _audit_with_progress(arguments, {*expected.pull_requests, *accepted}, heads, digest, root)
+    with snapshot(committed=arguments.committed) as root:
+        digest = auditor_digest(root)
+        known = [targets[number] for number in sorted(wanted) if number in targets]
+        for target, outcome in zip(known, _audit_all(arguments, known, root, digest), strict=True):
+            outcomes[target.pull_request or 0] = outcome
     wall_seconds = time.monotonic() - began
     measurement = Measurement(
         labels=labels,
@@ -78,7 +87,8 @@ def _run(arguments: argparse.Namespace) -> int:
     _print_attention(measurement)
     _print_times(outcomes, wall_seconds)
     for label in labels:
-        if (head := heads.get(label.pull_request)) not in (None, label.head):
+        head = outcomes[label.pull_request].head
+        if head and head != label.head:
             print(f"PR {label.pull_request}: labelled at {label.head[:10]}, audited at {head[:10]}", file=sys.stderr)
     about = {
         "auditor_sha256": digest,
@@ -95,42 +105,24 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _audit_with_progress(
-    arguments: argparse.Namespace, numbers: Iterable[int], heads: Mapping[int, str], digest: str, root: Path
-) -> dict[int, Outcome]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("auditing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    numbers = sorted(numbers)
-    tally = {"fail": 0, "review": 0, "pass": 0, "": 0, "cached": 0}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(numbers))
+def _absent(number: int) -> Outcome:
+    return Outcome(number, "", "", {}, {}, 0.0, 0.0, 0, error=f"refs/pull/{number}/head is not there")
 
-        def done(outcome: Outcome, cached: bool) -> None:
-            tally[outcome.verdict] += 1
-            tally["cached"] += cached
-            text = f"{tally['fail']} fail, {tally['review']} review, {tally['pass']} pass, {tally['']} not audited"
-            progress.update(task, advance=1, description=text)
 
-        outcomes = auditing.audit_all(
-            arguments.git_dir,
-            numbers,
-            heads,
-            jobs=arguments.jobs,
-            limit_seconds=arguments.limit_seconds,
-            cache=Cache(arguments.cache, digest),
-            root=root,
-            done=done,
-        )
-    if tally["cached"]:
-        print(f"{tally['cached']} of {len(numbers)} outcomes come from the cache {arguments.cache}", file=sys.stderr)
+def _audit_all(arguments: argparse.Namespace, targets: Sequence[Target], root: Path, digest: str) -> list[Outcome]:
+    git_dir = str(arguments.git_dir.resolve())
+    cached = 0
+    request = Request(git_dir, arguments.limit_seconds, str(root))
+    with ProcessEngine(request, arguments.jobs) as engine, progress(len(targets)) as tick:
+
+        def done(outcome: Outcome, remembered: bool) -> None:
+            nonlocal cached
+            cached += remembered
+            tick(outcome)
+
+        outcomes = sweep(git_dir, targets, engine, Cache(arguments.cache, digest), done)
+    if cached:
+        print(f"{cached} of {len(targets)} outcomes come from the cache {arguments.cache}", file=sys.stderr)
     return outcomes
 
 

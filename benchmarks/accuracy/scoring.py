@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.accuracy.auditing import Outcome
+from auditor.sweep.outcome import Outcome
 from benchmarks.accuracy.labels import GROUPS, RULES, Expectation, Expectations
 
 # What an audit's status means for a pull request that people call illegal under the rule.

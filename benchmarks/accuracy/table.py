@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from benchmarks.accuracy.auditing import Outcome
+from auditor.sweep.outcome import Outcome
 from benchmarks.accuracy.labels import GROUPS, RULES, Label
 from benchmarks.accuracy.scoring import CATCH_COLUMNS, Remark, RuleScore, Score
 

@@ -10,7 +10,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks.accuracy.auditing import ROOT, RepositoryError, pull_request_heads
+from auditor.sweep.code_state import ROOT
+from auditor.sweep.targets import TargetError, pull_request_heads
 from benchmarks.accuracy.labels import LabelError, read_labels
 from benchmarks.lineage.building import Occurrence, build, read_occurrences, rulings, stored
 
@@ -36,7 +37,7 @@ def main() -> int:
         labels = read_labels(arguments.labels)
         heads = pull_request_heads(arguments.git_dir)
         days = _days(arguments.labels)
-    except (LabelError, RepositoryError, OSError) as error:
+    except (LabelError, TargetError, OSError) as error:
         print(f"benchmarks.lineage: {error}", file=sys.stderr)
         return 2
     known = [ruling for ruling in rulings(labels, days) if ruling.pull_request in heads]

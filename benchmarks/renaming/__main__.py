@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.accuracy.auditing import RepositoryError, pull_request_heads
+from auditor.sweep.targets import TargetError, pull_request_heads
 from benchmarks.accuracy.labels import LabelError, read_labels
 from benchmarks.renaming.comparison import Comparison, compare
 from benchmarks.renaming.renamer import Disguise
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         labels = read_labels(arguments.labels)
         heads = pull_request_heads(arguments.git_dir)
-    except (LabelError, RepositoryError, OSError) as error:
+    except (LabelError, TargetError, OSError) as error:
         print(f"benchmarks.renaming: {error}", file=sys.stderr)
         return 2
     numbers = sorted({label.pull_request for label in labels} & set(heads))

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.accuracy.auditing import ROOT, Outcome, RepositoryError, audit, pull_request_heads
+from auditor.sweep.code_state import ROOT
+from auditor.sweep.one_audit import Request, audit
+from auditor.sweep.outcome import Outcome
+from auditor.sweep.targets import Target, TargetError, list_targets
 from benchmarks.speed.witnesses import Timing, distinct_scripts, growth, quantile, time_witnesses
 
 
@@ -37,11 +40,12 @@ def main() -> int:
     """Run the benchmark; 0 when it ran, 2 when the repository cannot be used."""
     arguments = _arguments()
     try:
-        heads = pull_request_heads(arguments.git_dir)
-    except RepositoryError as error:
+        listed = list_targets(arguments.git_dir)
+    except TargetError as error:
         print(f"benchmarks.speed: {error}", file=sys.stderr)
         return 2
-    numbers = sorted(heads)
+    targets = {target.pull_request: target for target in listed if target.pull_request is not None}
+    numbers = sorted(targets)
     if arguments.sample is not None and arguments.sample < len(numbers):
         numbers = sorted(random.Random(0).sample(numbers, arguments.sample))
     timings = _measure_witnesses(arguments, numbers)
@@ -50,7 +54,7 @@ def main() -> int:
         print("benchmarks.speed: too few scripts could be read", file=sys.stderr)
         return 2
     _print_witnesses(timings, scripts)
-    audits = _measure_audits(arguments, scripts, heads)
+    audits = _measure_audits(arguments, scripts, targets)
     start_up = _start_up_seconds()
     _print_audits(start_up, audits)
     if arguments.json:
@@ -110,25 +114,14 @@ def _print_witnesses(timings: Sequence[Timing], scripts: Sequence[Timing]) -> No
 
 
 def _measure_audits(
-    arguments: argparse.Namespace, scripts: Sequence[Timing], heads: dict[int, str]
+    arguments: argparse.Namespace, scripts: Sequence[Timing], targets: Mapping[int, Target]
 ) -> dict[str, list[Outcome]]:
     """Whole audits, each in a process of its own, one at a time: around the median length, and of the longest."""
     by_length = sorted(scripts, key=lambda timing: timing.lines)
     middle = len(by_length) // 2
+    request = Request(str(arguments.git_dir.resolve()), arguments.limit_seconds)
     chosen = {"median length": by_length[max(0, middle - 7) : middle + 8], "longest": by_length[-5:]}
-    return {
-        kind: [
-            audit(
-                arguments.git_dir,
-                timing.pull_request,
-                heads[timing.pull_request],
-                limit_seconds=arguments.limit_seconds,
-                root=ROOT,
-            )
-            for timing in chosen[kind]
-        ]
-        for kind in chosen
-    }
+    return {kind: [audit(targets[timing.pull_request], request) for timing in chosen[kind]] for kind in chosen}
 
 
 def _start_up_seconds() -> float:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.accuracy.auditing import Outcome
+from auditor.sweep.outcome import Outcome
 from benchmarks.accuracy.labels import Label, expectations
 from benchmarks.accuracy.scoring import Score, score
 from benchmarks.accuracy.table import Measurement, as_json, markdown, summary
