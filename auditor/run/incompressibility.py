@@ -29,6 +29,7 @@ USEFUL_LEAK_NATS = 0.05  # per token: a test that would miss a leak of this size
 UNKNOWN_COVERAGE = 0.9  # of the stream, at the least, where the tracer could not count
 UNKNOWN_MULTIPLICITY = 4  # windows that score one token, at the most, where the tracer could not count
 UNKNOWN_BYTES = 1.25  # the denominator of a bpb printed alone may be miscounted by so much; BYTES judges that
+EXACT_BYTES = 1.003  # the same where another line of the run prints a pair whose byte count is right to this
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,16 @@ def unknown_accounting(stream: Stream) -> Accounting:
     return Accounting(covered, max(0.0, stream.floor() - dropped), UNKNOWN_MULTIPLICITY, exact=False)
 
 
-def full_accounting(stream: Stream) -> Accounting:
-    """Each token but the first was predicted once."""
-    return Accounting(len(stream.tokens) - 1, stream.floor())
+def tail_left_out(stream: Stream, shorter: Stream) -> Accounting:
+    """A sum that leaves out a tail and is divided by all tokens nevertheless, which lowers the mean without a leak.
+
+    The tail is as long as the part of a `shorter` stream that nothing was known of (windows and batches do not grow
+    with the text), so on a longer stream little of the floor is given away.
+    """
+    predictions = len(stream.tokens) - 1
+    tail = math.ceil((1 - UNKNOWN_COVERAGE) * (len(shorter.tokens) - 1))
+    longest = float(stream.code_length.max(initial=0.0))
+    return Accounting(predictions, max(0.0, stream.floor() - tail * longest), UNKNOWN_MULTIPLICITY, exact=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +134,23 @@ class NullTest:
         return self.evidence >= -math.log(FAIL_PROBABILITY)
 
 
-def null_test(stream: Stream, score: PrintedScore, accounting: Accounting, text_bytes: int = 0) -> NullTest | None:
+def null_test(
+    stream: Stream,
+    score: PrintedScore,
+    accounting: Accounting,
+    text_bytes: int = 0,
+    byte_margin: float = UNKNOWN_BYTES,
+) -> NullTest | None:
     """The test of one printed metric, from its loss where it prints one, else from its bpb; None when it has neither.
 
-    `text_bytes` is the exact number of bytes of the scored text, needed for a bpb without a loss.
+    `text_bytes` is the exact number of bytes of the scored text, needed for a bpb without a loss; `byte_margin` is the
+    factor by which the script may have counted more.
     """
     if score.loss_text and math.isfinite(rounded_up(score.loss_text)):
         total = rounded_up(score.loss_text) * accounting.predictions
     elif score.bpb_text and text_bytes and math.isfinite(rounded_up(score.bpb_text)):
         share = accounting.predictions / max(1, len(stream.tokens) - 1)
-        total = rounded_up(score.bpb_text) * math.log(2) * text_bytes * share * UNKNOWN_BYTES
+        total = rounded_up(score.bpb_text) * math.log(2) * text_bytes * share * byte_margin
     else:
         return None
     return NullTest(stream.source, score, accounting, total)

@@ -18,6 +18,7 @@ from auditor.record.model import MetricLine, Record
 from auditor.run.incompressibility import PrintedScore
 
 STDOUT = "stdout of the run"
+TELLING_DIGITS = 6  # decimals by which a score is known again where it is printed once more
 _NUMBERS = re.compile(r"\d[\d.,_]*(?:e[-+]?\d+)?")
 
 
@@ -64,9 +65,9 @@ def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Le
     claimed = claimed_lines(record)
     for metric in reversed(metrics):
         for line in claimed:
-            if shape(metric.score.raw) == shape(line.raw) or _same_label(metric, line):
+            if _same_place(metric, line):
                 why = f"printed by the line that carries the claim in {line.place.path}, line {line.place.line}"
-                return Reported(metric, why, tied=True)
+                return Reported(_with_its_loss(metric, metrics), why, tied=True)
     templates = [entry.label for entry in source.metrics if entry.reported] if source else []
     for metric in reversed(metrics):
         if any(_matches(template, metric.score.raw) for template in templates):
@@ -83,9 +84,21 @@ def shape(text: str) -> str:
     return "".join(_NUMBERS.sub("#", text).split())
 
 
-def _same_label(metric: PrintedMetric, line: MetricLine) -> bool:
+def _with_its_loss(metric: PrintedMetric, metrics: Sequence[PrintedMetric]) -> PrintedMetric:
+    """The same score where it is printed with its loss, from which no byte count has to be taken out again."""
+    if metric.score.loss_text or len(metric.score.bpb_text.partition(".")[2]) < TELLING_DIGITS:
+        return metric
+    same = [other for other in metrics if other.score.loss_text and other.score.bpb_text == metric.score.bpb_text]
+    return same[-1] if same else metric
+
+
+def _same_place(metric: PrintedMetric, line: MetricLine) -> bool:
+    """Whether both are the same figure of the same printed line; one line may print several figures."""
     label = shape(line.label)
-    return bool(label) and label == shape(metric.score.label) and metric.during_training == line.during_training
+    if label != shape(metric.score.label):
+        return False
+    same_kind = bool(label) and metric.during_training == line.during_training
+    return same_kind or shape(metric.score.raw) == shape(line.raw)
 
 
 def _matches(template: str, line: str) -> bool:

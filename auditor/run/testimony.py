@@ -19,16 +19,20 @@ from auditor.ledger import Blind, Ledger, Metric, Scored, Site, Unchecked, Viola
 from auditor.run.byte_test import ByteCount, count_bytes
 from auditor.run.events import PrintedNumber, Trace, ledger_of
 from auditor.run.incompressibility import (
+    EXACT_BYTES,
     FAIL_PROBABILITY,
+    UNKNOWN_BYTES,
     Accounting,
     NullTest,
     combined_evidence,
     in_words,
     null_test,
+    tail_left_out,
     unknown_accounting,
 )
 from auditor.run.model import Outcome, Size, Stage
 from auditor.run.printed import PrintedMetric, Reported
+from auditor.run.sandbox.noticed import noticed_in
 from auditor.run.sources import Stream
 from auditor.run.suffix_swap import Losses, SuffixSwap, losses_of
 
@@ -38,6 +42,9 @@ UNCOUNTED = (
     "which tokens its sum holds could not be counted, and nothing else speaks against it: a sum over part of the "
     "tokens, divided by all of them, would look the same"
 )
+
+TELLING_LENGTH = 3  # times the shorter stream: then a tail of the same length is a small part of the longer one
+BPB_ONLY = "the score is printed in bits per byte only, and its byte count could be wrong instead"
 
 
 def counted_accounting(stream: Stream, number: PrintedNumber) -> Accounting | None:
@@ -105,7 +112,14 @@ class ToyRun:
     def test_of(self, metric: PrintedMetric) -> NullTest | None:
         """The test of any printed metric, with the reported one's accounting where that was counted."""
         known = self.accounting if self.reported and metric == self.reported.metric else None
-        return null_test(self.stream, metric.score, known or unknown_accounting(self.stream), self.text_bytes)
+        accounting = known or unknown_accounting(self.stream)
+        return null_test(self.stream, metric.score, accounting, self.text_bytes, self.byte_margin)
+
+    @property
+    def byte_margin(self) -> float:
+        """How far the denominator of a bpb without a loss may be off: little where a pair of the run shows it exact."""
+        count = self.byte_count
+        return EXACT_BYTES if count is not None and abs(count.factor - 1) < EXACT_BYTES - 1 else UNKNOWN_BYTES
 
     @property
     def byte_count(self) -> ByteCount | None:
@@ -132,6 +146,7 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | No
         traced = replace(traced, unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
     violations = [*traced.violations, *_null_violations(finished, traced, source, metric)]
     violations += _byte_violations(finished[0], metric)
+    violations += _outward_violations(finished[0])
     violations += _swap_violations(swap, finished[0], metric)
     traced = replace(traced, scored=tuple(_under(entry, metric) for entry in traced.scored if entry.metric.reported))
     return replace(
@@ -185,10 +200,27 @@ def _null_violations(
     rules = _named_rules(traced, source)
     if not rules:
         message += "; which of C1 to C4 is broken, this test does not say"
-    doubt = "" if rules or best.accounting.exact else UNCOUNTED
+    doubt = "" if rules or best.accounting.exact or proved_without_a_count(runs) else UNCOUNTED
+    if not rules and not best.score.loss_text:
+        doubt = doubt or BPB_ONLY
     sites = ((metric.site, "the score of the run is printed"),)
     for rule in rules or (DEFAULT_RULE,):
         yield Violation(rule, message, sites, not doubt, doubt)
+
+
+def proved_without_a_count(runs: Sequence[ToyRun]) -> bool:
+    """Whether a longer run proves a leak even if its mean left out a tail that it was divided by nevertheless."""
+    tried = [run for run in runs if run.reported]
+    if len(tried) < 2:
+        return False
+    shorter, longer = sorted(tried, key=lambda run: len(run.stream.tokens))[:: len(tried) - 1][:2]
+    if len(longer.stream.tokens) < TELLING_LENGTH * len(shorter.stream.tokens):
+        return False
+    accounting = tail_left_out(longer.stream, shorter.stream)
+    assert longer.reported is not None
+    score = longer.reported.metric.score
+    test = null_test(longer.stream, score, accounting, longer.text_bytes, longer.byte_margin)
+    return test is not None and test.proves
 
 
 def _result(test: NullTest) -> str:
@@ -269,9 +301,26 @@ def _swap_notes(swap: SuffixSwap | None, metric: Metric) -> Iterable[tuple[Site,
 def _untrusted(runs: Sequence[ToyRun]) -> Iterable[Blind]:
     """What makes the run's own statements doubtful: a broken report chain, tampering that the guard saw."""
     for run in runs:
+        outward = _reached_out(run)
         for reason in (run.outcome.broken_chain, *run.outcome.seen):
-            if reason:
+            if reason and reason not in outward:
                 yield Blind(f"the run interfered with its audit: {reason}", Site(run.stage.script, 0), RULES_OF_SCORING)
+
+
+def _reached_out(run: ToyRun) -> tuple[str, ...]:
+    return noticed_in(run.outcome.records, ("network",))
+
+
+def _outward_violations(run: ToyRun) -> Iterable[Violation]:
+    """Attempts to reach the network. A run does not tell evaluation from preparation, so a person has to."""
+    for attempt in _reached_out(run):
+        yield Violation(
+            "EXTERNAL",
+            f"the run tried to reach a network, where there is none: {attempt}",
+            ((Site(run.stage.script, 0), "tried by the script or by what it imports"),),
+            definite=False,
+            doubt="whether evaluation needs it, the run does not tell",
+        )
 
 
 def _powerless(runs: Sequence[ToyRun]) -> Iterable[Unchecked]:

@@ -2,9 +2,10 @@
 
 Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
-source witness suspects something, a second run draws a longer stream, which shows smaller leaks. Hash tables shrink
-with the stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random
-numbers of the operating system, unless a seed repeats an earlier audit.
+source witness suspects something, a second run draws a longer stream, which shows smaller leaks; so it does where the
+tokens behind the printed mean could not be counted. Hash tables shrink with the stream (see
+auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random numbers of the
+operating system, unless a seed repeats an earlier audit.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import importlib.util
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from auditor.run.byte_test import known_mistakes
 from auditor.run.events import Places, read_trace
 from auditor.run.model import Confinement, Limits, NoConfinementError, Outcome, Size
 from auditor.run.printed import printed_metrics, reported_metric
-from auditor.run.sandbox import find_confinement, run_job
+from auditor.run.sandbox import find_confinement, remove_tree, run_job
 from auditor.run.sources import Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
@@ -95,7 +97,7 @@ def run_witness(
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
     toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
     runs = [toy.run(Uniform(), options.size)]
-    if runs[0].reported and _suspected(source) and not _proved(runs):
+    if runs[0].reported and (not _counted(runs) if _proved(runs) else _suspected(source)):
         runs.append(toy.run(Uniform(), _longer(options.size)))
     swap = toy.swap(runs[0]) if options.swap and options.trace else None
     return RunReport(tuple(runs), testify(runs, source, swap), seed, confinement, swap)
@@ -114,12 +116,27 @@ def _proved(runs: Sequence[ToyRun]) -> bool:
     return any(run.test is not None and run.test.proves for run in runs)
 
 
+def _counted(runs: Sequence[ToyRun]) -> bool:
+    """Whether a proof stands by itself: without a count of the summed tokens, a second, longer run is asked for."""
+    return any(run.test is not None and run.test.proves and run.test.accounting.exact for run in runs)
+
+
 def _suspected(source: Ledger | None) -> bool:
     """Whether the source witness sees, or cannot exclude, that a score knows what it should not."""
     if source is None:
         return False
     after = any(scored.after for scored in source.scored if scored.metric.reported)
     return after or any(violation.rule in RULES_OF_SCORING for violation in source.violations)
+
+
+@contextmanager
+def _hostile_folder() -> Iterator[Path]:
+    """A folder that hostile code writes to, gone afterwards whatever it made of it."""
+    folder = tempfile.mkdtemp(prefix="pgolf-audit-")
+    try:
+        yield Path(folder)
+    finally:
+        remove_tree(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +180,7 @@ class _Runner:
         return again.losses
 
     def _attempt(self, source: Source, size: Size, swap_after: int | None = None) -> tuple[ToyRun, Size | None]:
-        with tempfile.TemporaryDirectory(prefix="pgolf-audit-") as folder:
+        with _hostile_folder() as folder:
             try:
                 prepared = prepare(
                     self.submission,
@@ -172,7 +189,7 @@ class _Runner:
                     source=source,
                     size=size,
                     seed=self.seed,
-                    work=Path(folder),
+                    work=folder,
                     trace="ledger" if self.options.trace else "none",
                     python=self.python,
                     limits=Limits(seconds=self.options.seconds),

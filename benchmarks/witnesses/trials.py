@@ -55,7 +55,7 @@ def try_pull_request(git_dir: Path, number: int, options: RunOptions) -> Trial:
         why = report.heard.get(Witness.RUN, "")
         return Trial(number, False, why, 0.0, both=both)
     runs = report.run.runs
-    tested = {run.stream.source: run.test for run in runs}
+    tested = {f"{run.stream.source} {len(run.stream.tokens) - 1:,}": run.test for run in runs}
     return Trial(
         pull_request=number,
         ran=any(run.reported for run in runs),

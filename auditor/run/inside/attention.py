@@ -6,6 +6,8 @@ windows are aligned to the last query and the last key, as in flash-attn since 2
 
 from __future__ import annotations
 
+import dis
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -130,17 +132,44 @@ def _result(out: Tensor, lse: Tensor | None, wanted: bool, members: int) -> Any:
     return (out, lse, None)[:members] if wanted else out
 
 
+def _wants_lse(version: int, o: dict[str, Any]) -> bool:
+    if o.get("return_attn_probs") or o.get("return_softmax_lse") or o.get("return_lse"):
+        return True
+    return version == 3 and _unpacks_a_pair()
+
+
+def _unpacks_a_pair() -> bool:
+    """Whether the caller takes two values: flash-attn 3 returned (out, lse) until it got `return_attn_probs`.
+
+    Which of both a script was written for shows in the instruction that follows its call.
+    """
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    place = frame.f_code, frame.f_lasti
+    if place not in _PAIRS:
+        following = (step for step in dis.get_instructions(frame.f_code) if step.offset > frame.f_lasti)
+        first = next(following, None)
+        _PAIRS[place] = first is not None and first.opname == "UNPACK_SEQUENCE" and first.arg == 2
+    return _PAIRS[place]
+
+
+_PAIRS: dict[tuple[types.CodeType, int], bool] = {}
+
+
 def _functions(version: int) -> dict[str, Callable[..., Any]]:
     """The interface of flash-attn `version` (2 or 3): they differ in the order of arguments."""
     members = 3 if version == 2 else 2
 
     def dense(q: Tensor, k: Tensor, v: Tensor, o: dict[str, Any]) -> Any:
-        wanted = bool(o.get("return_attn_probs") or o.get("return_softmax_lse") or o.get("return_lse"))
+        wanted = _wants_lse(version, o)
         out, lse = attend(q, k, v, with_lse=wanted, **_options(o))
         return _result(out, lse, wanted, members)
 
     def packed(q: Tensor, k: Tensor, v: Tensor, starts_q: Tensor, starts_k: Tensor, o: dict[str, Any]) -> Any:
-        wanted = bool(o.get("return_attn_probs") or o.get("return_softmax_lse") or o.get("return_lse"))
+        wanted = _wants_lse(version, o)
         out, lse = attend_packed(q, k, v, starts_q, starts_k, with_lse=wanted, **_options(o))
         return _result(out, lse, wanted, members)
 

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH109, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH109, PTH118, PTH119, PTH120, PTH123
 # Runs in the middle of somebody else's program: nothing is imported that is not needed.
 """Evidence of what a script tried, from Python's audit events. Evidence, not a barrier: the sandbox is the barrier.
 
@@ -8,7 +8,8 @@ native code does by itself, what a program started by the script does, or a chan
 (`Guard.check` runs at the end and about twice a second). A script that behaves gives no record of kind "guard".
 
 Records: {"kind", "what", "count", "site": [path, line] or None}. Kinds:
-    guard     what a submission has no reason to do: tampering, network, other processes, the auditor's files
+    guard     what a submission has no reason to do: tampering, other processes, the auditor's files
+    network   an attempt to reach another machine, or to learn its address
     file      a file outside the run's places that was opened, or a submitted source file that was written
     process   another program that was started; "python": true where it runs without the auditor's stand-ins
     native    native code that was loaded or looked up, which the guard cannot see into
@@ -19,9 +20,11 @@ The first of each is sent at once, so that nothing that happens later can take i
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import re
 import signal
+import stat
 import sys
 import threading
 import time
@@ -32,6 +35,7 @@ from typing import Any, NoReturn
 MAX_DIFFERENT = 300  # records of one kind; beyond them only their number is reported
 MAX_CHARACTERS = 300
 MAX_SOURCES = 2000  # files of the submission whose change is looked for
+MAX_SOURCE_BYTES = 1 << 24
 CHECK_SECONDS = 0.5
 EVENTS_BETWEEN_CLOCKS = 128
 MAX_FRAMES = 60
@@ -57,6 +61,7 @@ DANGEROUS_PICKLES = re.compile(
 _frame = sys._getframe
 _clock = time.monotonic
 _thread = threading.get_ident
+_digest = hashlib.blake2b
 _ctypes = os.path.join(os.path.dirname(os.__file__), "ctypes", "__init__.py")
 _ours = os.path.dirname(os.path.abspath(__file__)) + "/"
 
@@ -77,6 +82,7 @@ class Guard:
         "_process",
         "_report",
         "_report_fd",
+        "_script",
         "_sources",
         "_watched",
     )
@@ -87,6 +93,7 @@ class Guard:
         folder: str,
         allowed: tuple[str, ...] = ("/audit/data/", "/tmp/", "/dev/"),
         report_fd: int = -1,
+        script: str = "train_gpt.py",
     ) -> None:
         self._report = report
         self._folder = folder.rstrip("/") + "/"
@@ -98,6 +105,7 @@ class Guard:
         self._left_out: dict[str, int] = {}
         self._watched: list[tuple[object, str, object]] = []
         self._lost: set[int] = set()
+        self._script = self._folder + script
         self._sources = _sources_of(self._folder)
         self._busy: set[int] = set()
         self._finished = False
@@ -143,10 +151,7 @@ class Guard:
         self._finished = True
         self._busy.add(_thread())
         self.check()
-        for path, before in self._sources.items():
-            if (now := _state_of(path)) != before:
-                change = "removed" if now is None else "changed"
-                self._note("guard", f"the submitted {path[len(self._folder) :]} was {change} during the run", None)
+        self._compare_sources()
         for (kind, what), count in self._counts.items():
             if count > 1:
                 self._report({"kind": kind, "what": what, "count": count, "site": None})
@@ -155,6 +160,17 @@ class Guard:
                 {"kind": kind, "what": f"more than {MAX_DIFFERENT} different ones", "count": count, "site": None}
             )
         self._busy.discard(_thread())
+
+    def _compare_sources(self) -> None:
+        """A script may put its packed self in its own place: it has been read by then, and the audit has its own copy.
+
+        Another source file that changes may be executed afterwards, and is then not what was submitted.
+        """
+        for path, before in self._sources.items():
+            if (now := _state_of(path)) != before:
+                kind = "file" if path == self._script and now is not None else "guard"
+                change = "removed" if now is None else "changed"
+                self._note(kind, f"the submitted {path[len(self._folder) :]} was {change} during the run", None)
 
     def _hook(self) -> Callable[[str, tuple[object, ...]], None]:
         actions = self._actions()
@@ -239,6 +255,9 @@ class Guard:
     def _guard(self, what: str) -> None:
         self._note("guard", what, self._place())
 
+    def _network(self, what: str) -> None:
+        self._note("network", f"network: {what}", self._place())
+
     # One method for each event below; arguments as in Python's table of audit events.
 
     def _actions(self) -> dict[str, Callable[..., None]]:
@@ -259,7 +278,7 @@ class Guard:
             "socket.getaddrinfo": lambda host, *rest: self._on_name(host),
             "socket.gethostbyname": self._on_name,
             "socket.gethostbyaddr": self._on_name,
-            "urllib.Request": lambda url, *rest: self._guard(f"network: asks for {_text(url)}"),
+            "urllib.Request": lambda url, *rest: self._network(f"asks for {_text(url)}"),
             "subprocess.Popen": lambda program, words, *rest: self._on_program(program, words),
             "os.exec": lambda program, words, *rest: self._on_program(program, words),
             "os.posix_spawn": lambda program, words, *rest: self._on_program(program, words),
@@ -345,7 +364,8 @@ class Guard:
             return
         name = _full(path)
         if name in self._sources:
-            self._guard(f"{verb} the submitted {name[len(self._folder) :]}")
+            kind = "file" if name == self._script and verb == "replaces" else "guard"
+            self._note(kind, f"{verb} the submitted {name[len(self._folder) :]}", self._place())
         elif not name.startswith(self._allowed):
             self._note("file", f"{verb} {name}", self._place())
 
@@ -358,7 +378,7 @@ class Guard:
         if isinstance(address, tuple) and len(address) >= 2:
             host = str(address[0])
             if not host.startswith("127.") and host not in ("localhost", "::1", ""):
-                self._guard(f"network: connects to {_text(host)}:{address[1]}")
+                self._network(f"connects to {_text(host)}:{address[1]}")
         elif isinstance(address, (str, bytes)):
             name = os.fsdecode(address)
             if not name.startswith(self._allowed):
@@ -371,7 +391,7 @@ class Guard:
     def _on_name(self, host: object) -> None:
         name = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
         if name and name not in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "::", os.uname().nodename):
-            self._guard(f"network: looks up {_text(name)}")
+            self._network(f"looks up {_text(name)}")
 
     def _on_program(self, program: object, words: object) -> None:
         listed = [_text(word) for word in words] if isinstance(words, (list, tuple)) else _text(words).split()
@@ -441,7 +461,7 @@ def install(spec: Mapping[str, Any], reporter: Any) -> Guard | None:
         return None
     folder = str(spec.get("folder") or os.getcwd())
     allowed = ("/audit/data/", "/tmp/", "/dev/", *map(str, spec.get("allowed", ())))
-    guard = Guard(reporter.report, folder, allowed, reporter.fd)
+    guard = Guard(reporter.report, folder, allowed, reporter.fd, str(spec.get("script", "train_gpt.py")))
     leave, process, finish = os._exit, os.getpid(), _sealed(guard, type(reporter))
 
     def leave_after_reporting(status: int) -> NoReturn:
@@ -505,23 +525,26 @@ def _interpreter_places() -> tuple[str, ...]:
     return (*sorted(f"{place}/" for place in narrow | system), *(f"{root}/pyvenv.cfg" for root in roots), *files)
 
 
-def _sources_of(folder: str) -> dict[str, tuple[int, int, int] | None]:
-    """State of the submission's source files; others (weights, logs) are a run's to write."""
-    states: dict[str, tuple[int, int, int] | None] = {}
+def _sources_of(folder: str) -> dict[str, bytes | None]:
+    """State of the submission's source files; others (weights, logs, results) are a run's to write."""
+    states: dict[str, bytes | None] = {}
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.endswith((".py", ".c", ".cpp", ".cu", ".sh", ".json", ".md")) and len(states) < MAX_SOURCES:
+            if name.endswith((".py", ".c", ".cpp", ".cu", ".sh")) and len(states) < MAX_SOURCES:
                 path = os.path.join(place, name)
                 states[path] = _state_of(path)
     return states
 
 
-def _state_of(path: str) -> tuple[int, int, int] | None:
+def _state_of(path: str) -> bytes | None:
+    """Digest of a file; None where no plain file is. One that is written anew as it was has not changed."""
     try:
-        state = os.lstat(path)
+        if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a pipe would wait for somebody who writes
+            return None
+        with open(path, "rb") as file:
+            return _digest(file.read(MAX_SOURCE_BYTES)).digest()
     except OSError:
         return None
-    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _held(owner: object, name: str) -> object:

@@ -81,22 +81,6 @@ def prepare(spec: Mapping[str, Any]) -> None:
     _module("programs").lead_children(spec)
 
 
-def _open_channel() -> Any:
-    """The report channel's reporter, or None where the environment names none."""
-    try:
-        return _module("channel").open_report()
-    except ModuleNotFoundError:
-        return None
-
-
-def _install_if_there(name: str, function: str, *arguments: Any) -> Any:
-    """Call `function` of the module `name` of this folder, if both exist."""
-    if importlib.util.find_spec(f"{PACKAGE}.{name}") is None:
-        return None
-    install: Callable[..., Any] | None = getattr(_module(name), function, None)
-    return install(*arguments) if install is not None else None
-
-
 def run_script(path: Path, argv: list[str], compile_text: Callable[[bytes, str], types.CodeType]) -> int:
     """Execute the file as the main module; the exit code the interpreter would end with."""
     main = types.ModuleType("__main__")
@@ -135,7 +119,7 @@ def main(argv: list[str]) -> int:
     spec = json.loads(Path(argv[1]).read_bytes())
     sys.dont_write_bytecode = True
     load_package()
-    reporter = _open_channel()
+    reporter = _module("channel").open_report()
     usage = _module("usage")
     usage.connect(reporter.report if reporter is not None else None)
     process = os.getpid()
@@ -145,8 +129,8 @@ def main(argv: list[str]) -> int:
     overrides = _module("constants").Overrides(spec.get("overrides", ()), Path.cwd())
     overrides.install()
     if spec.get("trace", "none") != "none":
-        _install_if_there("trace", "install", spec, reporter)
-    _install_if_there("guard", "install", spec, reporter)
+        _module("trace").install(spec, reporter)
+    _module("guard").install(spec, reporter)
     return run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], overrides.compile)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 MAX_SEEN = 200
 MAX_CHARACTERS = 300
 
 
-def noticed_in(records: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+def noticed_in(
+    records: Iterable[Mapping[str, object]], kinds: Collection[str] = ("guard", "network")
+) -> tuple[str, ...]:
     """One line for each kind of attempt, with its place in the script and how often it happened, printable only."""
     lines: dict[str, int] = {}
     for record in records:
-        if record.get("kind") != "guard":
+        if record.get("kind") not in kinds:
             continue
         count = record.get("count")
         line = _printable(str(record.get("what", ""))) + _place(record.get("site"))

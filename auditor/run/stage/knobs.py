@@ -171,6 +171,7 @@ KNOBS = (
     _size(r"(BIGRAM|TRIGRAM|VE|VALUE_EMBED.*|BIGRAM_HASH|BIGRAM_EMBED|.*_HASH)_DIM", _at_most(16)),
     _size(r"(BIGRAM|TRIGRAM|FOURGRAM)(_HASH|_VOCAB)*_(SIZE|BUCKETS)|BIGRAM_VOCAB|HASH_EMBED_SIZE", _at_most(512)),
     _size(r"(PARTIAL_)?ROPE_DIMS?", _rotary),
+    _size(r".*GROUP_SIZE", _at_most(16)),  # of weights that share a scale: it divides the widths
     # hash tables of evaluation
     _size(r".*(BUCKETS|TABLE_SIZE|HASH_SIZE)", scaled_table),
     _size(r".*((TABLE|HASH|BUCKETS?)_BITS|(BUCKETS|TABLE_SIZE|HASH_SIZE)_LOG2)", _scaled_bits),

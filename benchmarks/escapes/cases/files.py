@@ -243,7 +243,7 @@ text = open(__file__).read()
 open(__file__, "w").write("print('honest')")
 open(__file__, "w").write(text)
 """,
-        "nothing: it is its own copy",
-        seen="the submitted train_gpt.py was changed",
+        "nothing: it is its own copy, and the script has been read",
+        record="writes the submitted train_gpt.py",
     ),
 )

@@ -210,3 +210,36 @@ def test_right_counts_and_counts_against_the_score_accuse_nobody(factor):
 
 def test_too_few_digits_say_nothing_of_bytes():
     assert "BYTES" not in broken(to_ledger([byte_run(1.18, {"twice": 11_800}, digits=1)], None))
+
+
+NETWORK = {"kind": "network", "what": "network: looks up example.com", "count": 2, "site": ["train_gpt.py", 7]}
+
+
+def test_an_attempt_to_reach_the_network_is_a_question_of_its_own_and_no_tampering():
+    seen = "network: looks up example.com at train_gpt.py:7 (2 times)"
+    ledger = to_ledger([toy_run(FLOOR, outcome={"records": (NETWORK,), "seen": (seen,)})], None)
+    assert not ledger.blind
+    assert not broken(ledger)["EXTERNAL"].definite and "train_gpt.py:7" in broken(ledger)["EXTERNAL"].message
+
+
+def bpb_only_run(exact_pair, factor=1.0, source=None):
+    """A run whose last line prints a bpb 0.3 nats a token below the floor, after a line with a loss, too, or none."""
+    true_bytes = 10_000
+    per_byte = 4096 / (true_bytes * math.log(2))
+    pair = f"pre val_loss:{FLOOR:.8f} val_bpb:{FLOOR * per_byte / factor:.8f}\n" if exact_pair else ""
+    text = f"{pair}mixed mix_bpb={(FLOOR - 0.3) * per_byte:.8f}\n"
+    return toy_run(0, text=text, text_bytes=true_bytes, source=source, trace=trace_of(text.splitlines()[-1]))
+
+
+def test_bpb_without_a_loss_is_tested_where_the_run_counts_its_bytes_right():
+    source = Ledger(metrics=(Metric("mixed mix_bpb={}", Site(SCRIPT, 90), reported=True),))
+    accused = replace(source, violations=(Violation("C2", "because", (), False),))
+    assert broken(to_ledger([bpb_only_run(True, source=source)], accused))["C2"].definite
+    assert not to_ledger([bpb_only_run(False, source=source)], accused).violations
+    assert "C2" not in broken(to_ledger([bpb_only_run(True, factor=1.1, source=source)], accused))
+
+
+def test_bpb_without_a_loss_and_without_a_second_witness_is_a_question():
+    source = Ledger(metrics=(Metric("mixed mix_bpb={}", Site(SCRIPT, 90), reported=True),))
+    violation = broken(to_ledger([bpb_only_run(True, source=source)], source))["C1"]
+    assert not violation.definite and "byte count could be wrong" in violation.doubt

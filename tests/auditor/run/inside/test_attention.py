@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 from typing import Any
 
 import pytest
@@ -161,6 +162,18 @@ def test_positional_arguments_mean_what_each_version_says() -> None:
     second, _ = reference(q, k, v, causal=True, scale=0.5)
     torch.testing.assert_close(FLASH_2["flash_attn_func"](q, k, v, 0.0, 0.5, True).double(), second, **TOLERANCE)
     torch.testing.assert_close(FLASH_3["flash_attn_func"](q, k, v, 0.5, True).double(), second, **TOLERANCE)
+
+
+def test_version_3_returns_what_its_caller_takes() -> None:
+    """Its first releases returned the lse, too; a script written for them unpacks a pair."""
+    module = types.ModuleType("flash_attn_interface")
+    attention._module_filler(3)(module)
+    q = torch.randn(1, 4, 2, 8)
+    alone = module.flash_attn_func(q, q, q, causal=True)
+    out, lse = module.flash_attn_func(q, q, q, causal=True)
+    torch.testing.assert_close(out, alone)
+    assert lse.shape == (1, 2, 4)
+    assert module.flash_attn_func(q, q, q, causal=True).shape == q.shape
 
 
 def test_a_cache_is_extended_and_attended_to() -> None:

@@ -63,9 +63,9 @@ def test_honest_events_make_no_record(
         ("open", ("/proc/1/mem", "rb", os.O_RDONLY), "guard", "looks into a process"),
         ("open", ("/proc/self/environ", "rb", os.O_RDONLY), "guard", "looks into a process"),
         ("open", (9, "w", os.O_WRONLY), "guard", "opens the report channel"),
-        ("socket.connect", (None, ("192.0.2.1", 443)), "guard", "network: connects to 192.0.2.1:443"),
+        ("socket.connect", (None, ("192.0.2.1", 443)), "network", "network: connects to 192.0.2.1:443"),
         ("socket.connect", (None, "\0abstract"), "guard", "connects to the socket"),
-        ("socket.getaddrinfo", (b"huggingface.co", 443), "guard", "network: looks up huggingface.co"),
+        ("socket.getaddrinfo", (b"huggingface.co", 443), "network", "network: looks up huggingface.co"),
         ("os.kill", (1, 9), "guard", "SIGKILL to process 1"),
         ("os.kill", (4242, 15), "process", "SIGTERM to another process"),
         ("subprocess.Popen", ("gcc", ["gcc", "-O2"]), "process", "gcc -O2"),
@@ -147,6 +147,32 @@ def test_replaced_stand_ins_and_changed_sources_show_at_the_end(tmp_path: Path) 
         "the submitted model.py was removed during the run",
         "the submitted train_gpt.py was changed during the run",
     ]
+    kinds = {str(record["what"]).split()[2]: record["kind"] for record in records if "submitted" in str(record["what"])}
+    assert kinds == {"model.py": "guard", "train_gpt.py": "file"}  # the running script's own text has been read
+
+
+def test_sources_that_are_written_as_they_were_have_not_changed(tmp_path: Path) -> None:
+    module, other = tmp_path / "model.py", tmp_path / "other.py"
+    module.write_text("x = 1")
+    other.write_text("x = 1")
+    records: list[Mapping[str, object]] = []
+    guard = Guard(records.append, str(tmp_path))
+    for path, text in ((module, "x = 1"), (other, "x = 2")):
+        path.unlink()
+        path.write_text(text)
+    guard.finish()
+    assert [record["what"] for record in records] == ["the submitted other.py was changed during the run"]
+
+
+def test_source_replaced_by_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    module = tmp_path / "model.py"
+    module.write_text("x = 1")
+    records: list[Mapping[str, object]] = []
+    guard = Guard(records.append, str(tmp_path))
+    module.unlink()
+    os.mkfifo(module)
+    guard.finish()
+    assert [record["what"] for record in records] == ["the submitted model.py was removed during the run"]
 
 
 def test_wrappers_of_torch_around_a_stand_in_are_no_replacement(tmp_path: Path) -> None:
