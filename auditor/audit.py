@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from auditor.configuration import RunConfiguration, derive_configuration
 from auditor.findings import Claim, Finding, RuleResult, Status, Verdict, Witness, verdict_status
-from auditor.ledger import Ledger
+from auditor.ledger import RULES_OF_SCORING, Ledger
 from auditor.record import read_record
 from auditor.record.claimed_line import match_claim
 from auditor.record.model import Record, Statement
@@ -208,7 +208,6 @@ class _Auditor:
         if evidence.source is None or evidence.run is None:
             return {}
         from rules import RULES
-        from rules.evaluation_order import RULES_OF_SCORING
 
         both = [RULES[code] for code in RULES_OF_SCORING if code in RULES]
         alone = {Witness.SOURCE: replace(evidence, run=None), Witness.RUN: replace(evidence, source=None)}

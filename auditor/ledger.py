@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+RULES_OF_SCORING = ("C1", "C2", "C3", "C4")  # codes of the rules that are judged by what a printed score was made of
+
 
 @dataclass(frozen=True, slots=True)
 class Site:

@@ -12,13 +12,12 @@ from dataclasses import replace
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
-from auditor.ledger import Blind, Learned, Ledger, Scored, Violation
+from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Scored, Violation
 from auditor.record.claimed_line import scored_logs
 from rules.base import Evidence
 from rules.order_story import learner_key, order_finding, violation_finding
 
 SCORE_BEFORE_UPDATE = "C3"
-RULES_OF_SCORING = ("C1", "C2", "C3", "C4")  # judged by what a printed score was made of
 MAX_PLACES = 6  # places listed for one reason
 
 

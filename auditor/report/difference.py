@@ -7,19 +7,18 @@ moved lines and new seeds do not look like new accusations. A report may come fr
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.report.escape import terminal
 from auditor.report.json import SCHEMA
+from auditor.report.outline import without_figures
 
 MAX_REPORT_BYTES = 64 << 20
 MESSAGE_LENGTH = 300
 _ORDER = ("not_applicable", "not_checked", "pass", "review", "fail")  # from harmless to worst
 _ACCUSING = ("fail", "review")
-_FIGURES = re.compile(r"\d[\d,.]*")
 
 
 class ReportError(Exception):
@@ -37,7 +36,7 @@ class Found:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        return self.rule, self.status, self.witness, _FIGURES.sub("0", self.message)
+        return self.rule, self.status, self.witness, without_figures(self.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,21 +20,18 @@ from auditor.report.excerpt import Excerpts, Passage
 from auditor.report.outline import (
     STATUS_WORDS,
     Section,
+    executed,
     headline,
     lesser_findings,
-    notes,
     place,
-    problems,
     rule_titles,
     sections,
     short,
     subject,
-    unheard,
-    unpacking,
 )
 from auditor.report.pictures import Picture, budget_picture, size_picture, timeline_picture
-from auditor.report.run_section import run_lines, run_table
-from auditor.report.tables import TableView, tables
+from auditor.report.run_section import all_tables, remarks
+from auditor.report.tables import TableView
 
 MESSAGE_LENGTH = 2_000
 LINE_LENGTH = 400  # characters of a source line
@@ -87,8 +84,7 @@ class _Page:
         yield from self._pictures()
         yield from self._tables()
         yield from self._notes()
-        executed = "nothing was executed" if report.run is None else "its script was run at toy size, confined"
-        yield f"<footer>Made by pgolf-audit {__version__} from the submission's files; {executed}.</footer>"
+        yield f"<footer>Made by pgolf-audit {__version__} from the submission's files; {executed(report)}.</footer>"
 
     def text(self, text: str, limit: int = MESSAGE_LENGTH) -> str:
         """One line of any text, escaped for HTML."""
@@ -167,9 +163,8 @@ class _Page:
         return f"<figure>{picture.svg}<figcaption>{self.text(picture.caption)}</figcaption></figure>"
 
     def _tables(self) -> Iterator[str]:
-        for view in (*tables(self.report), run_table(self.report)):
-            if view.rows:
-                yield f"<h3>{self.text(view.title)}</h3>{self._table(view)}"
+        for view in all_tables(self.report):
+            yield f"<h3>{self.text(view.title)}</h3>{self._table(view)}"
 
     def _table(self, view: TableView) -> str:
         def cells(row: tuple[str, ...], tag: str) -> str:
@@ -183,11 +178,6 @@ class _Page:
         return f'<div class="scroll"><table class="grid">{head}<tbody>{body}</tbody></table></div>'
 
     def _notes(self) -> Iterator[str]:
-        report = self.report
-        lines = [line for line in (unpacking(report), *run_lines(report), *notes(report)) if line]
-        lines += [f"not heard: {why}" for why in unheard(report)]
-        lines += [f"internal error while {item.during}: {item.error}" for item in report.incidents]
-        lines += problems(report)
-        if lines:
-            items = "".join(f"<li>{self.text(line)}</li>" for line in lines)
+        items = "".join(f"<li>{self.text(line)}</li>" for line in remarks(self.report))
+        if items:
             yield f"<details open><summary>Notes</summary><ul>{items}</ul></details>"

@@ -10,20 +10,17 @@ from auditor.report.excerpt import Excerpts, Passage
 from auditor.report.outline import (
     STATUS_WORDS,
     Section,
+    executed,
     headline,
     lesser_findings,
-    notes,
     place,
-    problems,
     rule_titles,
     sections,
     short,
     subject,
-    unheard,
-    unpacking,
 )
-from auditor.report.run_section import run_lines, run_table
-from auditor.report.tables import TableView, tables
+from auditor.report.run_section import all_tables, remarks
+from auditor.report.tables import TableView
 from rules.base import Precedent
 
 REPOSITORY = "openai/parameter-golf"
@@ -133,7 +130,7 @@ class _MarkdownReport:
         return f"{', '.join(markdown_code(item) for item in list(places)[:4])}: " if places else ""
 
     def _tables(self) -> list[str]:
-        return [self._table(view) for view in (*tables(self.report), run_table(self.report)) if view.rows]
+        return [self._table(view) for view in all_tables(self.report)]
 
     def _table(self, view: TableView) -> str:
         rows = [" | ".join(self._text(cell, REASON_LENGTH) for cell in row) for row in (view.header, *view.rows)]
@@ -145,15 +142,8 @@ class _MarkdownReport:
         rows = ["| rule | status | reason |", "|---|---|---|"]
         for rule in self.report.verdict.rules:
             rows.append(f"| {rule.rule} | {STATUS_WORDS[rule.status]} | {self._text(rule.reason, REASON_LENGTH)} |")
-        told = (unpacking(self.report), *run_lines(self.report), *notes(self.report))
-        remarks = [f"- {self._text(note)}" for note in told if note]
-        remarks += [f"- Not heard: {self._text(why)}" for why in unheard(self.report)]
-        remarks += [
-            f"- Internal error while {self._text(item.during)}: {self._text(item.error)}"
-            for item in self.report.incidents
-        ]
-        remarks += [f"- {self._text(problem)}" for problem in problems(self.report)]
-        body = "\n".join(rows) + ("\n\n" + "\n".join(remarks) if remarks else "")
+        told = [f"- {self._text(remark)}" for remark in remarks(self.report)]
+        body = "\n".join(rows) + ("\n\n" + "\n".join(told) if told else "")
         return f"<details><summary>All rules and notes</summary>\n\n{body}\n\n</details>"
 
     def _text(self, text: str, limit: int = MESSAGE_LENGTH) -> str:
@@ -164,9 +154,8 @@ class _MarkdownReport:
         return shown if shown.endswith((".", "!", "?")) else shown + "."
 
     def _footer(self) -> str:
-        executed = "nothing was executed" if self.report.run is None else "its script was run at toy size, confined"
         return (
-            f"<sub>Made by pgolf-audit {__version__} from the submission's files; {executed}. "
+            f"<sub>Made by pgolf-audit {__version__} from the submission's files; {executed(self.report)}. "
             "A fail states its proof; everything else is for a person to decide.</sub>"
         )
 

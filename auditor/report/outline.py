@@ -38,6 +38,11 @@ class Section:
     left_out: int
 
 
+def without_figures(text: str) -> str:
+    """`text` with every figure written as 0: what repeats itself for another seed or line reads the same."""
+    return _FIGURES.sub("0", text)
+
+
 def headline(report: AuditReport) -> str:
     """The verdict in one sentence, without the word that states it."""
     titles = rule_titles()
@@ -96,7 +101,7 @@ def _section(codes: tuple[str, ...], findings: list[Finding], most: int) -> Sect
     distinct: dict[str, Finding] = {}
     similar = []
     for finding in findings:
-        if distinct.setdefault(_FIGURES.sub("0", finding.message), finding) is not finding:
+        if distinct.setdefault(without_figures(finding.message), finding) is not finding:
             similar.append(finding)
     shown = tuple(distinct.values())
     brief = (*shown[most:], *similar)
@@ -111,7 +116,7 @@ def lesser_findings(report: AuditReport, codes: tuple[str, ...], status: Status)
     distinct: dict[str, Finding] = {}
     for finding in rule.findings:
         if finding.status is Status.REVIEW:
-            distinct.setdefault(_FIGURES.sub("0", finding.message), finding)
+            distinct.setdefault(without_figures(finding.message), finding)
     return list(distinct.values())[:MAX_LESSER]
 
 
@@ -122,7 +127,7 @@ def notes(report: AuditReport) -> list[str]:
     for rule in report.verdict.rules:
         for finding in rule.findings:
             if finding.status is Status.PASS:
-                key = (rule.rule, _FIGURES.sub("0", finding.message))
+                key = (rule.rule, without_figures(finding.message))
                 first.setdefault(key, finding)
                 count[key] = count.get(key, 0) + 1
     return [_note(report, key[0], finding, count[key] - 1) for key, finding in first.items()]
@@ -141,6 +146,11 @@ def unpacking(report: AuditReport) -> str:
         return ""
     path = report.submission.relative(script.path)
     return f"lines of {path} are those of its unpacked text; pgolf-audit unpack writes it"
+
+
+def executed(report: AuditReport) -> str:
+    """What of the submission this audit executed, for the line that says who made a report."""
+    return "nothing was executed" if report.run is None else "its script was run at toy size, confined"
 
 
 def problems(report: AuditReport) -> list[str]:

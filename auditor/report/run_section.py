@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
-from auditor.report.tables import TableView
+from auditor.report.outline import notes, problems, unheard, unpacking
+from auditor.report.tables import TableView, tables
 
 if TYPE_CHECKING:
     from auditor.run.testimony import ToyRun
@@ -32,6 +33,19 @@ def run_table(report: AuditReport) -> TableView:
             label = metric.score.label or "a line without a label"
             rows.append((f"{label}{claimed}", run.stream.source, value, f"{mean:.5f}", f"{test.log_m:+,.0f}"))
     return TableView("Run at toy size", header, tuple(rows))
+
+
+def remarks(report: AuditReport) -> list[str]:
+    """What is worth knowing besides the findings, a line each: the run, notes, and what was not heard or not read."""
+    lines = [line for line in (unpacking(report), *run_lines(report), *notes(report)) if line]
+    lines += [f"not heard: {why}" for why in unheard(report)]
+    lines += [f"internal error while {item.during}: {item.error}" for item in report.incidents]
+    return [*lines, *problems(report)]
+
+
+def all_tables(report: AuditReport) -> list[TableView]:
+    """The tables of the rules and that of the run, those that have something to show."""
+    return [view for view in (*tables(report), run_table(report)) if view.rows]
 
 
 def run_lines(report: AuditReport) -> list[str]:

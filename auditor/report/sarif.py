@@ -19,7 +19,7 @@ from auditor.findings import Finding, Status, Step, Witness
 from auditor.report.escape import markdown, terminal
 from auditor.report.excerpt import Excerpts
 from auditor.report.json import clean
-from auditor.report.outline import place
+from auditor.report.outline import place, without_figures
 from rules.base import Rule
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -30,7 +30,6 @@ MAX_STEPS = 100
 MESSAGE_LENGTH = 1_000
 
 _LEVELS = {Status.FAIL: "error", Status.REVIEW: "warning"}
-_FIGURES = re.compile(r"\d[\d,.]*")
 
 
 def render_sarif(report: AuditReport) -> str:
@@ -150,5 +149,5 @@ def _uri(path: str) -> str:
 def _fingerprint(excerpts: Excerpts, code: str, finding: Finding) -> str:
     """SHA-256 over the rule, the witness, the message without figures and the lines of code it points at."""
     lines = [line.text.strip() for passage in excerpts.passages(finding) for line in passage.lines if line.step]
-    parts = [code, finding.witness.value, _FIGURES.sub("0", finding.message), finding.path.partition("!")[0], *lines]
+    parts = [code, finding.witness.value, without_figures(finding.message), finding.path.partition("!")[0], *lines]
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()

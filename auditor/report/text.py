@@ -20,18 +20,13 @@ from auditor.report.outline import (
     Section,
     headline,
     lesser_findings,
-    notes,
     place,
-    problems,
     rule_titles,
     sections,
     short,
     subject,
-    unheard,
-    unpacking,
 )
-from auditor.report.run_section import run_lines, run_table
-from auditor.report.tables import tables
+from auditor.report.run_section import all_tables, remarks
 
 MAX_FOLDS = 3  # terminal lines that one long source line may take
 MESSAGE_LENGTH = 600  # characters of a finding's message
@@ -143,9 +138,7 @@ class _TextReport:
             yield f"{number if index == 0 else '':>10} │ {row}{end}"
 
     def _tables(self) -> None:
-        for view in (*tables(self.report), run_table(self.report)):
-            if not view.rows:
-                continue
+        for view in all_tables(self.report):
             self.console.print()
             self.console.print(Text(terminal(view.title), style="bold"))
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -156,10 +149,7 @@ class _TextReport:
             self.console.print(Padding(table, (0, 0, 0, 2)))
 
     def _remarks(self) -> None:
-        lines = [line for line in (unpacking(self.report), *run_lines(self.report), *notes(self.report)) if line]
-        lines += [f"not heard: {why}" for why in unheard(self.report)]
-        lines += [f"internal error while {item.during}: {item.error}" for item in self.report.incidents]
-        lines += problems(self.report)
+        lines = remarks(self.report)
         if lines:
             self.console.print()
             self.console.print(Text("Notes", style="bold"))

@@ -15,6 +15,7 @@ from auditor.ledger import Ledger
 from auditor.record.claimed_line import claimed_lines
 from auditor.record.logs import read_log
 from auditor.record.model import MetricLine, Record
+from auditor.record.template import may_print
 from auditor.run.incompressibility import PrintedScore
 
 STDOUT = "stdout of the run"
@@ -70,7 +71,7 @@ def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Le
                 return Reported(_with_its_loss(metric, metrics), why, tied=True)
     templates = [entry.label for entry in source.metrics if entry.reported] if source else []
     for metric in reversed(metrics):
-        if any(_matches(template, metric.score.raw) for template in templates):
+        if any(may_print(template.split("{}"), metric.score.raw) for template in templates):
             tied = all(entry.tied for entry in source.metrics if entry.reported) if source else False
             return Reported(metric, "printed by the line that the source witness takes for the reported one", tied)
     final = [metric for metric in metrics if metric.final] or list(metrics)
@@ -99,16 +100,3 @@ def _same_place(metric: PrintedMetric, line: MetricLine) -> bool:
         return False
     same_kind = bool(label) and metric.during_training == line.during_training
     return same_kind or shape(metric.score.raw) == shape(line.raw)
-
-
-def _matches(template: str, line: str) -> bool:
-    """Whether the constant pieces of a printed line's template occur in `line`, in their order."""
-    position = seen = 0
-    for piece in (part.strip() for part in template.split("{}")):
-        if piece:
-            found = line.find(piece, position)
-            if found < 0:
-                return False
-            position = found + len(piece)
-            seen += len(piece)
-    return seen >= 4

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from auditor.ledger import Blind, Ledger, Metric, Scored, Site, Unchecked, Violation
+from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Metric, Scored, Site, Unchecked, Violation
 from auditor.run.byte_test import ByteCount, count_bytes
 from auditor.run.events import PrintedNumber, Trace, ledger_of
 from auditor.run.incompressibility import (
@@ -36,7 +36,6 @@ from auditor.run.sandbox.noticed import noticed_in
 from auditor.run.sources import Stream
 from auditor.run.suffix_swap import Losses, SuffixSwap, losses_of
 
-RULES_OF_SCORING = ("C1", "C2", "C3", "C4")
 DEFAULT_RULE = "C1"
 UNCOUNTED = (
     "which tokens its sum holds could not be counted, and nothing else speaks against it: a sum over part of the "

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from auditor.configuration import RunConfiguration
-from auditor.ledger import Ledger
+from auditor.ledger import RULES_OF_SCORING, Ledger
 from auditor.record.model import Record
 from auditor.run.byte_test import known_mistakes
 from auditor.run.events import Places, read_trace
@@ -32,7 +32,7 @@ from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
 from auditor.run.suffix_swap import Losses, SuffixSwap, compare, same, swap_position
-from auditor.run.testimony import RULES_OF_SCORING, ToyRun, testify
+from auditor.run.testimony import ToyRun, testify
 from auditor.submission.model import Submission
 
 MAX_SEED = 1 << 31

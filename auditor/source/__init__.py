@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from auditor.configuration import RunConfiguration
-from auditor.ledger import Blind, Ledger, Site
+from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Site
 from auditor.record.model import Record
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
@@ -20,7 +20,6 @@ from auditor.submission.model import SourceText, Submission
 
 _RECURSION = 12_000
 _DISTRIBUTED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}  # torchrun, 8 GPUs
-_RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
 
 
 def witness(submission: Submission, configuration: RunConfiguration, record: Record) -> Ledger | None:
@@ -88,7 +87,7 @@ def interpret(
         sys.setrecursionlimit(limit)
     opaque = getattr(script, "opaque", "")
     if opaque:
-        run.blind.append(Blind(str(opaque), Site(script.path, 0), _RULES_OF_ORDER))
+        run.blind.append(Blind(str(opaque), Site(script.path, 0), RULES_OF_SCORING))
     return run
 
 

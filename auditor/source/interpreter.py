@@ -15,7 +15,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from auditor.ledger import Blind, Site
+from auditor.ledger import RULES_OF_SCORING, Blind, Site
 from auditor.source import library, scoring
 from auditor.source.predictor import Predictors
 from auditor.source.scan import (
@@ -161,7 +161,7 @@ class Interpreter:
             for member in class_.node.body:
                 if isinstance(member, ast.FunctionDef) and self._runs_unseen(class_, member):
                     text = f"{class_.name}.{member.name} may train or change parameters when Python calls it by itself"
-                    self.cannot_see(text, ("C1", "C2", "C3", "C4"), member.lineno)
+                    self.cannot_see(text, RULES_OF_SCORING, member.lineno)
 
     def _runs_unseen(self, class_: Class, method: ast.FunctionDef) -> bool:
         """True for a method that Python or a library calls by itself, that was not followed and that learns."""
@@ -738,7 +738,7 @@ class Interpreter:
             elif owner.kind == EXTERNAL:
                 if value.kind in (FUNCTION, PARTIAL, METHOD):
                     text = f"the script replaces {owner.payload}.{target.attr} by a function of its own"
-                    self.cannot_see(text, ("C1", "C2", "C3", "C4"))
+                    self.cannot_see(text, RULES_OF_SCORING)
             elif owner.base is not None:
                 self.predictors.attach(owner.base, owner.attr, value)
 

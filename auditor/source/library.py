@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from auditor.ledger import Manner
+from auditor.ledger import RULES_OF_SCORING, Manner
 from auditor.source import scoring
 from auditor.source.predictor import without_index
 from auditor.source.scan import kept_arguments
@@ -748,7 +748,7 @@ def unseen_callee(run: Interpreter, name: str, values: Args, parts: list[Atoms])
         run.cannot_see(f"{name}, which is not part of the submission, gets the model and validation tokens", _ORDER)
 
 
-_ORDER = ("C1", "C2", "C3", "C4")
+_ORDER = RULES_OF_SCORING
 
 
 def _in_place_call(run: Interpreter, name: str, short: str, args: Args, node: ast.AST) -> None:
@@ -1355,12 +1355,12 @@ def _namespace_method(
 
 
 def _hidden_code(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    run.cannot_see("code that is built or loaded while the script runs", ("C1", "C2", "C3", "C4"))
+    run.cannot_see("code that is built or loaded while the script runs", RULES_OF_SCORING)
     return data(union(map(run.atoms_of, args)))
 
 
 def _native(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    run.cannot_see("native code called through ctypes", ("C1", "C2", "C3", "C4"))
+    run.cannot_see("native code called through ctypes", RULES_OF_SCORING)
     return UNKNOWN
 
 

@@ -159,14 +159,14 @@ def _called_by_module(tree: ast.Module) -> set[str]:
     names: set[str] = set()
     for statement in tree.body:
         if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for node in ast.walk(statement):
+            for node in syntax.walk(statement):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                     names.add(node.func.id)
     return names
 
 
 def _statements(function: FunctionNode) -> int:
-    return sum(isinstance(node, ast.stmt) for node in ast.walk(function))
+    return sum(isinstance(node, ast.stmt) for node in syntax.walk(function))
 
 
 # ---- fingerprints -------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def fingerprint(function: FunctionNode) -> str:
     "" for one that cannot be told apart: too small, nested too deep, or without a loop. A pass over tokens is a loop;
     what has none only calls those that have one.
     """
-    if not any(isinstance(node, _LOOPS) for node in ast.walk(function)):
+    if not any(isinstance(node, _LOOPS) for node in syntax.walk(function)):
         return ""
     canonical = _Canonical(function)
     try:
@@ -198,8 +198,8 @@ class _Canonical:
         self.statements = 0
         self.depth = 0
         self.too_deep = False
-        self.bound = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and _stores(node)}
-        self.bound |= {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+        self.bound = {node.id for node in syntax.walk(function) if isinstance(node, ast.Name) and _stores(node)}
+        self.bound |= {node.arg for node in syntax.walk(function) if isinstance(node, ast.arg)}
 
     def numbered(self, kind: str, name: str) -> str:
         """A name by the order in which names of its kind first occur."""
@@ -318,7 +318,7 @@ def _is_talk(node: ast.stmt) -> bool:
 
 
 def _acts(test: ast.expr) -> bool:
-    return any(isinstance(node, ast.NamedExpr) for node in ast.walk(test))
+    return any(isinstance(node, ast.NamedExpr) for node in syntax.walk(test))
 
 
 def _is_text(node: ast.expr) -> bool:

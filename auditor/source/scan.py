@@ -15,17 +15,17 @@ _HARMLESS_IN_PLACE = frozenset(("requires_grad_", "masked_fill_", "clamp_", "to_
 def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
     """Names that an iteration of the loop computes from their own former value, e.g. ``position += stride``."""
     names: set[str] = set()
-    for node in ast.walk(ast.Module(loop.body, [])):
+    for node in syntax.walk(ast.Module(loop.body, [])):
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             names.add(node.target.id)
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             target = node.targets[0].id
-            if any(isinstance(inner, ast.Name) and inner.id == target for inner in ast.walk(node.value)):
+            if any(isinstance(inner, ast.Name) and inner.id == target for inner in syntax.walk(node.value)):
                 names.add(target)
     names -= _set_otherwise(loop, names)
     if isinstance(loop, ast.While):
-        tested = {node.id for node in ast.walk(loop.test) if isinstance(node, ast.Name)}
-        for node in ast.walk(ast.Module(loop.body, [])):
+        tested = {node.id for node in syntax.walk(loop.test) if isinstance(node, ast.Name)}
+        for node in syntax.walk(ast.Module(loop.body, [])):
             if isinstance(node, ast.Assign):
                 names.update(
                     target.id for target in node.targets if isinstance(target, ast.Name) and target.id in tested
@@ -36,12 +36,12 @@ def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
 def _set_otherwise(loop: ast.For | ast.While, names: set[str]) -> set[str]:
     """Those of `names` that the loop also sets back to something else: they need not differ between iterations."""
     found: set[str] = set()
-    for node in ast.walk(ast.Module(loop.body, [])):
+    for node in syntax.walk(ast.Module(loop.body, [])):
         if not isinstance(node, ast.Assign):
             continue
-        mentioned = {inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
+        mentioned = {inner.id for inner in syntax.walk(node.value) if isinstance(inner, ast.Name)}
         for target in node.targets:
-            for inner in ast.walk(target):
+            for inner in syntax.walk(target):
                 if isinstance(inner, ast.Name) and inner.id in names and inner.id not in mentioned:
                     found.add(inner.id)
     return found
@@ -63,7 +63,7 @@ def has_yield(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 @lru_cache(maxsize=65536)
 def changes_state(function: ast.AST) -> bool:
     """True when a method of a model may do more than compute: train, write parameters, save, or call back."""
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name = node.func.attr
             if name in _UPDATES or (name.endswith("_") and not name.endswith("__") and name not in _HARMLESS_IN_PLACE):
@@ -84,14 +84,14 @@ def changes_state(function: ast.AST) -> bool:
 
 
 def _touches_self(node: ast.AST) -> bool:
-    return any(isinstance(inner, ast.Attribute) for inner in ast.walk(node))
+    return any(isinstance(inner, ast.Attribute) for inner in syntax.walk(node))
 
 
 @lru_cache(maxsize=4096)
 def kept_arguments(init: ast.FunctionDef) -> frozenset[str]:
     """Parameters of a constructor that it stores on the instance as they are, not only something read from them."""
     kept: set[str] = set()
-    for node in ast.walk(init):
+    for node in syntax.walk(init):
         if isinstance(node, ast.Assign) and any(isinstance(target, ast.Attribute) for target in node.targets):
             pending: list[ast.AST] = [node.value]
             while pending:
@@ -112,7 +112,7 @@ def node_count(node: ast.AST) -> int:
 @lru_cache(maxsize=65536)
 def learns(function: ast.AST) -> bool:
     """True when a function itself runs a backward pass, an optimizer step or a gradient."""
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -138,7 +138,7 @@ def _is_autograd(node: ast.AST) -> bool:
 def called_names(function: ast.AST) -> frozenset[str]:
     """Names of what a function calls: ``f`` of ``f(...)``, ``m`` of ``self.m(...)``."""
     names: set[str] = set()
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Call):
             names.add(_called_name(node))
     return frozenset(names)
@@ -181,7 +181,7 @@ def _called_name(call: ast.Call) -> str:
 @lru_cache(maxsize=4096)
 def overwrites_data(function: ast.AST) -> bool:
     """True when a function changes a tensor's ``data`` in place, or puts another in its place."""
-    for node in ast.walk(function):
+    for node in syntax.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             target = node.func.value
             in_place = node.func.attr.endswith("_") and not node.func.attr.endswith("__")

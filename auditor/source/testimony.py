@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
+from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
 from auditor.record.model import MetricLine
+from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor import Learning, Printed
 from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
-
-_RULES_OF_ORDER = ("C1", "C2", "C3", "C4")
 
 
 @dataclass(slots=True)
@@ -49,7 +48,7 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
             item.calls,
             item in reported,
             why if item in reported else "",
-            tied=any(matches(item.template, line.raw) for line in (claimed or logged)),
+            tied=any(may_print(item.template, line.raw) for line in (claimed or logged)),
         )
         for item in passes
     )
@@ -81,7 +80,7 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
         lowered = "".join(part or "" for part in item.template).lower()
         if "bpb" not in lowered and not (
             any(word in lowered for word in ("loss", "bits", "score"))
-            and any(matches(item.template, raw) for raw in labels)
+            and any(may_print(item.template, raw) for raw in labels)
         ):
             continue
         where = item.calls[-1] if item.calls else item.site
@@ -96,30 +95,12 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
     return sorted(found.values(), key=lambda entry: entry.order)
 
 
-def matches(template: Sequence[str | None], line: str) -> bool:
-    """True when the template's constant pieces occur in `line` in their order (linear in the line's length)."""
-    position = 0
-    seen = 0
-    for part in template:
-        if part is None:
-            continue
-        piece = part.strip()
-        if not piece:
-            continue
-        found = line.find(piece, position)
-        if found < 0:
-            return False
-        position = found + len(piece)
-        seen += len(piece)
-    return seen >= 4
-
-
 def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[_Pass], str]:
     """The passes that print the claimed line; failing that, the last metric the script prints."""
     best: list[_Pass] = []
     strength = 0
     for item in passes:
-        if not any(matches(item.template, line.raw) for line in claimed):
+        if not any(may_print(item.template, line.raw) for line in claimed):
             continue
         weight = sum(len(part) for part in item.template if part is not None)
         if weight > strength:
@@ -127,7 +108,7 @@ def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[
         elif weight == strength:
             best.append(item)
     if best:
-        line = next(line for line in claimed if matches(best[0].template, line.raw))
+        line = next(line for line in claimed if may_print(best[0].template, line.raw))
         return best, f"its line is the one with the claimed score ({line.place.path}, line {line.place.line})"
     if not passes:
         return [], ""
@@ -408,18 +389,18 @@ def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass], claime
     if not passes:
         return [
             Blind(
-                "no printed validation score was found that is computed from validation tokens", place, _RULES_OF_ORDER
+                "no printed validation score was found that is computed from validation tokens", place, RULES_OF_SCORING
             )
         ]
-    if claimed and reported and not any(matches(item.template, line.raw) for item in reported for line in claimed):
+    if claimed and reported and not any(may_print(item.template, line.raw) for item in reported for line in claimed):
         label = claimed[0].label or claimed[0].raw[:40]
         text = (
             f"the script prints no line like the one with the claimed score ({label!r}): "
             "other code produced it, or it is printed in a way that could not be followed"
         )
-        return [Blind(text, place, _RULES_OF_ORDER)]
+        return [Blind(text, place, RULES_OF_SCORING)]
     if reported and not any(_predicted(item.atoms) for item in reported):
-        return [Blind("how the reported score is computed from a model could not be followed", place, _RULES_OF_ORDER)]
+        return [Blind("how the reported score is computed from a model could not be followed", place, RULES_OF_SCORING)]
     return []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import random
 import statistics
@@ -23,15 +22,22 @@ from auditor.sweep.code_state import ROOT
 from auditor.sweep.one_audit import Request, audit
 from auditor.sweep.outcome import Outcome
 from auditor.sweep.targets import Target, TargetError, list_targets
-from benchmarks.speed.witnesses import Timing, distinct_scripts, growth, quantile, time_witnesses
+from benchmarks.speed.table import table
+from benchmarks.speed.witnesses import Timing, distinct_scripts, time_witnesses
+
+SAMPLE = 200
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument("git_dir", type=Path, help="git directory with refs/pull/N/head of the challenge")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N pull requests, drawn with a fixed seed")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", default=SAMPLE, help=f"pull requests drawn with a fixed seed ({SAMPLE})"
+    )
+    parser.add_argument("--all", action="store_true", help="every pull request instead (minutes)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: processors)")
     parser.add_argument("--limit-seconds", type=float, default=120.0, help="give up a pull request after this")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the table there instead of standard output")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every timing as JSON")
     return parser.parse_args()
 
@@ -46,17 +52,21 @@ def main() -> int:
         return 2
     targets = {target.pull_request: target for target in listed if target.pull_request is not None}
     numbers = sorted(targets)
-    if arguments.sample is not None and arguments.sample < len(numbers):
+    if not arguments.all and arguments.sample < len(numbers):
         numbers = sorted(random.Random(0).sample(numbers, arguments.sample))
     timings = _measure_witnesses(arguments, numbers)
     scripts = distinct_scripts(timings)
     if len({timing.lines for timing in scripts}) < 2:
         print("benchmarks.speed: too few scripts could be read", file=sys.stderr)
         return 2
-    _print_witnesses(timings, scripts)
+    _print_unread(timings)
     audits = _measure_audits(arguments, scripts, targets)
     start_up = _start_up_seconds()
-    _print_audits(start_up, audits)
+    measured = table(scripts, audits, start_up, arguments.limit_seconds)
+    if arguments.table:
+        arguments.table.write_text(measured, encoding="utf-8")
+    else:
+        print(measured, end="")
     if arguments.json:
         fields = {
             "schema": "pgolf-audit-speed/1",
@@ -84,33 +94,13 @@ def _measure_witnesses(arguments: argparse.Namespace, numbers: Sequence[int]) ->
         return sorted((future.result() for future in finished), key=lambda timing: timing.pull_request)
 
 
-def _print_witnesses(timings: Sequence[Timing], scripts: Sequence[Timing]) -> None:
-    total = {
-        "ast.parse": math.fsum(timing.parse_seconds for timing in scripts),
-        "record witness": math.fsum(timing.record_seconds for timing in scripts),
-        "source witness": math.fsum(timing.source_seconds for timing in scripts),
-        "loading": math.fsum(timing.load_seconds for timing in scripts),
-    }
-    lines = sum(timing.lines for timing in scripts)
-    print(f"{len(timings)} pull requests, {len(scripts)} distinct scripts, {lines} lines")
-    for name, seconds in total.items():
-        print(
-            f"{name:16} {seconds:9.2f} s CPU  {lines / seconds:11,.0f} lines/s  {seconds / total['ast.parse']:7.2f} x"
-        )
-    witnesses = [timing.witness_seconds for timing in scripts]
-    print(
-        f"source + record: {math.fsum(witnesses) / total['ast.parse']:.2f} x ast.parse; one script: median "
-        f"{statistics.median(witnesses):.3f} s, 95 % below {quantile(witnesses, 0.95):.3f} s, at most "
-        f"{max(witnesses):.3f} s"
-    )
-    exponent, at_thousand = growth([timing.lines for timing in scripts], witnesses)
-    print(f"growth: {at_thousand:.3f} s at 1,000 lines, times (lines / 1,000) ** {exponent:.2f}")
-    for timing in sorted(scripts, key=lambda timing: timing.witness_seconds)[-5:]:
-        print(f"  slow: PR {timing.pull_request}, {timing.lines} lines, {timing.witness_seconds:.2f} s")
+def _print_unread(timings: Sequence[Timing]) -> None:
     errors = [timing for timing in timings if timing.error and timing.error != "no script"]
-    print(f"without a script: {sum(timing.error == 'no script' for timing in timings)}; not read: {len(errors)}")
+    absent = sum(timing.error == "no script" for timing in timings)
+    print(f"{len(timings)} pull requests; without a script: {absent}; not read: {len(errors)}", file=sys.stderr)
     for timing in errors[:20]:
-        print(f"  PR {timing.pull_request}: {''.join(c if c.isprintable() else '?' for c in timing.error)}")
+        told = "".join(c if c.isprintable() else "?" for c in timing.error)
+        print(f"  PR {timing.pull_request}: {told}", file=sys.stderr)
 
 
 def _measure_audits(
@@ -133,23 +123,6 @@ def _start_up_seconds() -> float:
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         seconds.append(time.monotonic() - began)
     return statistics.median(seconds)
-
-
-def _print_audits(start_up: float, audits: dict[str, list[Outcome]]) -> None:
-    print(f"start-up (--help): {start_up:.2f} s")
-    for kind, outcomes in audits.items():
-        done = [outcome for outcome in outcomes if not outcome.error]
-        if not done:
-            print(
-                f"whole audits, scripts of {kind}: none finished ({outcomes[0].error if outcomes else 'none chosen'})"
-            )
-            continue
-        print(
-            f"whole audits, scripts of {kind}: {len(done)} of {len(outcomes)} done, median "
-            f"{statistics.median(outcome.wall_seconds for outcome in done):.2f} s, at most "
-            f"{max(outcome.wall_seconds for outcome in done):.2f} s; peak memory "
-            f"{max(outcome.peak_bytes for outcome in done) / 2**20:.0f} MiB"
-        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ class Timing:
     load_seconds: float = 0.0  # reading git objects, unpacking
     record_seconds: float = 0.0  # README, submission.json, logs, the run's configuration
     source_seconds: float = 0.0
+    peak_bytes: int = 0  # resident memory of the process so far
     error: str = ""
 
     @property
@@ -76,6 +78,7 @@ def _time_witnesses(git_dir: Path, pull_request: int) -> Timing:
         load_seconds,
         record_seconds,
         source_seconds,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 
 
@@ -111,6 +114,17 @@ def growth(lines: Sequence[int], seconds: Sequence[float]) -> tuple[float, float
     mean_y = math.fsum(y for _, y in points) / len(points)
     slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / math.fsum((x - mean_x) ** 2 for x, _ in points)
     return slope, math.exp(mean_y - slope * mean_x)
+
+
+def line_fit(lines: Sequence[int], seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Least squares of seconds on lines: (seconds at no lines, seconds a line, share of the variance explained)."""
+    mean_x, mean_y = math.fsum(lines) / len(lines), math.fsum(seconds) / len(seconds)
+    spread = math.fsum((x - mean_x) ** 2 for x in lines)
+    if not spread:
+        raise ValueError("scripts of at least two different lengths are needed")
+    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in zip(lines, seconds, strict=True)) / spread
+    total = math.fsum((y - mean_y) ** 2 for y in seconds)
+    return mean_y - slope * mean_x, slope, slope**2 * spread / total if total else 1.0
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.speed import witnesses
-from benchmarks.speed.witnesses import Timing, distinct_scripts, growth, quantile, time_witnesses
+from benchmarks.speed.table import table
+from benchmarks.speed.witnesses import Timing, distinct_scripts, growth, line_fit, quantile, time_witnesses
 
 
 def test_growth_recovers_a_power_law() -> None:
@@ -19,6 +20,23 @@ def test_growth_recovers_a_power_law() -> None:
 def test_growth_needs_two_lengths() -> None:
     with pytest.raises(ValueError, match="two different lengths"):
         growth([100, 100], [0.1, 0.2])
+
+
+def test_the_line_fit_recovers_a_line_and_says_how_well() -> None:
+    lines = [500, 1500, 4000]
+    assert line_fit(lines, [0.1 + n / 10_000 for n in lines]) == pytest.approx((0.1, 1e-4, 1.0))
+    assert line_fit([1, 2, 3, 4], [1.0, 2.0, 2.0, 1.0])[2] == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="two different lengths"):
+        line_fit([100, 100], [0.1, 0.2])
+
+
+def test_the_table_tells_ratio_bound_and_memory() -> None:
+    first = Timing(7, "aa", 1000, 0.02, 0.03, 0.04, 0.12, 60 << 20)
+    timings = [first, Timing(8, "bb", 600, 0.01, 0.02, 0.02, 0.06)]
+    text = table(timings, {}, 0.05, 90.0)
+    assert "| source + record | 0.24 | 6,667 | 8.00 |" in text
+    assert "at most 0.160 s of a bound of 90 s. The slowest: #7" in text
+    assert "at most 60 MiB" in text
 
 
 def test_a_script_counts_once_and_errors_do_not() -> None:
