@@ -24,9 +24,10 @@ from auditor.submission.model import Submission
 from rules.base import FINEWEB_50K, Evidence, Rule, ValidationText
 
 if TYPE_CHECKING:
+    from auditor.rescore.model import RescoreReport
+    from auditor.rescore.witness import RescoreOptions
     from auditor.run.witness import RunOptions, RunReport
 
-NOT_AVAILABLE = "the rescore witness is not available yet"
 NOT_ASKED = "not asked"
 INTERNAL_ERROR = "internal error while"
 CLAIM_FOUND_BPB = 1e-3  # a logged score further from the claim is not what was claimed
@@ -64,6 +65,7 @@ class AuditReport:
     verdict: Verdict
     source: Ledger | None = None
     run: RunReport | None = None
+    rescore: RescoreReport | None = None
     alone: Mapping[Witness, Mapping[str, Status]] = field(default_factory=dict)
     text: ValidationText = FINEWEB_50K
     as_of: date | None = None
@@ -87,7 +89,7 @@ def audit(
     as_of: date | None = None,
     text: ValidationText = FINEWEB_50K,
     run: RunOptions | None = None,
-    rescore: bool = False,
+    rescore: RescoreOptions | None = None,
 ) -> AuditReport:
     """Audit one loaded submission.
 
@@ -100,7 +102,9 @@ def audit(
     ran = auditor.ask_run(configuration, record, source, run) if run else None
     if not run:
         auditor.heard[Witness.RUN] = NOT_ASKED
-    auditor.heard[Witness.RESCORE] = NOT_AVAILABLE if rescore else NOT_ASKED
+    rescored = auditor.ask_rescore(configuration, record, text, rescore) if rescore else None
+    if not rescore:
+        auditor.heard[Witness.RESCORE] = NOT_ASKED
     claim = auditor.attempt("the summary of the claim", lambda: _claim(record), Claim())
     evidence = Evidence(
         submission=submission,
@@ -108,12 +112,13 @@ def audit(
         record=record,
         source=source,
         run=ran.ledger if ran else None,
+        rescore=rescored,
         text=text,
         as_of=as_of,
         claim=claim,
         not_checked={silent: why for silent, why in auditor.heard.items() if why},
     )
-    results = auditor.judge(evidence, asked={Witness.RUN: run is not None, Witness.RESCORE: rescore})
+    results = auditor.judge(evidence, asked={Witness.RUN: run is not None, Witness.RESCORE: rescore is not None})
     return AuditReport(
         submission=submission,
         configuration=configuration,
@@ -121,6 +126,7 @@ def audit(
         verdict=Verdict(_status(results, lost=bool(auditor.incidents) or source is None), results, claim),
         source=source,
         run=ran,
+        rescore=rescored,
         alone=auditor.compare(evidence),
         text=text,
         as_of=as_of,
@@ -199,6 +205,29 @@ class _Auditor:
         ran: RunReport | None = self.attempt("running the script", work, None)
         self.heard[Witness.RUN] = self._internal_error(before) or self.heard[Witness.RUN]
         return ran
+
+    def ask_rescore(
+        self, configuration: RunConfiguration, record: Record, text: ValidationText, options: RescoreOptions
+    ) -> RescoreReport | None:
+        """The rescore witness's report; None where nothing could be evaluated."""
+        if self.submission.script is None or self.heard[Witness.RECORD]:
+            self.heard[Witness.RESCORE] = self.heard[Witness.SOURCE]
+            return None
+        from auditor.rescore.witness import NotRescoredError, rescore_witness
+
+        before = len(self.incidents)
+
+        def work() -> RescoreReport | None:
+            try:
+                return rescore_witness(self.submission, configuration, record, text, options)
+            except NotRescoredError as error:
+                self.heard[Witness.RESCORE] = str(error)
+                return None
+
+        self.heard[Witness.RESCORE] = ""
+        rescored: RescoreReport | None = self.attempt("evaluating the artifact again", work, None)
+        self.heard[Witness.RESCORE] = self._internal_error(before) or self.heard[Witness.RESCORE]
+        return rescored
 
     def compare(self, evidence: Evidence) -> dict[Witness, dict[str, Status]]:
         """What source and run witness would say without each other, of the rules of scoring.

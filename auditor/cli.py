@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from auditor.audit import AuditReport
+    from auditor.rescore.witness import RescoreOptions
     from auditor.run.witness import RunOptions
     from auditor.submission.model import Submission
     from rules.base import ValidationText
@@ -30,8 +31,8 @@ MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
 
 DESCRIPTION = "Audit a Parameter Golf submission: which rules it keeps, which it breaks, and the evidence for it."
 EPILOG = """\
-Nothing of the submission is executed, except with --run, in a sandbox. Exit codes: 0 every checked rule passes;
-1 at least one rule fails; 2 the audit could not be done; 3 no rule fails, at least one needs a person.
+Nothing of the submission is executed, except with --run and --rescore, in a sandbox. Exit codes: 0 every checked rule
+passes; 1 at least one rule fails; 2 the audit could not be done; 3 no rule fails, at least one needs a person.
 
 pgolf-audit rules          lists the rules
 pgolf-audit explain C3     explains one: text, sources, rulings, examples, blind spots
@@ -93,14 +94,27 @@ def _parser() -> argparse.ArgumentParser:
     _add_submission(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--run", action="store_true", help="also run the script at toy size in a sandbox")
-    parser.add_argument("--seed", metavar="N", type=int, help="with --run: repeat the random numbers of another audit")
+    parser.add_argument("--seed", metavar="N", type=int, help="repeat the random numbers of another audit")
     parser.add_argument(
-        "--run-seconds", metavar="S", type=float, help="with --run: wall clock of one toy run (default: 300)"
+        "--run-seconds",
+        metavar="S",
+        type=float,
+        help="wall clock of one run (default: 300 with --run, 600 with --rescore)",
     )
     parser.add_argument(
-        "--run-python", metavar="FILE", help="with --run: an interpreter that has torch (default: this one)"
+        "--run-python",
+        metavar="FILE",
+        help="an interpreter that has torch, for --run and --rescore (default: this one)",
     )
-    parser.add_argument("--rescore", action="store_true", help="also evaluate the artifact again")
+    parser.add_argument(
+        "--rescore", action="store_true", help="also evaluate the folder's artifact again, in a sandbox"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="with --rescore: the validation text (DIR/datasets/NAME, DIR/tokenizers)"
+    )
+    parser.add_argument(
+        "--retrain", action="store_true", help="with --rescore: train where the folder holds no artifact"
+    )
     parser.add_argument("--attest", metavar="FILE", help="also write an in-toto statement about the audited bytes")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
@@ -139,9 +153,11 @@ def _audit(options: argparse.Namespace) -> int:
     as_of = _day(options.as_of)
     text = _validation_text(options.validation_text)
 
+    run_options, rescore_options = _run_options(options), _rescore_options(options)
+
     from auditor.audit import audit
 
-    report = audit(_load(options), as_of=as_of, text=text, run=_run_options(options), rescore=options.rescore)
+    report = audit(_load(options), as_of=as_of, text=text, run=run_options, rescore=rescore_options)
     _write(_render(report, options.format, to_file=options.output is not None), options.output)
     if options.attest is not None:
         from auditor.report.attestation import render_attestation
@@ -152,18 +168,41 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _run_options(options: argparse.Namespace) -> RunOptions | None:
     """How to run the script, or None when only what is written is read."""
+    given = (options.seed, options.run_seconds, options.run_python)
+    if not options.run and not options.rescore and any(value is not None for value in given):
+        raise CannotAuditError("--seed, --run-seconds and --run-python need --run or --rescore")
+    if options.run_seconds is not None and options.run_seconds <= 0:
+        raise CannotAuditError(f"--run-seconds {options.run_seconds}: a positive number of seconds")
     if not options.run:
-        if options.seed is not None or options.run_seconds is not None or options.run_python is not None:
-            raise CannotAuditError("--seed, --run-seconds and --run-python need --run")
         return None
     from auditor.run.witness import RunOptions
 
-    if options.run_seconds is not None and options.run_seconds <= 0:
-        raise CannotAuditError(f"--run-seconds {options.run_seconds}: a positive number of seconds")
     return RunOptions(
         seed=options.seed,
         python=options.run_python or "",
         seconds=options.run_seconds or RunOptions().seconds,
+        progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
+    )
+
+
+def _rescore_options(options: argparse.Namespace) -> RescoreOptions | None:
+    """How to evaluate the artifact again, or None when that is not asked for."""
+    if not options.rescore:
+        if options.data is not None or options.retrain:
+            raise CannotAuditError("--data and --retrain need --rescore")
+        return None
+    from pathlib import Path
+
+    from auditor.rescore.witness import RescoreOptions
+
+    if options.data is not None and not Path(options.data).is_dir():
+        raise CannotAuditError(f"--data {options.data}: no such folder")
+    return RescoreOptions(
+        data=Path(options.data) if options.data is not None else None,
+        python=options.run_python or "",
+        seconds=options.run_seconds or RescoreOptions().seconds,
+        retrain=options.retrain,
+        seed=options.seed,
         progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from auditor.configuration import RunConfiguration
     from auditor.ledger import Ledger
     from auditor.record.model import Record
+    from auditor.rescore.model import RescoreReport
     from auditor.submission.model import Submission
 
 
@@ -52,6 +53,7 @@ class Evidence:
     record: Record
     source: Ledger | None = None
     run: Ledger | None = None
+    rescore: RescoreReport | None = None
     text: ValidationText = FINEWEB_50K
     as_of: date | None = None  # judge by what was known on this day; None: the PR's creation time, else today
     claim: Claim = field(default_factory=Claim)

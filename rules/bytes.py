@@ -23,6 +23,7 @@ from rules.base import FINEWEB_50K, Evidence, Example, Precedent, Rule, Validati
 from rules.evaluation_order import ledgers
 from rules.example import example_folder
 from rules.order_story import violation_finding
+from rules.rescored import bytes_findings, with_rescored
 
 TOLERANCE = 3e-4
 """Relative. Every correct evaluation of the full text lies closer; the rest is a truncated last sequence."""
@@ -143,6 +144,11 @@ MIXTURE_WORDS = ("ppm", "mix", "gram", "cache", "blend", "tilt", "backoff", "knn
 
 
 def judge(evidence: Evidence) -> RuleResult:
+    """The byte counts behind the logged scores, and behind those of an evaluation of the artifact."""
+    return with_rescored(_judge_record(evidence), bytes_findings(evidence))
+
+
+def _judge_record(evidence: Evidence) -> RuleResult:
     """Compare the byte count behind every printed score with the bytes of the validation text."""
     record, text = evidence.record, evidence.text
     readings, stated = byte_readings(record), stated_bytes(record)

@@ -19,9 +19,15 @@ from rules.claim_code import (
 from rules.claim_score import cell_findings, digit_findings, equals, score_findings
 from rules.claim_statements import compliance_findings, readme_findings, setting_findings, unit_findings
 from rules.example import example_folder
+from rules.rescored import claim_findings, with_rescored
 
 
 def judge(evidence: Evidence) -> RuleResult:
+    """What the evidence files say of each other, and what evaluating the artifact again says of them."""
+    return with_rescored(_judge_record(evidence), claim_findings(evidence))
+
+
+def _judge_record(evidence: Evidence) -> RuleResult:
     """Compare the claim with every logged line, then logs, tables, settings and script with each other."""
     case = case_of(evidence)
     findings = [

@@ -28,6 +28,7 @@ from auditor.record.size_accounts import (
 )
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.example import example_folder
+from rules.rescored import size_findings, with_rescored
 
 CAP_BYTES = 16_000_000
 """Decimal: 16 MB, not 16 MiB."""
@@ -44,6 +45,11 @@ _UNDER_CAP_FLAG = re.compile(
 
 
 def judge(evidence: Evidence) -> RuleResult:
+    """The accounts that the evidence files make, and the artifact's own bytes where it was evaluated again."""
+    return with_rescored(_judge_record(evidence), size_findings(evidence))
+
+
+def _judge_record(evidence: Evidence) -> RuleResult:
     """Set every account of the size side by side: over the cap on all of them is a fail, on some a review."""
     record = evidence.record
     accounts = size_accounts(evidence.submission, record, CAP_BYTES)

@@ -14,6 +14,7 @@ from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
+from rules.rescored import training_data_findings, with_rescored
 from rules.time import ALLOWANCE_SECONDS, TRAINING_SECONDS
 
 CODE = "TRAINDATA"
@@ -52,13 +53,14 @@ _TABLE_AT_EVALUATION = MAIN.replace(
 
 def judge(evidence: Evidence) -> RuleResult:
     """What a witness saw of training shards read for evaluation, or of calibration after the training budget."""
-    return judge_ledgers(
+    found = judge_ledgers(
         CODE,
         evidence,
         passed="no training data was seen to be read after the training budget ends",
         in_force=IN_FORCE,
         found=_calibration_findings(evidence),
     )
+    return with_rescored(found, training_data_findings(evidence))
 
 
 def _calibration_findings(evidence: Evidence) -> list[Finding]:

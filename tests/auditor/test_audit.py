@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -13,6 +13,7 @@ from auditor.audit import Disagreement, audit
 from auditor.configuration import RunConfiguration
 from auditor.findings import RuleResult, Status, Witness
 from auditor.ledger import Ledger, Metric, Region, Scored, Site, Violation
+from auditor.rescore.witness import NotRescoredError, RescoreOptions
 from auditor.run.model import Confinement
 from auditor.run.witness import NotRunError, RunOptions, RunReport
 from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
@@ -111,12 +112,22 @@ def test_everything_passing_is_a_pass_only_if_the_script_was_read(
     assert "does not parse" in report.heard[Witness.SOURCE]
 
 
-@pytest.mark.parametrize(("asked", "told"), [({"rescore": True}, "not available yet"), ({}, "not asked")])
-def test_an_unavailable_witness_is_told_when_asked_for(
-    monkeypatch: pytest.MonkeyPatch, submission: Submission, asked: dict[str, Any], told: str
-) -> None:
+def test_a_witness_that_was_not_asked_is_told(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:
     monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger())
-    assert told in audit(submission, **asked).heard[Witness.RESCORE]
+    assert audit(submission).heard[Witness.RESCORE] == "not asked"
+
+
+def test_an_evaluation_that_is_not_possible_says_why(monkeypatch: pytest.MonkeyPatch, submission: Submission) -> None:
+    def refuse(*_: object) -> None:
+        raise NotRescoredError("no artifact here")
+
+    monkeypatch.setattr("auditor.audit.witness", lambda *_: Ledger())
+    monkeypatch.setattr("auditor.rescore.witness.rescore_witness", refuse)
+    report = audit(submission, rescore=RescoreOptions())
+    assert report.heard[Witness.RESCORE] == "no artifact here"
+    assert not report.incidents
+    claim = next(result for result in report.verdict.rules if result.rule == "CLAIM")
+    assert "no artifact here" in [finding.message for finding in claim.findings]
 
 
 def test_a_run_that_is_not_possible_says_why_and_the_rest_goes_on(

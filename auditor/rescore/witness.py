@@ -1,0 +1,274 @@
+"""One call: find the artifact and the text, run the evaluation confined, score the model independently, compare."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor.configuration import RunConfiguration
+from auditor.record.model import Record
+from auditor.rescore.artifact import find_artifact
+from auditor.rescore.comparison import paired
+from auditor.rescore.model import Artifact, Cut, Independent, Pair, Replay, RescoreReport, Score, Text, Way
+from auditor.rescore.stage import lay_out, script_of
+from auditor.rescore.switches import eval_only_switches
+from auditor.rescore.text_data import DataError, TextData, find_text
+from auditor.run.model import GIB, Confinement, Limits, NoConfinementError, Outcome
+from auditor.run.printed import printed_metrics
+from auditor.run.sandbox import find_confinement, run_job
+from auditor.run.stage.ladder import classify
+from auditor.run.stage.settings import defaults_of, reported, vocabulary_of
+from auditor.submission.model import Submission
+from rules.base import ValidationText
+
+MISSING_TORCH = (
+    "the rescore witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
+)
+_ON_CPU = re.compile(r"\bdevice\s{0,3}[:=]\s{0,3}['\"]?cpu\b", re.IGNORECASE)
+_NEEDS_GPU = re.compile(r"cuda|nvidia|gpu|flash|triton|bfloat16|nccl", re.IGNORECASE)
+
+
+class NotRescoredError(Exception):
+    """Nothing could be rescored. The message is the one line the user sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescoreOptions:
+    """How to rescore. `data` is the folder of the validation text; None: data made for the audit.
+
+    `python` is an interpreter that has torch; `seconds` the wall clock of one evaluation.
+    """
+
+    data: Path | None = None
+    python: str = ""
+    seconds: float = 600.0
+    retrain: bool = False
+    seed: int | None = None
+    progress: Callable[[str], None] | None = None
+
+    def tell(self, text: str) -> None:
+        """Say what happens now, where somebody wants to know."""
+        if self.progress:
+            self.progress(text)
+
+
+def rescore_witness(
+    submission: Submission,
+    configuration: RunConfiguration,
+    record: Record,
+    text: ValidationText,
+    options: RescoreOptions | None = None,
+) -> RescoreReport:
+    """Evaluate the artifact again. Raises NotRescoredError when nothing can be done."""
+    options = options or RescoreOptions()
+    if not options.python and importlib.util.find_spec("torch") is None:
+        raise NotRescoredError(MISSING_TORCH)
+    if submission.script is None:
+        raise NotRescoredError("the submission has no script to run")
+    artifact = find_artifact(submission, record)
+    if artifact is None:
+        raise NotRescoredError("the folder holds no artifact to evaluate (--retrain makes one)")
+    try:
+        confinement = find_confinement()
+    except NoConfinementError as error:
+        raise NotRescoredError(str(error)) from error
+    vocabulary, _ = vocabulary_of(submission, configuration)
+    with tempfile.TemporaryDirectory(prefix="pgolf-rescore-") as folder:
+        data = _text(submission, configuration, options, vocabulary, Path(folder))
+        described = _described(data, text)
+        rescorer = _Rescorer(
+            submission, configuration, record, artifact, data, options, confinement, vocabulary, Path(folder)
+        )
+        replay, independent = rescorer.evaluate()
+    return RescoreReport(
+        text=described,
+        confinement=confinement,
+        artifact=artifact,
+        code_bytes=_code_bytes(submission),
+        replay=replay,
+        independent=independent,
+        claim_on_cpu=_claimed_on_cpu(artifact, record),
+        settings_known=_settings_known(configuration),
+    )
+
+
+def _text(
+    submission: Submission, configuration: RunConfiguration, options: RescoreOptions, vocabulary: int, work: Path
+) -> TextData:
+    defaults = defaults_of(submission)
+    if options.data is None:
+        from auditor.rescore.drawn_text import draw_text
+
+        seed = secrets.randbelow(1 << 31) if options.seed is None else options.seed
+        return draw_text(work / "drawn", vocabulary, seed)
+    names = [reported(name, configuration, defaults)[0] for name in ("DATA_PATH", "DATASETS_DIR", "DATASET_DIR")]
+    tokenizers = [reported(name, configuration, defaults)[0] for name in ("TOKENIZER_PATH", "TOKENIZER_MODEL")]
+    try:
+        return find_text(options.data, [name for name in names if name], [n for n in tokenizers if n], vocabulary)
+    except DataError as error:
+        raise NotRescoredError(str(error)) from error
+
+
+def _described(data: TextData, text: ValidationText) -> Text:
+    canonical = data.is_text_of(text.text_bytes)
+    why = ""
+    if data.drawn:
+        why = "no validation text was given (--data), so the score on it is not known"
+    elif not canonical:
+        why = f"the text given has {data.text_bytes:,} bytes; {text.name} has {text.text_bytes:,}"
+    return Text(data.name, data.targets, data.text_bytes, data.sha256, canonical, data.drawn, dict(data.mistakes), why)
+
+
+def _code_bytes(submission: Submission) -> int:
+    wanted = script_of(submission)
+    return next((file.size for file in submission.files if submission.relative(file.path) == wanted), 0)
+
+
+def _claimed_on_cpu(artifact: Artifact, record: Record) -> bool:
+    """Whether the log of the artifact's run, or submission.json, says that no GPU was used."""
+    log = artifact.log
+    if log is not None and any(_ON_CPU.search(line[:200]) for line in log.raw_lines):
+        return True
+    hardware = record.statement.fields.get("hardware")
+    return isinstance(hardware, str) and hardware.strip().lower() == "cpu"
+
+
+def _settings_known(configuration: RunConfiguration) -> bool:
+    """Whether a log prints the settings of the claimed run."""
+    return any(setting.source == "log" for setting in configuration.environment.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Rescorer:
+    submission: Submission
+    configuration: RunConfiguration
+    record: Record
+    artifact: Artifact
+    data: TextData
+    options: RescoreOptions
+    confinement: Confinement
+    vocabulary: int
+    work: Path
+
+    def evaluate(self) -> tuple[Replay | None, Independent | None]:
+        """Replay and independent score: as on a machine without a GPU, then with what stands in for one."""
+        plain = _claimed_on_cpu(self.artifact, self.record)
+        replay, independent = None, None
+        for way, switches, cut in self._ways():
+            for standing_in in (False, True) if plain else (True,):
+                self.options.tell(f"evaluating {self.artifact.path} ({way.value})")
+                replay, independent = self._run(way, switches, cut, standing_in)
+                if not replay.failure:
+                    return replay, independent
+                if standing_in or not _NEEDS_GPU.search(replay.failure):
+                    break
+        return replay, independent
+
+    def _ways(self) -> Iterator[tuple[Way, Mapping[str, str], Cut | None]]:
+        switches = eval_only_switches(self.submission)
+        if switches:
+            yield Way.SWITCH, switches, None
+        from auditor.rescore.cut import cut_out
+
+        cut = cut_out(self.submission, self.artifact)
+        if cut is not None:
+            yield Way.CUT, {}, cut
+
+    def _run(
+        self, way: Way, switches: Mapping[str, str], cut: Cut | None, standing_in: bool
+    ) -> tuple[Replay, Independent]:
+        with tempfile.TemporaryDirectory(prefix="evaluation-", dir=self.work) as folder:
+            job, settings = lay_out(
+                self.submission,
+                self.configuration,
+                work=Path(folder),
+                text=self.data,
+                artifact=self.artifact,
+                switches=switches,
+                cut=cut,
+                standing_in=standing_in,
+                python=self.options.python or sys.executable,
+                limits=Limits(seconds=self.options.seconds, memory_bytes=8 * GIB),
+                reference=_reference(),
+                vocabulary=self.vocabulary,
+            )
+            outcome = run_job(job, self.confinement)
+        replay = self._replay(way, switches, cut, standing_in, outcome, settings)
+        return replay, independent_of(outcome)
+
+    def _replay(
+        self,
+        way: Way,
+        switches: Mapping[str, str],
+        cut: Cut | None,
+        standing_in: bool,
+        outcome: Outcome,
+        settings: Mapping[str, tuple[str, str]],
+    ) -> Replay:
+        metrics = printed_metrics(outcome.stdout)
+        pairs, missing = paired(metrics, self.artifact.log, self.record) if self.artifact.log else ([], [])
+        read = any(record.get("event") == "artifact read" for record in _told(outcome))
+        failure = ""
+        if not outcome.completed or not any(metric.final for metric in metrics):
+            kind, detail = classify(outcome)
+            failure = f"{kind.value}: {detail}" if not outcome.completed else "it printed no score"
+        elif not read:
+            failure = "it did not read the artifact"
+        return Replay(
+            way=way,
+            switches=switches,
+            cut=cut,
+            outcome=outcome,
+            metrics=metrics,
+            pairs=tuple(Pair(*pair) for pair in pairs),
+            missing=tuple(missing),
+            failure=failure,
+            standing_in=standing_in,
+            settings=settings,
+            artifact_read=read,
+        )
+
+
+def _reference() -> Path | None:
+    """The folder of the reference pipeline's package."""
+    spec = importlib.util.find_spec("reference_pipeline")
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def independent_of(outcome: Outcome) -> Independent:
+    """What the copy of the process reported of the model."""
+    scores, method, future, failures = [], "", None, []
+    for record in _told(outcome):
+        event = record.get("event")
+        if event == "model":
+            method = str(record.get("method", ""))[:80]
+            failures += [str(record["failure"])] if "failure" in record else []
+        elif event == "score" and (score := _score(record)) is not None:
+            scores.append(score)
+        elif event == "look ahead" and isinstance(moved := record.get("moved"), int | float):
+            future = float(moved)
+        elif event in ("failed", "not scored"):
+            name = f"{record.get('name')}: " if event == "not scored" else ""
+            failures.append(f"{name}{record.get('why', '')}"[:300])
+    if not method and not failures:
+        failures.append("the script did not call a model after reading the artifact")
+    if method and not scores and not failures:
+        failures.append("it took too long")
+    return Independent(tuple(scores), method, "; ".join(failures), future)
+
+
+def _told(outcome: Outcome) -> Iterator[Mapping[str, object]]:
+    return (record for record in outcome.records if record.get("kind") == "rescore")
+
+
+def _score(record: Mapping[str, object]) -> Score | None:
+    name, loss, bpb, targets = (record.get(key) for key in ("name", "val_loss", "val_bpb", "targets"))
+    if not isinstance(loss, int | float) or not isinstance(bpb, int | float) or not isinstance(targets, int):
+        return None
+    return Score(str(name)[:40], float(loss), float(bpb), targets)
