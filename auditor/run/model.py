@@ -145,3 +145,4 @@ class Size:
     ttt_chunk: int = 512
     batch_sequences: int = 8
     launched: bool = False  # as one process of a distributed launch (RANK=0, WORLD_SIZE=1), not as a plain one
+    ranks: int = 1  # processes that share the work over gloo; more than one are always launched

@@ -337,7 +337,8 @@ def _adaptation_missing(runs: Sequence[ToyRun], source: Ledger | None) -> bool:
     """Whether something learns from validation tokens by the source's account, and no traced run saw it happen."""
     if source is None or not source.learned:
         return False
-    return all(run.trace is not None and run.trace.adapted is False for run in runs)
+    traces = [run.trace for run in runs if run.trace is not None]
+    return bool(traces) and all(trace.adapted is False for trace in traces)
 
 
 def _notes(runs: Sequence[ToyRun], metric: Metric) -> Iterable[tuple[Site, str]]:

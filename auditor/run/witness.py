@@ -3,7 +3,8 @@
 Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
 source witness suspects something, a second run draws a longer stream, which shows smaller leaks; so it does where the
-tokens behind the printed mean could not be counted. Hash tables shrink with the stream (see
+tokens behind the printed mean could not be counted. Where one process proved nothing, two share the work as the
+machine's eight would, since what one rank learns may reach what another one scores. Hash tables shrink with the stream (see
 auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random numbers of the
 operating system, unless a seed repeats an earlier audit.
 """
@@ -50,7 +51,8 @@ class NotRunError(Exception):
 class RunOptions:
     """How to run. `seed` None: fresh random numbers. `python` is an interpreter that has torch.
 
-    `swap` asks for the suffix swap, one more traced run (two where a loss moves).
+    `swap` asks for the suffix swap, one more traced run (two where a loss moves). With `ranks` above 1 a script that
+    proved nothing alone is run once more as so many processes.
     """
 
     seed: int | None = None
@@ -58,6 +60,7 @@ class RunOptions:
     seconds: float = 300.0
     trace: bool = True
     swap: bool = True
+    ranks: int = 2
     size: Size = field(default_factory=Size)
     progress: Callable[[str], None] | None = None
 
@@ -99,6 +102,8 @@ def run_witness(
     runs = [toy.run(Uniform(), options.size)]
     if runs[0].reported and (not _counted(runs) if _proved(runs) else _suspected(source)):
         runs.append(toy.run(Uniform(), _longer(options.size)))
+    if runs[0].reported and options.ranks > 1 and not _proved(runs):
+        runs.append(toy.ranked(runs[0]))
     swap = toy.swap(runs[0]) if options.swap and options.trace else None
     return RunReport(tuple(runs), testify(runs, source, swap), seed, confinement, swap)
 
@@ -158,6 +163,18 @@ class _Runner:
             toy, size = self._attempt(source, size)
         return toy
 
+    def ranked(self, first: ToyRun) -> ToyRun:
+        """The script as several processes: what one learns may reach another one's scores before they are made.
+
+        Untraced, since a tracer follows values within one process: the printed score is the witness.
+        """
+        assert first.size is not None
+        ranks = self.options.ranks
+        size = replace(first.size, label=f"{first.size.label}, {ranks} ranks", ranks=ranks)
+        self.options.tell(f"running it as {ranks} processes")
+        alone = replace(self, options=replace(self.options, trace=False))
+        return alone._attempt(Uniform(), size)[0]
+
     def swap(self, first: ToyRun) -> SuffixSwap | None:
         """The suffix swap against `first`; None where the losses of its reported metric were not followed."""
         if first.reported is None or first.losses is None or first.size is None:
@@ -208,10 +225,13 @@ class _Runner:
 
     def _read(self, prepared: Prepared, outcome: Outcome, size: Size) -> ToyRun:
         metrics = printed_metrics(outcome.stdout)
+        stream = prepared.validation
+        if size.ranks > 1:
+            stream = replace(stream, source=f"{stream.source}, {size.ranks} ranks")
         return ToyRun(
             stage=prepared.stage,
             size=size,
-            stream=prepared.validation,
+            stream=stream,
             outcome=outcome,
             metrics=metrics,
             reported=reported_metric(metrics, self.record, self.source),

@@ -10,6 +10,7 @@ import atexit
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import traceback
 import types
@@ -81,6 +82,21 @@ def prepare(spec: Mapping[str, Any]) -> None:
     _module("programs").lead_children(spec)
 
 
+def _start_other_ranks(path: str, ranks: int) -> None:
+    """Start what torchrun would have started: the same script for each further rank. Only the first one reports.
+
+    Nobody waits for them: when the first rank ends, the sandbox ends what is left.
+    """
+    if ranks < 2 or os.environ.get("RANK") != "0":
+        return
+    for rank in map(str, range(1, ranks)):
+        subprocess.Popen(
+            [sys.executable, "-P", "-s", "-B", str(FOLDER / "start.py"), path],
+            env={**os.environ, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.DEVNULL,
+        )
+
+
 def run_script(path: Path, argv: list[str], compile_text: Callable[[bytes, str], types.CodeType]) -> int:
     """Execute the file as the main module; the exit code the interpreter would end with."""
     main = types.ModuleType("__main__")
@@ -122,6 +138,7 @@ def main(argv: list[str]) -> int:
     reporter = _module("channel").open_report()
     usage = _module("usage")
     usage.connect(reporter.report if reporter is not None else None)
+    _start_other_ranks(argv[1], int(spec.get("ranks", 1)))
     process = os.getpid()
     atexit.register(lambda: usage.report_calls() if os.getpid() == process else None)
     prepare(spec)

@@ -33,7 +33,7 @@ THREADS = 1
 SCRIPT_SEED = 1337  # every run has the same; what is drawn anew is the data
 
 
-# What torchrun sets for the only process of a world of one.
+# What torchrun sets for the first process, in a world of one.
 LAUNCH = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
@@ -94,8 +94,9 @@ def prepare(
     files = _write_data(work / "data", places, data, vocabulary)
     binds = link_roots(places, work / "submission", work / "data")
     _point(settings, submission, places)
-    if size.launched:
-        settings.update((name, (value, MACHINE)) for name, value in LAUNCH.items())
+    if size.launched or size.ranks > 1:
+        launch = LAUNCH | {"WORLD_SIZE": str(size.ranks)}
+        settings.update((name, (value, MACHINE)) for name, value in launch.items())
     if not distinct_runs(data.validation.tokens):
         notes.append("some runs of 12 validation tokens occur twice")
     defaults = defaults_of(submission)
@@ -105,6 +106,7 @@ def prepare(
         "argv": command_line(submission, size, _targets(places)),
         "seed": SCRIPT_SEED,
         "threads": THREADS,
+        "ranks": size.ranks,
         "vocabulary": vocabulary,
         "bos": BOS,
         "trace": trace,

@@ -1,0 +1,87 @@
+"""The whole run witness on small submissions: what honest scripts print accuses nobody, what illegal ones print does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import rules
+from auditor.audit import AuditReport, audit
+from auditor.findings import Status, Witness
+from auditor.run.model import NoConfinementError, Size
+from auditor.run.sandbox import find_confinement
+from auditor.run.witness import RunOptions
+from auditor.submission import load_folder
+from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
+
+pytest.importorskip("torch")
+try:
+    find_confinement()
+except NoConfinementError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+ONE_PASS = RunOptions(seed=1, swap=False, ranks=1, size=Size(validation_tokens=1024))
+
+ANOTHER_RANK_LEARNS = """\
+
+def learn_elsewhere(args, model, val_tokens):
+    dist.init_process_group("nccl")
+    if dist.get_rank() == 1:
+        optimizer = torch.optim.SGD(model.parameters(), lr=20.0)
+        x, y = val_tokens[None, :-1].cuda(), val_tokens[None, 1:].cuda()
+        for _ in range(4):
+            model(x, y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    for weight in model.parameters():
+        dist.broadcast(weight.data, src=SOURCE)
+
+"""
+
+
+def audited(files: dict[str, str], tmp_path: Path, options: RunOptions = ONE_PASS) -> AuditReport:
+    folder = tmp_path / "2026-05-01_Example"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    report = audit(load_folder(folder), run=options)
+    assert report.run is not None, report.heard[Witness.RUN]
+    return report
+
+
+def by_run(report: AuditReport) -> dict[str, Status]:
+    return {code: status for code, status in report.alone[Witness.RUN].items() if code in ("C1", "C2", "C3", "C4")}
+
+
+@pytest.mark.parametrize("code", ["C2", "C3"])
+def test_an_honest_script_is_accused_of_nothing(code: str, tmp_path: Path) -> None:
+    report = audited(dict(rules.RULES[code].legal.files), tmp_path)
+    assert set(by_run(report).values()) == {Status.PASS}
+
+
+@pytest.mark.parametrize(("code", "accused"), [("C2", "C2"), ("C3", "C3"), ("PAIDPREFIX", "C1")])
+def test_an_illegal_script_is_proved_by_what_it_does(code: str, accused: str, tmp_path: Path) -> None:
+    report = audited(dict(rules.RULES[code].illegal.files), tmp_path)
+    assert by_run(report)[accused] is Status.FAIL
+
+
+def test_a_script_that_needs_the_network_is_not_judged(tmp_path: Path) -> None:
+    report = audited(dict(rules.RULES["EXTERNAL"].illegal.files), tmp_path)
+    assert set(by_run(report).values()) == {Status.NOT_CHECKED}
+    assert report.run is not None and "needs the network" in report.run.runs[0].failure
+
+
+@pytest.mark.parametrize(("source", "leaks"), [("1", True), ("0", False)])
+def test_what_another_rank_learned_shows_with_two_ranks(source: str, leaks: bool, tmp_path: Path) -> None:
+    """Rank 1 learns the text; then all take its weights, or those of rank 0, which has learned nothing."""
+    script = PRELUDE + ANOTHER_RANK_LEARNS.replace("SOURCE", source) + EVALUATE + MAIN
+    script = script.replace("import torch\n", "import torch\nimport torch.distributed as dist\n", 1)
+    learn = "    if 'RANK' in os.environ:\n        learn_elsewhere(args, model, val_tokens)\n"
+    script = script.replace("    load_artifact(model)\n", "    load_artifact(model)\n" + learn, 1)
+    report = audited(example_folder(script), tmp_path, RunOptions(seed=1, swap=False, trace=False))
+    assert report.run is not None
+    assert not [run.failure for run in report.run.runs if run.failure]
+    alone, together = (report.run.runs[at].test for at in (0, -1))
+    assert alone and together and not alone.proves
+    assert together.proves is leaks
