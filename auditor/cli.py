@@ -27,6 +27,7 @@ EXIT_REVIEW = 3  # no rule fails, at least one needs a person
 
 FORMATS = ("text", "json", "markdown", "html", "sarif", "github")
 DEFAULT_WIDTH = 100  # columns where no terminal says
+MOST_RANKS = 8
 MAX_VALIDATION_TEXT_FILE_BYTES = 1 << 20
 
 DESCRIPTION = "Audit a Parameter Golf submission: which rules it keeps, which it breaks, and the evidence for it."
@@ -107,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         help="an interpreter that has torch, for --run and --rescore (default: this one)",
     )
     parser.add_argument(
+        "--ranks", metavar="N", type=int, help="with --run: processes of the last run; 1: no such run (default: 2)"
+    )
+    parser.add_argument(
         "--rescore", action="store_true", help="also evaluate the folder's artifact again, in a sandbox"
     )
     parser.add_argument(
@@ -173,6 +177,10 @@ def _run_options(options: argparse.Namespace) -> RunOptions | None:
         raise CannotAuditError("--seed, --run-seconds and --run-python need --run or --rescore")
     if options.run_seconds is not None and options.run_seconds <= 0:
         raise CannotAuditError(f"--run-seconds {options.run_seconds}: a positive number of seconds")
+    if options.ranks is not None and not options.run:
+        raise CannotAuditError("--ranks needs --run")
+    if options.ranks is not None and not 1 <= options.ranks <= MOST_RANKS:
+        raise CannotAuditError(f"--ranks {options.ranks}: between 1 and {MOST_RANKS}")
     if not options.run:
         return None
     from auditor.run.witness import RunOptions
@@ -181,6 +189,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions | None:
         seed=options.seed,
         python=options.run_python or "",
         seconds=options.run_seconds or RunOptions().seconds,
+        ranks=options.ranks or RunOptions().ranks,
         progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
     )
 

@@ -39,6 +39,7 @@ def main() -> int:
         seconds=options.limit_seconds,
         trace=not options.no_trace,
         swap=options.swap,
+        ranks=options.ranks,
     )
     missing = [number for number in numbers if number not in known]
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
@@ -72,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit-seconds", type=float, default=300.0, help="wall clock of one run")
     parser.add_argument("--no-trace", action="store_true", help="without the tracer")
     parser.add_argument("--swap", action="store_true", help="with the suffix swap: twice the runs")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of a further run (default: 1, no such run)")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     parser.add_argument("--output", type=Path, help="JSON lines, added to")
     return parser.parse_args()

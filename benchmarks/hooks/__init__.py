@@ -1,0 +1,1 @@
+"""What tracing a toy run costs."""
