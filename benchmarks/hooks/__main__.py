@@ -1,6 +1,6 @@
 """What the tracer's hooks cost: CPU seconds of a toy run with them, divided by the same without them.
 
-    python -m benchmarks.hooks GIT_DIR [PR ...] [--labels FILE --sample N] [--rounds N] [--python FILE] [--limit-seconds S]
+    python -m benchmarks.hooks GIT_DIR [PR ...] [--labels FILE --sample N] [--rounds N] [--python FILE]
 
 Each script is run traced and untraced by turns, in the sandbox, on the same audit data. The ratio of a script is that
 of its least CPU times; its processes' start (the interpreter and torch) is in both.
@@ -102,7 +102,8 @@ def _table(costs: list[Cost]) -> Iterator[str]:
         ratios = sorted(cost.ratio for cost in costs)
         whole = sum(min(cost.traced) for cost in costs) / sum(min(cost.untraced) for cost in costs)
         yield ""
-        yield f"{len(costs)} scripts: median {statistics.median(ratios):.2f}, largest {ratios[-1]:.2f}, all {whole:.2f}."
+        median = statistics.median(ratios)
+        yield f"{len(costs)} scripts: median {median:.2f}, largest {ratios[-1]:.2f}, all {whole:.2f}."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole run witness on small submissions: what honest scripts print accuses nobody, what illegal ones print does."""
+"""The whole run witness on small submissions: honest scripts are accused of nothing, illegal ones are proved."""
 
 from __future__ import annotations
 
