@@ -14,6 +14,7 @@ from auditor.audit import AuditReport
 from auditor.findings import Claim, Finding, RuleResult
 from auditor.report.escape import json_text
 from auditor.report.outline import headline
+from auditor.report.rescore_section import rescore_document
 from auditor.report.run_section import run_document
 from auditor.submission.model import Submission
 
@@ -48,6 +49,7 @@ def document(report: AuditReport) -> dict[str, object]:
             for name, setting in report.configuration.environment.items()
         },
         "run": run_document(report),
+        "rescore": rescore_document(report),
         "internal_errors": [{"during": item.during, "error": item.error} for item in report.incidents],
         "problems": [
             *({"path": item.path, "message": item.message} for item in report.submission.problems),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
 from auditor.report.outline import notes, problems, unheard, unpacking
+from auditor.report.rescore_section import rescore_lines, rescore_table
 from auditor.report.tables import TableView, tables
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ def run_table(report: AuditReport) -> TableView:
 
 
 def remarks(report: AuditReport) -> list[str]:
-    """What is worth knowing besides the findings, a line each: the run, notes, and what was not heard or not read."""
-    lines = [line for line in (unpacking(report), *run_lines(report), *notes(report)) if line]
+    """What is worth knowing besides the findings, a line each: runs, notes, what was not heard or not read."""
+    lines = [line for line in (unpacking(report), *run_lines(report), *rescore_lines(report), *notes(report)) if line]
     lines += [f"not heard: {why}" for why in unheard(report)]
     lines += [f"internal error while {item.during}: {item.error}" for item in report.incidents]
     return [*lines, *problems(report)]
 
 
 def all_tables(report: AuditReport) -> list[TableView]:
-    """The tables of the rules and that of the run, those that have something to show."""
-    return [view for view in (*tables(report), run_table(report)) if view.rows]
+    """The tables of the rules, of the run and of rescoring, those that have something to show."""
+    return [view for view in (*tables(report), run_table(report), rescore_table(report)) if view.rows]
 
 
 def run_lines(report: AuditReport) -> list[str]:

@@ -215,15 +215,15 @@ class _Cutter:
         for statement in before:
             why = self._why_left_out(statement, missing)
             if why:
-                self.spans.append(Span(statement.lineno, statement.end_lineno or statement.lineno, why))
+                self.spans.append(Span(*_lines(statement), why, statement.col_offset))
                 missing |= _defines([statement]) - _defines(kept)
             else:
                 kept.append(statement)
         # what was left out after training began, and is needed later, comes back with all that it needs itself
         needed |= _uses(statement for statement in kept if not isinstance(statement, _DEFINITIONS))
         for statement in reversed(before):
-            place = (statement.lineno, statement.end_lineno or statement.lineno)
-            span = next((span for span in self.spans if (span.first, span.last) == place), None)
+            place = (*_lines(statement), statement.col_offset)
+            span = next((span for span in self.spans if (span.first, span.last, span.column) == place), None)
             if span is None or span.why != _BETWEEN or not _defines([statement]) & needed & missing:
                 continue
             self.spans.remove(span)
@@ -244,6 +244,10 @@ class _Cutter:
 
 
 _BETWEEN = "between training and artifact"
+
+
+def _lines(statement: ast.stmt) -> tuple[int, int]:
+    return statement.lineno, statement.end_lineno or statement.lineno
 
 
 def _calls(node: ast.AST) -> Iterator[ast.Call]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from auditor.record.claimed_line import seed_of
 from auditor.record.model import MetricLine, RunLog
+from auditor.record.size_accounts import last_size
 from auditor.run.model import Confinement, Outcome
 from auditor.run.printed import PrintedMetric
 from auditor.submission.model import StoredFile
@@ -21,11 +23,15 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Statements of a script that did not run, by lines of its text (1-based, inclusive), and why."""
+    """A statement of a script that did not run, by lines of its text (1-based, inclusive), and why.
+
+    `column` tells statements on one line apart: where it begins, in UTF-8 bytes from 0.
+    """
 
     first: int
     last: int
     why: str
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,13 @@ class Artifact:
     seed: int | None
     logged_bytes: int | None  # what that log says of the compressed model
     by_size: bool = False
+
+    def of_run(self, log: RunLog) -> Artifact:
+        """The same file as the artifact of the run with this log."""
+        if log is self.log:
+            return self
+        size = last_size(log, "model")
+        return replace(self, log=log, seed=seed_of(log), logged_bytes=size.size_bytes if size else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +101,7 @@ class Pair:
 class Replay:
     """The submission's own evaluation, run again. `failure` is "" when it printed the scores it should."""
 
+    artifact: Artifact
     way: Way
     switches: Mapping[str, str]
     cut: Cut | None

@@ -230,4 +230,4 @@ def _cut_spec(submission: Submission, cut: Cut) -> dict[str, object]:
     assert script is not None
     data = script.text.encode("utf-8", "surrogatepass")
     hashes = [hashlib.sha256(data).hexdigest(), *([] if script.packed else [script.sha256])]
-    return {"sha256": hashes, "spans": [[span.first, span.last] for span in cut.spans]}
+    return {"sha256": hashes, "spans": [[span.first, span.last, span.column] for span in cut.spans]}

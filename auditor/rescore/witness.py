@@ -7,12 +7,13 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.configuration import RunConfiguration
-from auditor.record.model import Record
+from auditor.record.claimed_line import claim_logs
+from auditor.record.model import MetricLine, Record
 from auditor.rescore.artifact import find_artifact
 from auditor.rescore.comparison import paired
 from auditor.rescore.model import Artifact, Cut, Independent, Pair, Replay, RescoreReport, Score, Text, Way
@@ -20,7 +21,7 @@ from auditor.rescore.stage import lay_out, script_of
 from auditor.rescore.switches import eval_only_switches
 from auditor.rescore.text_data import DataError, TextData, find_text
 from auditor.run.model import GIB, Confinement, Limits, NoConfinementError, Outcome
-from auditor.run.printed import printed_metrics
+from auditor.run.printed import PrintedMetric, printed_metrics
 from auditor.run.sandbox import find_confinement, run_job
 from auditor.run.stage.ladder import classify
 from auditor.run.stage.settings import defaults_of, reported, vocabulary_of
@@ -30,6 +31,7 @@ from rules.base import ValidationText
 MISSING_TORCH = (
     "the rescore witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
 )
+MAX_LOGS = 40  # that a replay is compared with, where sizes do not tell which run is the artifact's
 _ON_CPU = re.compile(r"\bdevice\s{0,3}[:=]\s{0,3}['\"]?cpu\b", re.IGNORECASE)
 _NEEDS_GPU = re.compile(r"cuda|nvidia|gpu|flash|triton|bfloat16|nccl", re.IGNORECASE)
 
@@ -42,13 +44,15 @@ class NotRescoredError(Exception):
 class RescoreOptions:
     """How to rescore. `data` is the folder of the validation text; None: data made for the audit.
 
-    `python` is an interpreter that has torch; `seconds` the wall clock of one evaluation.
+    `python` is an interpreter that has torch; `seconds` the wall clock of one evaluation; `cut` starts scripts at their
+    artifact even where they have a switch of their own.
     """
 
     data: Path | None = None
     python: str = ""
     seconds: float = 600.0
     retrain: bool = False
+    cut: bool = False
     seed: int | None = None
     progress: Callable[[str], None] | None = None
 
@@ -86,6 +90,8 @@ def rescore_witness(
             submission, configuration, record, artifact, data, options, confinement, vocabulary, Path(folder)
         )
         replay, independent = rescorer.evaluate()
+        if replay is not None:
+            artifact = replay.artifact
     return RescoreReport(
         text=described,
         confinement=confinement,
@@ -171,7 +177,7 @@ class _Rescorer:
         return replay, independent
 
     def _ways(self) -> Iterator[tuple[Way, Mapping[str, str], Cut | None]]:
-        switches = eval_only_switches(self.submission)
+        switches = {} if self.options.cut else eval_only_switches(self.submission)
         if switches:
             yield Way.SWITCH, switches, None
         from auditor.rescore.cut import cut_out
@@ -212,7 +218,7 @@ class _Rescorer:
         settings: Mapping[str, tuple[str, str]],
     ) -> Replay:
         metrics = printed_metrics(outcome.stdout)
-        pairs, missing = paired(metrics, self.artifact.log, self.record) if self.artifact.log else ([], [])
+        artifact, pairs, missing = self._beside_log(metrics)
         read = any(record.get("event") == "artifact read" for record in _told(outcome))
         failure = ""
         if not outcome.completed or not any(metric.final for metric in metrics):
@@ -221,18 +227,32 @@ class _Rescorer:
         elif not read:
             failure = "it did not read the artifact"
         return Replay(
+            artifact=artifact,
             way=way,
             switches=switches,
             cut=cut,
             outcome=outcome,
             metrics=metrics,
-            pairs=tuple(Pair(*pair) for pair in pairs),
+            pairs=tuple(pairs),
             missing=tuple(missing),
             failure=failure,
             standing_in=standing_in,
             settings=settings,
             artifact_read=read,
         )
+
+    def _beside_log(self, metrics: Sequence[PrintedMetric]) -> tuple[Artifact, list[Pair], list[MetricLine]]:
+        """The printed scores beside the log of the artifact's run; where sizes do not tell which, scores may."""
+        own = self.artifact
+        logs = [own.log] if own.log is not None and own.by_size else claim_logs(self.record) or list(self.record.logs)
+        best: tuple[Artifact, list[Pair], list[MetricLine]] = own, [], []
+        for log in logs[:MAX_LOGS]:
+            pairs, missing = paired(metrics, log, self.record)
+            found = [Pair(*pair) for pair in pairs]
+            if not best[1] or sum(pair.exact for pair in found) > sum(pair.exact for pair in best[1]):
+                tied = any(pair.exact for pair in found) or log is own.log or len(logs) == 1
+                best = own.of_run(log) if tied else own, found, missing
+        return best
 
 
 def _reference() -> Path | None:

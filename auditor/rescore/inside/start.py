@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
+import importlib
 import importlib.util
 import json
 import sys
@@ -37,9 +38,7 @@ class Cuts:
 
     def __init__(self, cuts: list[dict[str, Any]]) -> None:
         self._spans = {
-            str(sha256): {(int(first), int(last)) for first, last in cut["spans"]}
-            for cut in cuts
-            for sha256 in cut["sha256"]
+            str(sha256): {tuple(map(int, span)) for span in cut["spans"]} for cut in cuts for sha256 in cut["sha256"]
         }
 
     def compile(self, text: bytes, filename: str) -> types.CodeType:
@@ -61,8 +60,8 @@ class Cuts:
         return tree
 
     @staticmethod
-    def _left_out(statement: ast.stmt, spans: set[tuple[int, int]]) -> ast.stmt:
-        if (statement.lineno, statement.end_lineno) not in spans:
+    def _left_out(statement: ast.stmt, spans: set[tuple[int, ...]]) -> ast.stmt:
+        if (statement.lineno, statement.end_lineno, statement.col_offset) not in spans:
             return statement
         return ast.copy_location(ast.Pass(), statement)
 
@@ -96,14 +95,14 @@ def main(argv: list[str]) -> int:
     sys.dont_write_bytecode = True
     stand_ins = _load("audit_start", STAND_INS)
     stand_ins.load_package()
-    reporter = stand_ins._open_channel()
-    stand_ins._module("usage").connect(reporter.report if reporter is not None else None)
+    reporter = importlib.import_module("inside.channel").open_report()
+    importlib.import_module("inside.usage").connect(reporter.report if reporter is not None else None)
     stand_ins.prepare(spec)
     if reporter is not None:
         _load("audit_capture", FOLDER / "capture.py").install(spec, reporter)
     cuts = Cuts(spec.get("cuts", []))
     cuts.install()
-    stand_ins._install_if_there("guard", "install", spec, reporter)
+    importlib.import_module("inside.guard").install(spec, reporter)
     script = (Path.cwd() / spec["script"]).resolve()
     code: int = stand_ins.run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], cuts.compile)
     return code

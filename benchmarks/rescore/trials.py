@@ -1,0 +1,83 @@
+"""One example audited with its artifact evaluated again, on data made from the source that its name tells."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from auditor.audit import AuditReport, audit
+from auditor.findings import Status, Witness
+from auditor.rescore.witness import RescoreOptions
+from auditor.submission import load_folder
+from rules.base import ValidationText
+
+_DATA_SET = re.compile(r"toy_(sp|caseops|byte)(\d+)_(\d+)k_(\d+)k_seed(\d+)")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one folder."""
+
+    name: str
+    claimed: str
+    replayed: str
+    independent: str
+    way: str
+    seconds: float
+    verdict: str
+    rules: Mapping[str, str]  # rule -> status, of those that fail or ask
+    by_rescoring: Mapping[str, str]  # rule -> what the rescore witness says of it, its worst finding
+    confirmed: bool  # every logged score of the artifact's run repeats to the last digit
+    report: AuditReport
+
+
+def make_data(folder: Path, example: Path) -> None:
+    """Draw the data set that an example's README names, from the known source and the seed in its name."""
+    from reference_pipeline.prepare_data import prepare_toy_data
+
+    match = _DATA_SET.search((example / "README.md").read_text(encoding="utf-8"))
+    if match is None:
+        raise ValueError(f"{example}: its README names no toy data set")
+    kind, vocabulary, train, validation, seed = match.groups()
+    prepare_toy_data(folder, kind, int(vocabulary), int(train) * 1000, int(validation) * 1000, int(seed))
+
+
+def try_folder(folder: Path, data: Path, text: ValidationText, options: RescoreOptions | None) -> Trial:
+    """Audit one folder, with rescoring where `options` are given."""
+    began = time.perf_counter()
+    report = audit(load_folder(str(folder)), text=text, rescore=options)
+    seconds = time.perf_counter() - began
+    rescored = report.rescore
+    replay = rescored.replay if rescored else None
+    pair = replay.claimed if replay else None
+    reported = replay.reported if replay else None
+    independent = rescored.independent if rescored else None
+    shown = pair.logged.bpb_text if pair else ""
+    statuses = {result.rule: result.status for result in report.verdict.rules}
+    worst: dict[str, str] = {}
+    for result in report.verdict.rules:
+        own = [item for item in result.findings if item.witness is Witness.RESCORE]
+        bad = [item for item in own if item.status in (Status.FAIL, Status.REVIEW)]
+        if bad:
+            worst[result.rule] = f"{bad[0].status.value}: {bad[0].message}"
+    nearest = ""
+    if independent and independent.scores and reported and reported.score.val_bpb is not None:
+        bpb = reported.score.val_bpb
+        score = min(independent.scores, key=lambda item: abs(item.val_bpb - bpb))
+        nearest = f"{score.val_bpb:.8f} ({score.name})"
+    return Trial(
+        name=folder.name,
+        claimed=shown,
+        replayed=reported.score.bpb_text if reported else "",
+        independent=nearest,
+        way=replay.way.value if replay and not replay.failure else (replay.failure if replay else ""),
+        seconds=seconds,
+        verdict=report.verdict.status.value,
+        rules={rule: status.value for rule, status in statuses.items() if status in (Status.FAIL, Status.REVIEW)},
+        by_rescoring=worst,
+        confirmed=bool(replay and replay.pairs and not replay.missing and all(pair.exact for pair in replay.pairs)),
+        report=report,
+    )
