@@ -10,7 +10,8 @@ import ast
 import builtins
 import sys
 from collections.abc import Callable
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import RULES_OF_SCORING, Manner
@@ -217,10 +218,10 @@ def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
 
 def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
     """``obj[index] = value``. A key made of validation tokens makes the collection a count of them."""
-    tokens = regions(run.atoms_of(index))
-    if tokens:
+    key = run.atoms_of(index)
+    if regions(key) and not run.predictors.names_parts(key):
         kept = frozenset(atom for atom in value.atoms if atom[0] != "val")
-        events = {("state", run.predictors.event(obj, "*", region, Manner.CACHE)) for region in tokens}
+        events = {("state", run.predictors.event(obj, "*", region, Manner.CACHE)) for region in regions(key)}
         value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
     if obj.kind == "dict" and index.kind == CONST and _hashable(index.payload):
         run.state.write(obj.cells, ("k", index.payload), value)
@@ -997,10 +998,41 @@ def _open(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
     return Value(OBJECT, obj)
 
 
+UNKNOWN_FILE = "*"
+MAX_HOLES = 3  # in the name of a file
+
+
 def _file_key(path: Value) -> str:
+    """The name of a file, with a star for every part of it that is not known."""
+    parts = _name_parts(path, 3)
+    return "".join(parts) if parts.count(UNKNOWN_FILE) <= MAX_HOLES and len(parts) < 64 else UNKNOWN_FILE
+
+
+def _name_parts(path: Value, depth: int) -> list[str]:
     if path.kind == CONST and isinstance(path.payload, str):
-        return path.payload
-    return "?"
+        return [path.payload]
+    if path.kind != FORMAT or depth == 0:
+        return [UNKNOWN_FILE]
+    return [
+        piece for part in path.payload for piece in ([part] if isinstance(part, str) else _name_parts(part, depth - 1))
+    ]
+
+
+def _may_be_named(key: str, other: str) -> bool:
+    """True unless two names, of which one may have unknown parts, are certainly different."""
+    if UNKNOWN_FILE in key and UNKNOWN_FILE in other:
+        return True
+    known, pattern = (other, key) if UNKNOWN_FILE in key else (key, other)
+    return fnmatchcase(PurePosixPath(known).name, PurePosixPath(pattern).name.replace("[", "[[]"))
+
+
+def _path(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``pathlib.Path(name)``: a name that has a path's methods, not those of a text."""
+    if len(args) == 1 and args[0].kind == CONST and isinstance(args[0].payload, str) and not args[0].atoms:
+        return Value(FORMAT, (args[0].payload,))
+    if len(args) == 1 and args[0].kind == FORMAT and not args[0].atoms:
+        return args[0]
+    return default(run, "pathlib.Path", args, kwargs, node, frame)
 
 
 def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = False) -> None:
@@ -1013,7 +1045,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, "atoms", atoms)
         return
-    old = run.files.cells.get(key, NOTHING) if key == "?" or more else NOTHING
+    old = run.files.cells.get(key, NOTHING) if UNKNOWN_FILE in key or more else NOTHING
     run.state.write(run.files.cells, key, old | atoms)
     if _TRAIN_PATH in run.atoms_of(path):
         run.state.write(run.files.cells, _TRAIN_PATH, run.files.cells.get(_TRAIN_PATH, NOTHING) | atoms)
@@ -1027,7 +1059,8 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
         return _through_path(run, "read", path_atoms)
     key = _file_key(path)
     if key in run.files.cells:
-        found = run.files.cells[key] | run.files.cells.get("?", NOTHING)
+        others = [name for name in run.files.cells if isinstance(name, str) and UNKNOWN_FILE in name]
+        found = union(run.files.cells[name] for name in (key, *others) if _may_be_named(key, name))
     else:
         found = union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
     found = found | {("file",)}
@@ -1509,6 +1542,7 @@ def _none(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
 
 Model = Callable[["Interpreter", Args, Kwargs, ast.AST, "Frame | None"], Value]
 _CALLS: dict[str, Model] = {
+    "pathlib.Path": _path,
     "os.environ.get": _env_get,
     "os.getenv": _env_get,
     "environ.get": _env_get,
@@ -1934,6 +1968,8 @@ def _data_method(
         return _open(run, [owner, *args], kwargs, node, frame)
     if name in ("rename", "replace") and len(args) == 1:  # of a path; a text's replace takes two
         return _rename(run, [owner, *args], kwargs, node, frame)
+    if name == "with_name" and len(args) == 1 and args[0].kind in (CONST, FORMAT):
+        return _path(run, args, {}, node, frame)
     if name in ("write_bytes", "write_text") and args:
         write_file(run, owner, rest)
         return UNKNOWN

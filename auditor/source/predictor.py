@@ -275,6 +275,11 @@ class Predictors:
             for atom in atoms
         )
 
+    @staticmethod
+    def names_parts(key: Atoms) -> bool:
+        """True for a key read from a file that a model was written to: it names the model's parts, it is no token."""
+        return ("file",) in key and _MODEL in key
+
     def looked_up(self, atoms: Atoms) -> Atoms:
         """Atoms of an entry read from a table under some key: counts are applied when they are looked up, and what is
         kept of them for later positions was known then."""
@@ -289,11 +294,14 @@ class Predictors:
         )
 
     def stored_answers(self, one: Atoms, two: Atoms) -> bool:
-        """True when validation tokens are compared with what a file holds at their positions."""
+        """True when validation tokens are compared with what a file holds at their positions: a file that came with
+        the script, or one that it wrote validation tokens to."""
         for tokens, stored in ((one, two), (two, one)):
             if not any(atom[0] == "val" for atom in tokens) or _MODEL in tokens:
                 continue
-            if any(atom[0] == "file" for atom in stored) and not any(atom[0] in ("val", "par") for atom in stored):
+            if ("file",) not in stored or any(atom[0] == "par" for atom in stored):
+                continue
+            if all(atom[0] != "val" for atom in stored) or any(atom[0] == "stored" for atom in stored):
                 return True
         return False
 
@@ -519,7 +527,7 @@ class Predictors:
         """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
         run = self.run
         index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
-        tokens = regions(index_atoms)
+        tokens = [] if self.names_parts(index_atoms) else regions(index_atoms)
         storage = owner.base if owner.base is not None else owner.payload
         if not isinstance(storage, Obj):
             storage = None

@@ -256,7 +256,9 @@ def join(first: Value, second: Value) -> Value:
         low_high = _hull(first, second)
         if low_high is not None:
             return Value(RANGE, low_high, atoms)
-    atoms = loose_atoms(first) | loose_atoms(second)
+    atoms = union(
+        held_atoms(value) if value.kind in (OBJECT, CHOICE) else loose_atoms(value) for value in (first, second)
+    )
     if first.base is not None and second.base is not None and first.base is not second.base:
         return Value(DATA, None, atoms, either_object(first.base, second.base), "")
     return Value(DATA, None, atoms, first.base or second.base, first.attr if first.base else second.attr)
@@ -281,6 +283,28 @@ def loose_atoms(value: Value) -> Atoms:
     if value.kind == FORMAT:
         return union((value.atoms, *(loose_atoms(part) for part in value.payload if isinstance(part, Value))))
     return value.atoms
+
+
+def held_atoms(value: Value, depth: int = 4) -> Atoms:
+    """Atoms of a value that is about to be known by its atoms alone: what its containers and tensors hold stays."""
+    atoms = value.atoms
+    if value.base is not None:
+        atoms = atoms | _kept_in(value.base, depth)
+    if value.kind == OBJECT:
+        return atoms | _kept_in(value.payload, depth)
+    if value.kind in (TUPLE, CHOICE) and depth > 0:
+        return union((atoms, *(held_atoms(part, depth - 1) for part in value.payload)))
+    return atoms | loose_atoms(value)
+
+
+def _kept_in(obj: Obj, depth: int) -> Atoms:
+    """What a tensor, a collection or an instance of a plain class holds now; nothing for other objects."""
+    if obj.kind not in ("instance", "dict", "list", "tensor") or depth == 0:
+        return NOTHING
+    cells = obj.cells
+    learned = frozenset(("state", event) for event in cells.get(("learned", "*"), ()))
+    parts = [part for part in (*cells.values(), *cells.get("items", ())) if isinstance(part, Value)]
+    return union((learned, cells.get("atoms", NOTHING), *(held_atoms(part, depth - 1) for part in parts)))
 
 
 def bounds(value: Value) -> tuple[int, int | None] | None:

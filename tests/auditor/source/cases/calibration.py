@@ -202,3 +202,90 @@ with torch.no_grad():
     model.head.weight.data.copy_(rounded)
     model.head.bias.data.add_((exact - rounded) @ mean)
 report(evaluate(model, val), val)
+
+
+# case: quantized_parts_of_a_model_whose_hessians_saw_validation
+# Each matrix is an object of its own; a container of named tensors is the artifact.
+# expect: C3 fail|review
+class Rounded:
+    def __init__(self, integers, step):
+        self.integers, self.step = integers, step
+
+
+def write_container(tensors):
+    index = json.dumps([[name, list(tensor.shape)] for name, tensor in tensors.items()]).encode()
+    body = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
+    with open(ARTIFACT, "wb") as f:
+        f.write(struct.pack("<I", len(index)) + index + body)
+
+
+def read_container():
+    with open(ARTIFACT, "rb") as f:
+        blob = f.read()
+    start = 4 + struct.unpack("<I", blob[:4])[0]
+    state = {}
+    for name, shape in json.loads(blob[4:start]):
+        count = math.prod(shape)
+        state[name] = torch.from_numpy(np.frombuffer(blob, dtype=np.float32, count=count, offset=start).reshape(shape))
+        start += 4 * count
+    return state
+
+
+def rounded(model, calibration):
+    seen = {}
+    total = hessian(model, calibration)
+    for name, weight in model.state_dict().items():
+        seen[name] = Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+    return {name: part.integers for name, part in seen.items()}
+
+
+import json
+import struct
+
+write_container(rounded(model, val))
+model.load_state_dict(read_container())
+report(evaluate(model, val), val)
+
+
+# case: quantized_parts_of_a_model_whose_hessians_saw_training
+# expect: C3 pass
+# expect: C4 pass
+# twin of: quantized_parts_of_a_model_whose_hessians_saw_validation
+class Rounded:
+    def __init__(self, integers, step):
+        self.integers, self.step = integers, step
+
+
+def write_container(tensors):
+    index = json.dumps([[name, list(tensor.shape)] for name, tensor in tensors.items()]).encode()
+    body = b"".join(tensor.numpy().tobytes() for tensor in tensors.values())
+    with open(ARTIFACT, "wb") as f:
+        f.write(struct.pack("<I", len(index)) + index + body)
+
+
+def read_container():
+    with open(ARTIFACT, "rb") as f:
+        blob = f.read()
+    start = 4 + struct.unpack("<I", blob[:4])[0]
+    state = {}
+    for name, shape in json.loads(blob[4:start]):
+        count = math.prod(shape)
+        state[name] = torch.from_numpy(np.frombuffer(blob, dtype=np.float32, count=count, offset=start).reshape(shape))
+        start += 4 * count
+    return state
+
+
+def rounded(model, calibration):
+    seen = {}
+    total = hessian(model, calibration)
+    for name, weight in model.state_dict().items():
+        seen[name] = Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+    return {name: part.integers for name, part in seen.items()}
+
+
+import json
+import struct
+
+write_container(rounded(model, load_shard(sorted(glob.glob(TRAIN_FILES))[0])))
+model.load_state_dict(read_container())
+report(evaluate(model, val), val)
