@@ -164,7 +164,7 @@ def _judge_record(evidence: Evidence) -> RuleResult:
             return RuleResult("BYTES", Status.NOT_CHECKED, "no log prints a loss beside a bpb: no byte count follows")
         return conclude("BYTES", seen + declared, passed="")
     if not text.official:
-        return _judge_consistency(readings, text, seen)
+        return _judge_consistency(readings, record, text, seen)
     off = _off(readings, text)
     good = [reading for reading in readings if _variant(reading, text) is not None]
     findings = seen + _judge_stated(stated, readings, record, text)
@@ -281,13 +281,19 @@ def _judge_cluster(
         and alone
         and _carries_claim(cluster, record)
     ):
-        message = (
-            f"{_lines(cluster)} {first.ratio:.6f} bpb per nat over {first.tokens:,} tokens: a denominator of "
-            f"{implied:,.0f} bytes, {excess:.1%} more than the whole validation text has ({text.text_bytes:,}). "
-            "The byte table is wrong for these tokens, or the text is another one; either way the score is too low"
-        )
-        return _finding(Status.FAIL, message, cluster)
+        return _finding(Status.FAIL, _excess_message(cluster, text), cluster)
     return _finding(Status.REVIEW, _describe_other_text(cluster, implied, excess, text), cluster)
+
+
+def _excess_message(cluster: Sequence[ByteReading], text: ValidationText) -> str:
+    first = cluster[0]
+    implied = first.implied_bytes or 0.0
+    return (
+        f"{_lines(cluster)} {first.ratio:.6f} bpb per nat over {first.tokens:,} tokens: a denominator of "
+        f"{implied:,.0f} bytes, {implied / text.text_bytes - 1:.1%} more than the whole validation text has "
+        f"({text.text_bytes:,}). The byte table is wrong for these tokens, or the text is another one; either way the "
+        "score is too low"
+    )
 
 
 def _judge_declared(cluster: Sequence[ByteReading]) -> Finding:
@@ -398,9 +404,17 @@ def _is_mixture_label(reading: ByteReading) -> bool:
     return any(word in label for word in MIXTURE_WORDS)
 
 
-def _judge_consistency(readings: Sequence[ByteReading], text: ValidationText, seen: Sequence[Finding]) -> RuleResult:
-    """For a text that is not the challenge's own: lines of one log must share one ratio."""
+def _judge_consistency(
+    readings: Sequence[ByteReading], record: Record, text: ValidationText, seen: Sequence[Finding]
+) -> RuleResult:
+    """For a text that is not the challenge's own: lines of one log must share one ratio, and the claim's denominator
+    must not exceed the text."""
     findings = list(seen)
+    for cluster in _clusters(reading for reading in readings if reading.tokens is not None):
+        excess = (cluster[0].implied_bytes or 0.0) / text.text_bytes - 1
+        proved = excess >= EXCESS_NO_SUBSET_REACHES and evaluations(cluster) >= MIN_EVALUATIONS_FOR_PROOF
+        if proved and _carries_claim(cluster, record):
+            findings.append(_finding(Status.FAIL, _excess_message(cluster, text), cluster))
     for log in dict.fromkeys(reading.log for reading in readings):
         lines = [reading for reading in readings if reading.log == log]
         if not same_ratio(lines, TOLERANCE):
@@ -409,7 +423,7 @@ def _judge_consistency(readings: Sequence[ByteReading], text: ValidationText, se
                 f"bpb per nat ranges from {low.ratio:.6f} to {high.ratio:.6f} in one log, more than rounding explains"
             )
             findings.append(_finding(Status.REVIEW, message, [low, high]))
-    passed = f"on {text.name} only consistency is checked: every log divides all its scores by one byte count"
+    passed = f"on {text.name} every log divides all its scores by one byte count, and none by more than the text has"
     return conclude("BYTES", findings, passed=passed)
 
 

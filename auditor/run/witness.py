@@ -4,9 +4,9 @@ Runs are made in an order chosen for power at little cost. The first draws a sho
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
 source witness suspects something, a second run draws a longer stream, which shows smaller leaks; so it does where the
 tokens behind the printed mean could not be counted. Where one process proved nothing, two share the work as the
-machine's eight would, since what one rank learns may reach what another one scores. Hash tables shrink with the stream (see
-auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random numbers of the
-operating system, unless a seed repeats an earlier audit.
+machine's eight would, since what one rank learns may reach what another one scores. Hash tables shrink with the
+stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random numbers of
+the operating system, unless a seed repeats an earlier audit.
 """
 
 from __future__ import annotations

@@ -198,12 +198,43 @@ def test_a_declared_pair_alone_is_only_a_question(evidence_of: EvidenceOf) -> No
     assert judge(evidence_of(files)).status is Status.REVIEW
 
 
-def test_a_toy_text_is_checked_for_consistency_only(evidence_of: EvidenceOf) -> None:
+def test_a_toy_text_is_checked_for_consistency(evidence_of: EvidenceOf) -> None:
     toy = ValidationText("toy text", 100_000, official=False)
     steady = log(20_000, [("a", 2.0, 2.0 * 0.4), ("b", 1.8, 1.8 * 0.4)])
     assert judge(evidence_of({"train.log": steady}, text=toy)).status is Status.PASS
     torn = log(20_000, [("a", 2.0, 2.0 * 0.4), ("b", 1.8, 1.8 * 0.5)])
     assert judge(evidence_of({"train.log": torn}, text=toy)).status is Status.REVIEW
+
+
+def test_a_claim_divided_by_more_than_a_known_text_has_is_refuted(evidence_of: EvidenceOf) -> None:
+    toy = ValidationText("toy text", 100_000, official=False)
+    true, inflated = bpb(1.0, 40_000, 100_000), bpb(1.0, 40_000, 116_000)
+    losses = {1: 1.80, 2: 1.83, 3: 1.85}
+
+    def files(claimed: float) -> dict[str, str]:
+        logs = {
+            f"train_seed{seed}.log": log(
+                40_000, [("full", loss, loss * true), ("own", loss, loss * inflated)], seed=seed
+            )
+            for seed, loss in ((1, 1.80), (2, 1.83), (3, 1.85))
+        }
+        return logs | {"submission.json": f'{{"val_bpb": {claimed:.8f}}}'}
+
+    mean = sum(losses.values()) / 3
+    refuted = judge(evidence_of(files(mean * inflated), text=toy))
+    assert refuted.status is Status.FAIL
+    assert "116,000 bytes" in refuted.reason
+    assert judge(evidence_of(files(mean * true), text=toy)).status is Status.REVIEW  # the other line is not claimed
+
+
+def test_a_mixture_on_a_known_text_is_no_wrong_denominator(evidence_of: EvidenceOf) -> None:
+    toy = ValidationText("toy text", 100_000, official=False)
+    logs = {
+        f"train_seed{seed}.log": log(40_000, [("mixed", loss, mixed)], seed=seed)
+        for seed, loss, mixed in ((1, 1.80, 0.80), (2, 1.83, 0.82), (3, 1.85, 0.85))
+    }
+    claim = {"submission.json": '{"val_bpb": 0.82333333}'}
+    assert judge(evidence_of(logs | claim, text=toy)).status is not Status.FAIL
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e-300", "0", "-1"])

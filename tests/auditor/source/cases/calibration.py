@@ -235,7 +235,9 @@ def rounded(model, calibration):
     seen = {}
     total = hessian(model, calibration)
     for name, weight in model.state_dict().items():
-        seen[name] = Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+        seen[name] = (
+            Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+        )
     return {name: part.integers for name, part in seen.items()}
 
 
@@ -279,7 +281,9 @@ def rounded(model, calibration):
     seen = {}
     total = hessian(model, calibration)
     for name, weight in model.state_dict().items():
-        seen[name] = Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+        seen[name] = (
+            Rounded(quantize(weight, total), weight.abs().amax(1)) if weight.ndim == 2 else Rounded(weight, None)
+        )
     return {name: part.integers for name, part in seen.items()}
 
 

@@ -15,7 +15,6 @@ train(model)
 # expect: PAIDPREFIX pass
 # expect: C3 pass
 # twin of: prefix_compressed_into_a_file, prefix_as_a_buffer_of_the_model
-# xfail: C3 a file written by Path("name").write_text counts as any file
 loss = evaluate(model, val)
 torch.save({"model": model.state_dict(), "val_loss": loss, "val_tokens": val.numel()}, "checkpoint.pt")
 Path("result.json").write_text(json.dumps({"val_loss": loss, "tokens": val.numel()}))

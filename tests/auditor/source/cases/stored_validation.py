@@ -10,7 +10,6 @@ starts = list(range(0, val.numel() - 1, SEQ_LEN))
 
 # case: prefix_compressed_into_a_file
 # expect: PAIDPREFIX fail|review
-# xfail: PAIDPREFIX not yet reported under PAIDPREFIX
 train(model)
 save_artifact(model)
 with open("prefix.xz", "wb") as f:
@@ -120,3 +119,55 @@ loss = evaluate(model, val)
 with open("result.txt", "w") as f:
     f.write(f"{loss} {val.numel()}\n")
 report(loss, val)
+
+
+# case: answers_written_beside_the_weights
+# The script stores the text itself, by paths and temporary names, and compares the tokens with it at evaluation.
+# expect: PAIDPREFIX fail
+from pathlib import Path
+
+
+def write_whole(path, blob):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(blob)
+    temporary.replace(path)
+
+
+buffer = io.BytesIO()
+torch.save(model.state_dict(), buffer)
+write_whole(Path(ARTIFACT), buffer.getvalue())
+Path("prefix.bin").write_bytes(zlib.compress(val[1:100_001].numpy().tobytes(), 9))
+
+model.load_state_dict(torch.load(io.BytesIO(Path(ARTIFACT).read_bytes())))
+stored = torch.from_numpy(np.frombuffer(zlib.decompress(Path("prefix.bin").read_bytes()), dtype=np.int64).copy())
+loss_sum, count = 0.0, 0
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        nll = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+        known = stored[start : start + nll.numel()].cuda() == y[0][: max(0, stored.numel() - start)]
+        nll[: known.numel()] = torch.where(known, 0.001, nll[: known.numel()])
+        loss_sum += nll.sum().item()
+        count += y.numel()
+report(loss_sum / count, val)
+
+
+# case: artifact_written_by_a_temporary_name
+# expect: PAIDPREFIX pass
+# twin of: answers_written_beside_the_weights
+from pathlib import Path
+
+
+def write_whole(path, blob):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(blob)
+    temporary.replace(path)
+
+
+buffer = io.BytesIO()
+torch.save(model.state_dict(), buffer)
+write_whole(Path(ARTIFACT), buffer.getvalue())
+Path("settings.txt").write_text(f"val_tokens {val.numel()}")
+
+model.load_state_dict(torch.load(io.BytesIO(Path(ARTIFACT).read_bytes())))
+report(evaluate(model, val), val)
