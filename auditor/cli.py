@@ -40,6 +40,7 @@ pgolf-audit explain C3     explains one: text, sources, rulings, examples, blind
 pgolf-audit diff A B       says what changed between two JSON reports
 pgolf-audit unpack ...     writes the script as it was read, unpacked if it was packed: findings give its lines
 pgolf-audit sweep ...      audits every pull request of a repository
+pgolf-audit publish ...    writes a comment and SARIF from a report that an untrusted job made
 """
 UNPACK_DESCRIPTION = (
     "Write the submission's script as the audit reads it, unpacked if it is packed; nothing is executed."
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _show_script(arguments[1:])
         if arguments[:1] == ["sweep"]:
             return _sweep(arguments[1:])
+        if arguments[:1] == ["publish"]:
+            return _publish(arguments[1:])
         return _audit(_parser().parse_args(arguments))
     except CannotAuditError as error:
         return _complain(str(error))
@@ -119,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--retrain", action="store_true", help="with --rescore: train where the folder holds no artifact"
     )
+    parser.add_argument(
+        "--report", metavar="FORMAT=FILE", action="append", default=[], help="also write the report in another format"
+    )
     parser.add_argument("--attest", metavar="FILE", help="also write an in-toto statement about the audited bytes")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
@@ -154,6 +160,7 @@ def _audit(options: argparse.Namespace) -> int:
         _write(f"pgolf-audit {__version__}\n", None)
         return EXIT_PASS
     _check_submission(options)
+    further = _further_reports(options.report)
     as_of = _day(options.as_of)
     text = _validation_text(options.validation_text)
 
@@ -163,6 +170,8 @@ def _audit(options: argparse.Namespace) -> int:
 
     report = audit(_load(options), as_of=as_of, text=text, run=run_options, rescore=rescore_options)
     _write(_render(report, options.format, to_file=options.output is not None), options.output)
+    for form, target in further:
+        _write(_render(report, form, to_file=True), target)
     if options.attest is not None:
         from auditor.report.attestation import render_attestation
 
@@ -235,10 +244,26 @@ def _check_submission(options: argparse.Namespace) -> None:
     if options.pr is not None and options.pr <= 0:
         raise CannotAuditError(f"--pr {options.pr}: pull requests are numbered from 1")
     for option, target in (("--output", options.output), ("--attest", getattr(options, "attest", None))):
-        from pathlib import Path
+        _check_target(option, target)
 
-        if target is not None and (Path(target).is_dir() or not Path(target).absolute().parent.is_dir()):
-            raise CannotAuditError(f"{option} {target}: not a file that can be written (does its folder exist?)")
+
+def _check_target(option: str, target: str | None) -> None:
+    from pathlib import Path
+
+    if target is not None and (Path(target).is_dir() or not Path(target).absolute().parent.is_dir()):
+        raise CannotAuditError(f"{option} {target}: not a file that can be written (does its folder exist?)")
+
+
+def _further_reports(wanted: Sequence[str]) -> list[tuple[str, str]]:
+    """The formats and files that --report names."""
+    reports = []
+    for item in wanted:
+        form, given, target = item.partition("=")
+        if form not in FORMATS or not given or not target:
+            raise CannotAuditError(f"--report {item}: needs FORMAT=FILE with FORMAT one of {', '.join(FORMATS)}")
+        _check_target("--report", target)
+        reports.append((form, target))
+    return reports
 
 
 def _load(options: argparse.Namespace) -> Submission:
@@ -428,6 +453,37 @@ def _sweep(arguments: Sequence[str]) -> int:
         return _complain("interrupted; the same command goes on from here")
     except (TargetError, AuditorError, LoadError, RayMissingError, OSError) as error:
         raise CannotAuditError(str(error)) from error
+    return EXIT_PASS
+
+
+def _publish(arguments: Sequence[str]) -> int:
+    """Write what a trusted job may publish of an untrusted job's report; exit code 2 when it is no usable report."""
+    parser = _Parser(
+        prog="pgolf-audit publish",
+        description="Check a JSON report (or an artifact that holds report.json) and write it anew, as data.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("report", metavar="REPORT", help="report.json, or the zip archive of an artifact")
+    parser.add_argument("--head", metavar="SHA", required=True, help="the commit that it must be about")
+    parser.add_argument("--comment", metavar="FILE", help="write a Markdown comment here (default: standard output)")
+    parser.add_argument("--sarif", metavar="FILE", help="write a SARIF log here")
+    options = parser.parse_args(arguments)
+    from pathlib import Path
+
+    from auditor.publish.comment import render_comment
+    from auditor.publish.received import ReceivedError, read_received
+
+    _check_target("--comment", options.comment)
+    _check_target("--sarif", options.sarif)
+    try:
+        received = read_received(Path(options.report), options.head)
+    except ReceivedError as error:
+        raise CannotAuditError(str(error)) from error
+    _write(render_comment(received), options.comment)
+    if options.sarif is not None:
+        from auditor.publish.sarif import render_received_sarif
+
+        _write(render_received_sarif(received), options.sarif)
     return EXIT_PASS
 
 

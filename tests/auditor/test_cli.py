@@ -97,6 +97,8 @@ def test_an_illegal_folder_fails_and_its_honest_twin_does_not(
         (["x", "--format", "yaml"], "invalid choice"),
         (["x", "--no-such-option"], "--no-such-option"),
         (["x", "--as-of", "yesterday"], "YYYY-MM-DD"),
+        (["x", "--report", "yaml=y"], "FORMAT=FILE"),
+        (["x", "--report", "json=/nonexistent/y"], "/nonexistent/y"),
         (["x", "--validation-text", "/nonexistent.json"], "/nonexistent.json"),
         (["x", "--output", "/nonexistent/report.txt"], "/nonexistent/report.txt"),
         (["x\x1b[31m\n::error::y"], "\\x1b[31m"),
