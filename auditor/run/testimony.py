@@ -42,7 +42,10 @@ UNCOUNTED = (
     "tokens, divided by all of them, would look the same"
 )
 
+ANOTHER_UNIT = "whether the printed loss is in nats a token is not known, and nothing else speaks against it"
 TELLING_LENGTH = 3  # times the shorter stream: then a tail of the same length is a small part of the longer one
+LEAST_BYTES = 0.8  # of the text's bytes, by a printed pair: below that the loss beside the bpb is no mean over tokens
+SAME_MEAN = 1e-3  # relative, of the losses' mean and the printed one: half precision moves it by less
 BPB_ONLY = "the score is printed in bits per byte only, and its byte count could be wrong instead"
 
 
@@ -96,9 +99,28 @@ class ToyRun:
         return losses_of(self.outcome.records, self.reported.metric.score.raw, len(self.stream.tokens))
 
     @property
+    def loss_is_a_mean(self) -> bool:
+        """Whether the reported loss is known to be in nats a token: a loss per byte would lie below every floor.
+
+        Known by the bpb beside it, which fits the tokens and bytes of the text, or by the losses that the tracer saw.
+        """
+        if self.reported is None:
+            return False
+        score = self.reported.metric.score
+        if not score.loss_text:
+            return True  # bits per byte have no other unit
+        count = count_bytes(score, len(self.stream.tokens) - 1, self.text_bytes)
+        if count is not None:
+            return LEAST_BYTES < count.factor < UNKNOWN_BYTES
+        losses = self.losses
+        if losses is None or not (~np.isnan(losses)).any() or not score.val_loss:
+            return False
+        return abs(float(np.nanmean(losses)) / score.val_loss - 1) < SAME_MEAN
+
+    @property
     def accounting(self) -> Accounting | None:
         """The tracer's count of what the reported metric sums; None where it lost sight."""
-        if self.trace is None or self.reported is None:
+        if self.trace is None or self.reported is None or not self.loss_is_a_mean:
             return None
         number = self.trace.number_of(self.reported.metric.score.raw)
         return counted_accounting(self.stream, number) if number else None
@@ -202,6 +224,8 @@ def _null_violations(
     doubt = "" if rules or best.accounting.exact or proved_without_a_count(runs) else UNCOUNTED
     if not rules and not best.score.loss_text:
         doubt = doubt or BPB_ONLY
+    if doubt and not any(run.loss_is_a_mean for run in runs):
+        doubt = ANOTHER_UNIT
     sites = ((metric.site, "the score of the run is printed"),)
     for rule in rules or (DEFAULT_RULE,):
         yield Violation(rule, message, sites, not doubt, doubt)
@@ -209,7 +233,7 @@ def _null_violations(
 
 def proved_without_a_count(runs: Sequence[ToyRun]) -> bool:
     """Whether a longer run proves a leak even if its mean left out a tail that it was divided by nevertheless."""
-    tried = [run for run in runs if run.reported]
+    tried = [run for run in runs if run.reported and run.loss_is_a_mean]
     if len(tried) < 2:
         return False
     shorter, longer = sorted(tried, key=lambda run: len(run.stream.tokens))[:: len(tried) - 1][:2]

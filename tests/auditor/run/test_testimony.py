@@ -1,5 +1,6 @@
 """What toy runs prove, and what they must not be taken to prove."""
 
+import base64
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,15 @@ from auditor.run.testimony import ToyRun
 from auditor.run.testimony import testify as to_ledger
 
 SCRIPT = "records/x/train_gpt.py"
+
+
+def as_text(values):
+    return base64.b64encode(values.astype("<f8").tobytes()).decode()
+
+
 STREAM = draw_stream(Uniform(), 4097, 1024, np.random.default_rng(3), documents=(500,))
 FLOOR = STREAM.floor() / 4096
+TEXT_BYTES = round(4096 * 2.5 / math.log(2))  # of which a bpb is a loss in nats a token, divided by 2.5
 LEARNED = Learned(Region("all"), "model", Manner.GRADIENT, Site(SCRIPT, 50, "adapt"))
 EMPTY = Record(statement=Statement(), logs=())
 STAGE = Stage(Path(), Job(("python",), "/work", {}, ()), SCRIPT, {})
@@ -66,6 +74,7 @@ def toy_run(mean, *, record=EMPTY, source=None, text=None, trace=None, **changes
     result = outcome(stdout, **changes.pop("outcome", {}))
     metrics = printed_metrics(result.stdout)
     reported = reported_metric(metrics, record, source)
+    changes.setdefault("text_bytes", TEXT_BYTES)
     trace = trace or trace_of(reported.metric.score.raw if reported else "")
     return ToyRun(STAGE, STREAM, result, metrics, reported, trace=trace, **changes)
 
@@ -237,6 +246,27 @@ def test_bpb_without_a_loss_is_tested_where_the_run_counts_its_bytes_right():
     assert broken(to_ledger([bpb_only_run(True, source=source)], accused))["C2"].definite
     assert not to_ledger([bpb_only_run(False, source=source)], accused).violations
     assert "C2" not in broken(to_ledger([bpb_only_run(True, factor=1.1, source=source)], accused))
+
+
+@pytest.mark.parametrize("trace", [None, Trace(4097)])
+def test_a_loss_in_another_unit_is_no_proof(trace):
+    """A script that prints its loss per byte is below every floor; the bpb beside it tells."""
+    true_bytes = 10_000
+    bpb = FLOOR * 4096 / (true_bytes * math.log(2))
+    text = f"final_exact val_loss:{FLOOR * 4096 / true_bytes:.8f} val_bpb:{bpb:.8f}\n"
+    for known in (true_bytes, 0):
+        run = toy_run(0, text=text, text_bytes=known, trace=trace)
+        (violation,) = to_ledger([run], None).violations
+        assert not violation.definite and "nats a token" in violation.doubt
+
+
+def test_the_losses_that_the_tracer_saw_tell_the_unit():
+    text = f"final_exact val_loss:{FLOOR - 0.2:.8f}\n"
+    values = np.full(4097, FLOOR - 0.2)
+    seen = {"kind": "losses", "line": text.strip(), "values": as_text(values)}
+    assert broken(to_ledger([toy_run(0, text=text, outcome={"records": (seen,)})], None))["C1"].definite
+    scaled = {**seen, "values": as_text(values * 2)}
+    assert not broken(to_ledger([toy_run(0, text=text, outcome={"records": (scaled,)})], None))["C1"].definite
 
 
 def test_bpb_without_a_loss_and_without_a_second_witness_is_a_question():
