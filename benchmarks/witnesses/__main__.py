@@ -42,6 +42,7 @@ def main() -> int:
         ranks=options.ranks,
     )
     missing = [number for number in numbers if number not in known]
+    random.Random(options.seed).shuffle(missing)  # what a stopped sweep has done is a sample, too
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
         futures = {pool.submit(try_pull_request, options.git_dir, number, run): number for number in missing}
         for future in as_completed(futures):
