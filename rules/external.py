@@ -57,7 +57,7 @@ image may not have are questions for a person.""",
     ),
     witnesses={
         Witness.SOURCE: "lists network calls, child processes, compilers, files neither in the folder nor data",
-        Witness.RUN: "runs without a network: a script that needs one fails",
+        Witness.RUN: "runs without a network: attempts to reach one are listed, and a script that needs one fails",
     },
     legal=Example(
         example_folder(
