@@ -38,8 +38,7 @@ COMPONENTS = {  # a part of a tensor's name: the component it belongs to
     "attn.proj": "attention, output",
     "mlp.": "MLP",
     "bigram": "bigram hash",
-    "value_embed": "value embedding",
-    "value_proj": "value embedding",
+    "value_": "value embedding",
 }
 OTHER = "scales and gates"
 
@@ -52,7 +51,7 @@ def measure_budget(bench: Bench) -> list[Row]:
         groups.setdefault(component_of(name), {})[name] = tensor
     state = bench.model.state_dict()
     rows: list[Row] = []
-    for component in (*dict.fromkeys(COMPONENTS.values()), OTHER):
+    for component in (*COMPONENTS.values(), OTHER):
         names = {name.split(":")[0] for name in groups[component]}
         plain = {name: state[name].to(torch.float16) for name in sorted(names)}
         weights = sum(tensor.numel() for tensor in plain.values())

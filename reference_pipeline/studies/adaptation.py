@@ -63,6 +63,7 @@ def draw_epochs(bench: Bench, rows: list[Row]) -> Figure:
         axes.plot([row[0] for row in rows], [row[column] for row in rows], style, color=colour, label=label)
     bench.draw_floor(axes)
     axes.set_xscale("symlog", base=2, linthresh=1)
+    axes.set_xlim(left=-0.2)
     axes.set_xticks([row[0] for row in rows], [f"{row[0]:.0f}" for row in rows])
     axes.set(title="Score by number of adaptation epochs", xlabel="epochs over each token", ylabel="bits per byte")
     axes.legend(fontsize=8)
@@ -87,7 +88,7 @@ def draw_learning_rate(bench: Bench, rows: list[Row]) -> Figure:
     for column, (axes, text) in enumerate(zip(panels, ("the scored text", "a fresh text"), strict=True), start=2):
         for frozen in sorted({row[0] for row in sweep}):
             chosen = [row for row in sweep if row[0] == frozen]
-            label = f"{frozen:.0f} blocks frozen" + (", embedding too" if frozen else "")
+            label = f"blocks frozen: {frozen:.0f}" + (" and the embedding" if frozen else "")
             axes.semilogx([row[1] for row in chosen], [row[column] for row in chosen], "o-", label=label)
         axes.axhline(unadapted[column], color="grey", linestyle=":", label="not adapted")
         axes.minorticks_off()

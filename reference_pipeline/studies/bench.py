@@ -37,7 +37,7 @@ MODEL = {
 }  # fmt: skip
 
 plt.rcParams.update({"svg.hashsalt": "studies", "svg.fonttype": "none"})  # the same plot is the same file
-plt.rcParams.update({"figure.figsize": (7.5, 4.8), "axes.grid": True, "grid.alpha": 0.3})
+plt.rcParams.update({"figure.figsize": (7.5, 4.8), "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
 
 Row = tuple[str | float, ...]
 

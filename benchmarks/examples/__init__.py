@@ -1,0 +1,1 @@
+"""The example folders, audited with and without a run."""
