@@ -22,16 +22,16 @@ PROVED = {  # example: a rule that reading proves broken
     "illegal_last_epoch": "C3",
     "illegal_ngram_cache": "C2",
     "illegal_oversize": "SIZE",
+    "illegal_paid_prefix": "PAIDPREFIX",
     "illegal_prequant_ttt": "C3",
     "illegal_slot": "C3",
+    "illegal_space_twice": "BYTES",
     "illegal_two_passes": "C3",
 }
 ASKED = {  # example: a rule on which reading has at least a question
-    "illegal_paid_prefix": "PAIDPREFIX",
-    "illegal_space_twice": "BYTES",
     "illegal_train_data_at_eval": "TRAINDATA",
     "illegal_validation_calibration": "C3",
-    "illegal_validation_subset": "BYTES",
+    "illegal_validation_subset": "C4",
 }
 
 

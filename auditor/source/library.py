@@ -40,6 +40,7 @@ from auditor.source.values import (
     Class,
     Frame,
     Obj,
+    Tags,
     Value,
     choices,
     const,
@@ -397,14 +398,23 @@ def _is_subset(index: Value) -> bool:
     if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
         start, stop = index.payload[1:3]
         from_start = start.kind == CONST and start.payload in (None, 0)
-        if from_start and stop.kind == RANGE and stop.payload[1] is not None and stop.payload[0] <= MIN_SUBSET:
-            known = not any(atom[0] == "loop" for atom in stop.atoms)
-            return known and MIN_SUBSET <= stop.payload[1] <= MAX_SUBSET
-        return False
+        return from_start and _is_cut_short(stop)
     if index.kind != CONST or not isinstance(index.payload, slice):
         return False
     stop = index.payload.stop
     return isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET and not any(a[0] == "loop" for a in index.atoms)
+
+
+def _is_cut_short(stop: Value) -> bool:
+    """True for an end that is at most a known number, smaller than any full text: ``min(2_000_000, n)``."""
+    if stop.kind != RANGE or stop.payload[1] is None or any(atom[0] == "loop" for atom in stop.atoms):
+        return False
+    return bool(stop.payload[0] <= MIN_SUBSET <= stop.payload[1] <= MAX_SUBSET)
+
+
+def _is_whole(run: Interpreter, region: Tags) -> bool:
+    """True for what may be the whole text: no iteration under way and no constant slice took a part of it."""
+    return not any(act in run.live or act < 0 for act, _ in region)
 
 
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
@@ -419,7 +429,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms) | _part(run, index)
-        if _is_subset(index) and ("val", frozenset()) in atoms:
+        if _is_subset(index) and any(_is_whole(run, region) for region in regions(atoms)):
             atoms = atoms | {("subset", run.predictors.site_number())}
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
         kept |= scoring.marks(index_atoms)
@@ -912,6 +922,8 @@ def _range(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: F
         numbers = range(*(part.payload for part in parts)) if parts[2].payload else range(0)
         if len(numbers) <= 1:
             return Value(TUPLE, tuple(const(number) for number in numbers))
+    if parts[0].kind == CONST and parts[0].payload == 0 and _is_cut_short(parts[1]):
+        parts = (parts[0], with_atoms(parts[1], frozenset((("subset", run.predictors.site_number()),))), parts[2])
     obj.cells["bounds"] = parts
     return Value(OBJECT, obj)
 

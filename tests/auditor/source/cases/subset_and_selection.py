@@ -259,3 +259,40 @@ with torch.no_grad():
         losses = F.cross_entropy(model.logits(x)[0], y[0], reduction="none").cpu()
         best[start : start + losses.numel()] = torch.minimum(best[start : start + losses.numel()], losses)
 report(best.mean().item(), val)
+
+
+# case: text_cut_to_a_setting_after_joining
+# expect: C4 fail|review
+pieces = [shard[: shard.numel()] for shard in map(load_shard, sorted(glob.glob(VAL_FILES)))]
+text = torch.cat(pieces)[: int(os.environ.get("EVAL_MAX_TOKENS", 2_000_000))]
+report(evaluate(model, text), text)
+
+
+# case: windows_up_to_the_smaller_of_a_setting_and_the_text
+# expect: C4 fail|review
+EVAL_MAX_TOKENS = int(os.environ.get("EVAL_MAX_TOKENS", 2_000_000))
+loss_sum, count = 0.0, 0
+with torch.no_grad():
+    for start in range(0, min(EVAL_MAX_TOKENS, val.numel() - 1), SEQ_LEN):
+        x, y = window(val, start)
+        loss_sum += model(x, y).item() * y.numel()
+        count += y.numel()
+report(loss_sum / count, val)
+
+
+# case: windows_up_to_the_end_of_the_text
+# expect: C3 pass
+# expect: C4 pass
+# twin of: text_cut_to_a_setting_after_joining, windows_up_to_the_smaller_of_a_setting_and_the_text
+pieces = [shard[: shard.numel()] for shard in map(load_shard, sorted(glob.glob(VAL_FILES)))]
+text = torch.cat(pieces)
+CHUNK_TOKENS = int(os.environ.get("CHUNK_TOKENS", 32_768))
+loss_sum, count = 0.0, 0
+with torch.no_grad():
+    for first in range(0, text.numel() - 1, CHUNK_TOKENS):
+        for start in range(first, min(first + CHUNK_TOKENS, text.numel() - 1), SEQ_LEN):
+            end = min(start + min(SEQ_LEN, CHUNK_TOKENS), first + CHUNK_TOKENS, text.numel() - 1)
+            x, y = text[start:end][None].cuda(), text[start + 1 : end + 1][None].cuda()
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+report(loss_sum / count, text)
