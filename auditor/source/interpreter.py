@@ -20,13 +20,18 @@ from auditor.source import library, scoring
 from auditor.source.predictor import Predictors
 from auditor.source.scan import (
     assigned_by_update,
+    breaks,
     called_names,
+    calls_something,
+    captured,
     changes_state,
+    deferred,
     has_yield,
     learning_names,
     learns,
     node_count,
     overwrites_data,
+    signature_annotations,
 )
 from auditor.source.switches import LoggedLines
 from auditor.source.values import (
@@ -120,10 +125,12 @@ class Interpreter:
         self.functions: list[Function] = []
         self.returns: list[list[Value]] = []
         self.pending_returns: list[list[Writes]] = []
+        self.pending_raises: list[list[Writes]] = []  # of the ``try`` blocks under way that catch something
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
         self.clocked: dict[int, int] = {}  # loop activation -> place of a test of the clock that leaves it
+        self.seeded: Atoms = NOTHING  # marks of choices by loss among the seeds of the random numbers in use
         self.selecting: Atoms = NOTHING  # marks of choices by loss that decide whether this runs
         self.dropped: ast.expr | None = None  # the expression under way whose result nobody uses
         self.raised: Atoms = NOTHING  # what the last exceptions were made of
@@ -132,6 +139,7 @@ class Interpreter:
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
+        self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
@@ -159,11 +167,15 @@ class Interpreter:
             self.why_unfinished = "the script nests deeper than the analysis follows"
         for class_ in self.classes:
             for member in class_.node.body:
-                if isinstance(member, ast.FunctionDef) and self._runs_unseen(class_, member):
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and self._runs_unseen(class_, member):
                     text = f"{class_.name}.{member.name} may train or change parameters when Python calls it by itself"
                     self.cannot_see(text, RULES_OF_SCORING, member.lineno)
+        for name, node in self.handed:
+            if node not in self.entered and self.may_learn(node):
+                text = f"{name} may train or change parameters, and code that is not part of the submission may call it"
+                self.cannot_see(text, RULES_OF_SCORING, getattr(node, "lineno", 0))
 
-    def _runs_unseen(self, class_: Class, method: ast.FunctionDef) -> bool:
+    def _runs_unseen(self, class_: Class, method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         """True for a method that Python or a library calls by itself, that was not followed and that learns."""
         if class_.family == "function" and overwrites_data(method):
             return True
@@ -237,12 +249,21 @@ class Interpreter:
         return NORMAL
 
     def _assign(self, node: ast.Assign, frame: Frame) -> int:
-        value = self.value(node.value, frame)
+        later = deferred(node.value)
+        value = self.value(node.value, frame) if later is None else self._generator(later, frame)
         for target in node.targets:
             self.assign(target, value, frame)
         return NORMAL
 
+    def _generator(self, node: ast.FunctionDef, frame: Frame) -> Value:
+        """A generator that runs the statements of `node` in this scope when it is read."""
+        function = Function(node, frame, [], [], self.path)
+        function.is_generator = True
+        return self._call_function(function, [], {}, node)
+
     def _ann_assign(self, node: ast.AnnAssign, frame: Frame) -> int:
+        if not frame.function and calls_something(node.annotation):
+            self.value(node.annotation, frame)
         if node.value is not None:
             self.assign(node.target, self.value(node.value, frame), frame)
         return NORMAL
@@ -270,6 +291,12 @@ class Interpreter:
         return NORMAL
 
     def _delete(self, node: ast.Delete, frame: Frame) -> int:
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                container, index = self.value(target.value, frame), self.value(target.slice, frame)
+                class_ = container.payload.class_ if container.kind == OBJECT else None
+                if class_ is not None and class_.find("__delitem__"):
+                    self.call_method(container, "__delitem__", [index], {}, node)
         return NORMAL
 
     def _if(self, node: ast.If, frame: Frame) -> int:
@@ -281,6 +308,8 @@ class Interpreter:
             if ("rank",) in test.atoms and self._learns(node.orelse if decided else node.body):
                 return self._on_other_ranks(node, decided, frame)
             if decided and isinstance(node.body[-1], ast.Raise):
+                if self.pending_raises:
+                    return self.either(lambda: self.block(node.body, frame), lambda: NORMAL, told=True)
                 decided = False  # the reported run did not end here
             return self.block(node.body if decided else node.orelse, frame)
         ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
@@ -372,10 +401,12 @@ class Interpreter:
         two = self.state.undo(outer)
         self.undecided -= later
         if flow_one == flow_two:
-            if flow_one != RAISE:
+            if flow_one != RAISE or self.pending_raises:
                 self._join(one, two, told)
             return flow_one
         if flow_one == RAISE or flow_two == RAISE:
+            if self.pending_raises:
+                self.pending_raises[-1].append(one if flow_one == RAISE else two)
             self.state.apply(two if flow_one == RAISE else one)
             return flow_two if flow_one == RAISE else flow_one
         if flow_one != NORMAL:
@@ -415,9 +446,16 @@ class Interpreter:
     def _raise(self, node: ast.Raise, frame: Frame) -> int:
         if node.exc is not None:
             self.raised = self.raised | self.atoms_of(self.value(node.exc, frame))
+        if node.cause is not None:
+            self.value(node.cause, frame)
         return RAISE
 
     def _assert(self, node: ast.Assert, frame: Frame) -> int:
+        """What an assertion compares decides nothing; what it calls runs."""
+        if calls_something(node.test):
+            known = len(self.predictors.answered)
+            self.value(node.test, frame)
+            del self.predictors.answered[known:]
         return NORMAL
 
     def _flow(self, node: ast.stmt, frame: Frame) -> int:
@@ -456,7 +494,8 @@ class Interpreter:
 
         pace = self.pace(iterable)
         open_count = not exact and self._count_left_open(iterable)
-        return self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind, open_count)
+        flow = self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind, open_count)
+        return self._loop_else(node, flow, frame)
 
     def _count_left_open(self, iterable: Value) -> bool:
         """True for ``range(n)`` whose `n` may be a setting that nothing tells: it may run just once."""
@@ -474,7 +513,15 @@ class Interpreter:
                 self.value(node.test, frame)
 
         updated = assigned_by_update(node)
-        return self._loop(node.body, frame, "", node.lineno, 2, False, updated, bind)
+        return self._loop_else(node, self._loop(node.body, frame, "", node.lineno, 2, False, updated, bind), frame)
+
+    def _loop_else(self, node: ast.For | ast.While, flow: int, frame: Frame) -> int:
+        """The ``else`` of a loop runs unless the loop was left by ``break``."""
+        if flow != NORMAL or not node.orelse:
+            return flow
+        if not breaks(node.body):
+            return self.block(node.orelse, frame)
+        return self.either(lambda: self.block(node.orelse, frame), lambda: NORMAL, told=True)
 
     def _loop(
         self,
@@ -561,15 +608,16 @@ class Interpreter:
         return flow
 
     def _try(self, node: ast.Try, frame: Frame) -> int:
-        outer = self.state.begin()
+        if node.handlers:
+            self.pending_raises.append([])
         flow = self.block(node.body, frame)
+        for writes in self.pending_raises.pop() if node.handlers else ():
+            self.state.merge(writes)
         if flow == RAISE:
-            self.state.undo(outer)
             if node.handlers and node.handlers[0].name:
                 self.bind(frame, node.handlers[0].name, data(self.raised))
             flow = self.block(node.handlers[0].body, frame) if node.handlers else RAISE
         else:
-            self.state.keep(outer)
             if flow == NORMAL:
                 flow = self.block(node.orelse, frame)
             if not any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in node.body):
@@ -615,13 +663,26 @@ class Interpreter:
     def make_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, frame: Frame) -> Value:
         defaults = [self.value(default, frame) for default in node.args.defaults]
         kw_defaults = [None if item is None else self.value(item, frame) for item in node.args.kw_defaults]
+        for annotation in signature_annotations(node):
+            if calls_something(annotation):
+                self.value(annotation, frame)
         function = Function(node, frame, defaults, kw_defaults, self.path)
         function.is_generator = not isinstance(node, ast.Lambda) and has_yield(node)
         return Value(FUNCTION, function)
 
     def _decorate(self, decorator: ast.expr, value: Value, frame: Frame) -> Value:
+        if isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "deleter", "getter"):
+            getter = self.value(decorator.value, frame)
+            if getter.kind == FUNCTION and getter.payload.kind == "property" and value.kind == FUNCTION:
+                if decorator.attr == "setter":
+                    getter.payload.setter = value.payload
+                return getter
         applied = self.value(decorator, frame)
         function = value.payload if value.kind == FUNCTION else None
+        if applied.kind in (DATA, METHOD, EXTERNAL):
+            made = self.value(decorator.func, frame) if isinstance(decorator, ast.Call) else applied
+            if not (made.kind == EXTERNAL and library.only_wraps(made.payload)):
+                self.hand_over(value)
         if applied.kind == EXTERNAL:
             short = applied.payload.rsplit(".", 1)[-1]
             if function is not None and short in ("staticmethod", "classmethod", "property", "cached_property"):
@@ -634,6 +695,8 @@ class Interpreter:
 
     def _class(self, node: ast.ClassDef, frame: Frame) -> int:
         bases = [self.value(base, frame) for base in node.bases]
+        for keyword in node.keywords:
+            self.value(keyword.value, frame)
         class_ = Class(node, frame, bases, _family(bases))
         body = Frame(frame, "", frame.globals_)
         body.names = class_.cells
@@ -643,7 +706,10 @@ class Interpreter:
                 member.payload.owner = class_
                 member.payload.frame = frame  # names of a class body are not visible in its methods
         self.classes.append(class_)
-        self.bind(frame, node.name, Value(CLASS, class_))
+        value = Value(CLASS, class_)
+        for decorator in reversed(node.decorator_list):
+            value = self._decorate(decorator, value, frame)
+        self.bind(frame, node.name, value)
         return NORMAL
 
     def module_method(self, name: str) -> Value | None:
@@ -677,6 +743,14 @@ class Interpreter:
             matched = _matches(case, subject)
             if matched is False:
                 continue
+            for name in captured(case.pattern):
+                whole = isinstance(case.pattern, ast.MatchAs) and case.pattern.name == name
+                self.bind(frame, name, subject if whole else data(self.atoms_of(subject)))
+            if case.guard is not None:
+                met = self.truth(self.value(case.guard, frame))
+                if met is False:
+                    continue
+                matched = matched and met
             if matched:
                 return self.block(case.body, frame)
             self.open_settings += unset
@@ -685,6 +759,20 @@ class Interpreter:
             if flow != NORMAL:
                 return flow
         return flow
+
+    def hand_over(self, value: Value) -> None:
+        """Code that is not seen got `value`, and may call what learns in it."""
+        if value.kind == FUNCTION:
+            self.handed.append((value.payload.name, value.payload.node))
+        class_ = value.payload if value.kind == CLASS else None
+        if value.kind == OBJECT and value.payload.kind == "instance":
+            class_ = value.payload.class_
+        if class_ is not None:
+            self.handed.extend(
+                (f"{class_.name}.{member.name}", member)
+                for member in class_.node.body
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef)
+            )
 
     # ---- names and targets ---------------------------------------------------------------------------------------
 
@@ -724,10 +812,14 @@ class Interpreter:
 
     def _assign_attribute(self, target: ast.Attribute, value: Value, frame: Frame) -> None:
         for owner in choices(self.value(target.value, frame)):
-            if target.attr == "__class__" and owner.kind == OBJECT and value.kind == CLASS:
+            if owner.kind == OBJECT and (setter := self._setter(owner.payload, target.attr)):
+                self._call_function(setter, [owner, value], {}, target)
+            elif target.attr == "__class__" and owner.kind == OBJECT and value.kind == CLASS:
                 owner.payload.class_ = value.payload
             elif target.attr in ("data", "grad") and owner.kind != EXTERNAL and (owner.base or self._stored(owner)):
                 self.predictors.replace(owner, target.attr, self.atoms_of(value), target)
+                if target.attr == "data":
+                    self.predictors.share(owner, value)
             elif owner.kind == OBJECT:
                 if owner.payload.kind == "module":
                     self.predictors.detach(owner.payload, target.attr)
@@ -739,8 +831,16 @@ class Interpreter:
                 if value.kind in (FUNCTION, PARTIAL, METHOD):
                     text = f"the script replaces {owner.payload}.{target.attr} by a function of its own"
                     self.cannot_see(text, RULES_OF_SCORING)
+                self.hand_over(value)
             elif owner.base is not None:
                 self.predictors.attach(owner.base, owner.attr, value)
+
+    @staticmethod
+    def _setter(obj: Obj, name: str) -> Function | None:
+        """What runs when a property of the script is assigned."""
+        member = obj.class_.find(name) if obj.class_ is not None else None
+        found = member.payload.setter if member is not None and member.kind == FUNCTION else None
+        return found if isinstance(found, Function) else None
 
     @staticmethod
     def _stored(value: Value) -> bool:
@@ -1211,6 +1311,8 @@ class Interpreter:
                 continue
             value = self.value(part.value, frame) if isinstance(part, ast.FormattedValue) else UNKNOWN
             spec = part.format_spec if isinstance(part, ast.FormattedValue) else None
+            if spec is not None and calls_something(spec):
+                self.value(spec, frame)
             text = library.formatted(value, spec)
             if text is not None:
                 parts.append(text)
@@ -1411,6 +1513,9 @@ class Interpreter:
             member = obj.class_.find(name) if obj.class_ is not None else None
             if name == "__call__" and obj.kind == "module":
                 member = obj.class_.find("forward") if obj.class_ is not None else None
+                own = obj.cells.get("forward")
+                if isinstance(own, Value) and (body := _body_of(own)) and (changes_state(body) or self.may_learn(body)):
+                    return self.call(own, args, kwargs, node, frame)
             if obj.kind == "optimizer" and name in ("step", "zero_grad", "add_param_group"):
                 member = None
             if member is not None and member.kind == FUNCTION:
@@ -1501,6 +1606,16 @@ class Interpreter:
             bound.setdefault(name, UNKNOWN)
 
 
+def _body_of(value: Value) -> ast.AST | None:
+    """The syntax of a function of the script, bound or partial; None for anything else."""
+    if value.kind == PARTIAL:
+        return _body_of(value.payload[0])
+    if value.kind == METHOD and value.payload[0].kind == OBJECT and value.payload[0].payload.class_ is not None:
+        member = value.payload[0].payload.class_.find(value.payload[1])
+        return _body_of(member) if member is not None else None
+    return value.payload.node if value.kind == FUNCTION else None
+
+
 def _stops_gradients(context: ast.expr) -> bool:
     """True for ``torch.no_grad()`` and ``torch.inference_mode()``."""
     function = context.func if isinstance(context, ast.Call) else None
@@ -1538,11 +1653,11 @@ def _varying(joined: Any, one: Any, two: Any) -> Any:
 
 
 def _matches(case: ast.match_case, subject: Value) -> bool | None:
-    """Whether a known subject meets a case of constants; None where it cannot be told."""
-    if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None and case.guard is None:
+    """Whether a known subject meets a case of constants, its guard aside; None where it cannot be told."""
+    if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None:
         return True
     patterns = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
-    if subject.kind != CONST or case.guard is not None:
+    if subject.kind != CONST:
         return None
     constants = [
         item.value.value

@@ -225,6 +225,9 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
         events = {("state", run.predictors.event(obj, "*", region, Manner.CACHE)) for region in regions(key)}
         value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
     if obj.kind == "dict" and index.kind == CONST and _hashable(index.payload):
+        if index.payload == "lr" and "still" in obj.cells and not (value.kind == CONST and value.payload == 0):
+            optimizer, params = obj.cells["still"]
+            run.state.write(optimizer.cells, "params", params)
         run.state.write(obj.cells, ("k", index.payload), value)
         old = obj.cells.get("rest")
         run.state.write(obj.cells, "rest", value if old is None else run.settle(join(old, value)))
@@ -631,8 +634,13 @@ def _optimizer(
     atoms = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
     rate = kwargs.get("lr", args[1] if len(args) > 1 else None)
     still = rate is not None and rate.kind == CONST and rate.payload == 0 and type(rate.payload) in (int, float)
-    obj.cells["params"] = frozenset() if still else frozenset(atom[1] for atom in atoms if atom[0] == "par")
-    obj.cells["param_groups"] = new_list(run, [data()], line)
+    params = frozenset(atom[1] for atom in atoms if atom[0] == "par")
+    obj.cells["params"] = frozenset() if still else params
+    group = data()
+    if still:
+        group = new_dict(run, line)
+        group.payload.cells["still"] = (obj, params)
+    obj.cells["param_groups"] = new_list(run, [group], line)
     loosen(run, obj.cells["param_groups"].payload)
     return Value(OBJECT, obj)
 
@@ -645,6 +653,7 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     handler = _CALLS.get(name)
     if handler is not None:
         return handler(run, args, kwargs, node, frame)
+    args = [_read_to_its_end(run, arg) for arg in args]
     if name.endswith(".step") and args and args[0].kind == OBJECT and args[0].payload.kind == "optimizer":
         run.predictors.step(args[0].payload)
         return UNKNOWN
@@ -698,6 +707,12 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
     return ""
 
 
+def _read_to_its_end(run: Interpreter, value: Value) -> Value:
+    """What a library's function gets from a generator: everything it yields."""
+    generator = value.kind == OBJECT and value.payload.kind == "generator"
+    return collected(run, value.payload) if generator else value
+
+
 def default(
     run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None = None
 ) -> Value:
@@ -709,6 +724,9 @@ def default(
     if _VAL_PATH in atoms or _TRAIN_PATH in atoms:
         atoms = _through_path(run, name, atoms)
     run_callbacks(run, args, kwargs, node)
+    if name.startswith(_CALLED_BACK):
+        for value in (*args, *kwargs.values()):
+            run.hand_over(value)
     out = kwargs.get("out")
     if out is not None and out.base is not None:
         run.predictors.update(out, atoms, node)
@@ -746,6 +764,19 @@ _KNOWN_LIBRARIES = (
         "tokenizers transformers numba identity namedtuple slice".split()
     )
 )
+
+
+_WRAPPERS = ("torch.", "functools.", "contextlib.", "typing.", "abc.", "dataclasses.", "enum.", "triton.", "numba.",
+             "numpy.", "types.", "staticmethod", "classmethod", "property", "identity")  # fmt: skip
+_CALLERS = ("torch.library.", "functools.singledispatch")
+
+
+def only_wraps(name: str) -> bool:
+    """True for a decorator of a library whose result runs the function only where it is called."""
+    return name.startswith(_WRAPPERS) and not name.startswith(_CALLERS)
+
+
+_CALLED_BACK = ("sys.", "gc.", "signal.", "threading.", "builtins.", "importlib.", "codecs.", "torch.library.")
 
 
 def unseen_callee(run: Interpreter, name: str, values: Args, parts: list[Atoms]) -> None:
@@ -971,6 +1002,12 @@ def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwarg
                     return Value(RANGE, (one.payload, None), one.atoms | run.atoms_of(two))
         if len(args) == 1 and args[0].kind != CONST and ("picked",) in run.atoms_of(args[0]):
             return of_members(run, args, kwargs)
+        key = kwargs.get("key")
+        if len(args) == 1 and key is not None and key.kind in (FUNCTION, PARTIAL):
+            item = run.element(args[0])
+            judged = run.atoms_of(run.call(key, [item], {}, node, frame))
+            if ("picked",) in judged:
+                return with_atoms(data(run.atoms_of(item)), scoring.chosen(run, judged, again=True))
         if function is min and len(args) == 2:
             for one, two in (args, args[::-1]):
                 if one.kind == CONST and type(one.payload) is int and one.payload > 0 and _is_size(run, two):
@@ -1213,6 +1250,24 @@ def _initialise(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fra
 
 def _partial(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     return Value(PARTIAL, (args[0], tuple(args[1:]), kwargs)) if args else UNKNOWN
+
+
+def _method_caller(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``operator.methodcaller(name, ...)``: what calls that method of its argument."""
+    known = bool(args) and args[0].kind == CONST and isinstance(args[0].payload, str)
+    return Value(PARTIAL, (external("operator.methodcaller()"), tuple(args), kwargs)) if known else UNKNOWN
+
+
+def _called_method(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    *first, target = args
+    return run.call(run.attribute(target, first[0].payload, node), first[1:], kwargs, node, frame) if first else UNKNOWN
+
+
+def _seed(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """Random numbers from a seed that was chosen by a score are chosen by it too."""
+    given = union((*map(run.atoms_of, args), *map(run.atoms_of, kwargs.values())))
+    run.seeded = frozenset(atom for atom in given if atom[0] == "choice")
+    return NONE
 
 
 def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1659,6 +1714,10 @@ _CALLS: dict[str, Model] = {
         _hidden_code,
     ),
     "dataclasses.field": _field,
+    "types.MethodType": _partial,
+    "operator.methodcaller": _method_caller,
+    "operator.methodcaller()": _called_method,
+    **dict.fromkeys(("torch.manual_seed", "random.seed", "numpy.random.seed", "torch.cuda.manual_seed_all"), _seed),
     "types.SimpleNamespace": _namespace,
     "argparse.Namespace": _namespace,
     "collections.namedtuple": _named_tuple,

@@ -444,6 +444,8 @@ class Predictors:
             old = obj.cells.get(key, frozenset())
             if not events <= old:
                 self.run.state.write(obj.cells, key, old | events)
+                for other in obj.cells.get("shared", ()):
+                    self.may_change(Value(OBJECT, other), frozenset(("state", number) for number in events - old))
 
     def _set_events(self, obj: Obj, attr: str, events: frozenset[int]) -> None:
         attrs = obj.cells.get("attrs", ())
@@ -513,6 +515,16 @@ class Predictors:
             return
         self.run.state.write(obj.cells, "atoms", atoms)
         self.run.state.write(obj.cells, ("learned", "*"), frozenset())
+
+    def share(self, value: Value, other: Value) -> None:
+        """``value.data = other.data``: from now on what changes the one may change the other."""
+        obj, source = value.base, other.base
+        if obj is None or source is None or obj is source or not (self.is_predictor(obj) and self.is_predictor(source)):
+            return
+        for one, two in ((obj, source), (source, obj)):
+            shared: tuple[Obj, ...] = one.cells.get("shared", ())
+            if two not in shared:
+                self.run.state.write(one.cells, "shared", (*shared, two))
 
     def load(self, module: Obj, atoms: Atoms) -> None:
         """``load_state_dict``: the module now holds what the loaded state was made of."""
@@ -598,6 +610,7 @@ class Predictors:
             run = self.run
             sure = not run.undecided
             is_open = bool(run.open_settings)
+            atoms |= run.seeded
             self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order, sure, is_open))
 
     def site_number(self) -> int:

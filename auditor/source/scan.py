@@ -190,3 +190,80 @@ def overwrites_data(function: ast.AST) -> bool:
         elif isinstance(node, ast.Attribute) and node.attr == "data" and isinstance(node.ctx, ast.Store):
             return True
     return False
+
+
+@lru_cache(maxsize=65536)
+def calls_something(node: ast.AST) -> bool:
+    """True when evaluating an expression calls or awaits something."""
+    return any(isinstance(inner, ast.Call | ast.Await) for inner in syntax.walk(node))
+
+
+def signature_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.expr]:
+    """What is evaluated as annotations where a function is defined."""
+    spec = function.args
+    args = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *filter(None, (spec.vararg, spec.kwarg))]
+    found = [arg.annotation for arg in args if arg.annotation is not None]
+    returned = None if isinstance(function, ast.Lambda) else function.returns
+    return found if returned is None else [*found, returned]
+
+
+@lru_cache(maxsize=4096)
+def captured(pattern: ast.pattern) -> tuple[str, ...]:
+    """Names that a pattern of a ``case`` binds."""
+    names = []
+    for node in ast.walk(pattern):
+        if isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            names.append(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            names.append(node.rest)
+    return tuple(names)
+
+
+def breaks(body: list[ast.stmt]) -> bool:
+    """True when a loop with this body may be left by ``break``."""
+    pending: list[ast.AST] = list(body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Break):
+            return True
+        if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+            pending.extend(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            pending.extend(syntax.parts(node))
+    return False
+
+
+@lru_cache(maxsize=4096)
+def deferred(node: ast.expr) -> ast.FunctionDef | None:
+    """A generator function that does what a generator expression, ``map`` or ``filter`` does when it is read.
+
+    None for any other expression, and for one that calls nothing: then it does not matter when it is read.
+    """
+    if not calls_something(node):
+        return None
+    body: list[ast.stmt] = []
+    if isinstance(node, ast.GeneratorExp):
+        body = [ast.Expr(ast.Yield(node.elt))]
+        for part in reversed(node.generators):
+            for test in reversed(part.ifs):
+                body = [ast.If(test, body, [])]
+            body = [ast.For(part.target, part.iter, body, [])]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 2 and not node.keywords:
+        function, iterable = node.args
+        item = ast.Name("item of the iterable", ast.Load())
+        result = ast.Call(function, [item], [])
+        if node.func.id == "map":
+            body = [ast.Expr(ast.Yield(result))]
+        elif node.func.id == "filter":
+            body = [ast.Expr(ast.Yield(item))]
+            if not isinstance(function, ast.Constant):
+                body = [ast.If(result, body, [])]
+        body = [ast.For(ast.Name("item of the iterable", ast.Store()), iterable, body, [])] if body else []
+    if not body:
+        return None
+    empty = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+    made = ast.FunctionDef("<generator>", empty, body, [], type_params=[])
+    for inner in ast.walk(made):
+        if not hasattr(inner, "lineno"):
+            ast.copy_location(inner, node)
+    return made

@@ -129,7 +129,7 @@ class Frame:
 class Function:
     """A function or lambda of the script with the frame it closes over."""
 
-    __slots__ = ("defaults", "frame", "is_generator", "kind", "kw_defaults", "name", "node", "owner", "path")
+    __slots__ = ("defaults", "frame", "is_generator", "kind", "kw_defaults", "name", "node", "owner", "path", "setter")
 
     def __init__(
         self,
@@ -148,6 +148,7 @@ class Function:
         self.kind = "plain"  # or "static", "class", "property"
         self.owner: Class | None = None
         self.is_generator = False
+        self.setter: Function | None = None  # of a property
 
 
 class Class:

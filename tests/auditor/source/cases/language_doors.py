@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import dataclasses
+import functools
 import operator
 import struct
 import types
