@@ -24,6 +24,10 @@ COPIED_SHARE = 0.25
 """Share of measured metric lines that two seeds' logs may have in common; honest ones have at most 0.09."""
 UNUSUAL_SHARE = 0.09
 MAX_COMPARED_LOGS = 30
+SMALL_CODE_CHANGE = 0.005
+"""Share of a script's bytes by which its logged size may differ: some lines of comment, a path, a default."""
+FEW_LINES = 2
+"""Differing lines that are worth no question when they speak of none of the subjects that matter."""
 
 _NOTE_IN_LOG = re.compile(
     r"^(?:#{1,3}\s?)?(?:NOTE|N\.B\.)\b.{0,200}(?:append|reconstruct|recover|transcri|polling|pod died|lost|copied|"
@@ -66,7 +70,8 @@ def _other_source(group: Sequence[SourceDifference], whose: str, submission: Sub
     steps = [Step(each.log, each.place.line if each.place else 0, "source in the log") for each in group[:6]]
     if item.first and submission.script:
         steps.append(Step(submission.script.path, item.first, "first line that the source in the log does not have"))
-    return finding(Status.REVIEW, message, item.place, steps)
+    few = all(each.only_in_log + each.only_submitted <= FEW_LINES and not each.subjects for each in group)
+    return finding(Status.PASS if few else Status.REVIEW, message, item.place, steps)
 
 
 def code_size_findings(case: Case) -> list[Finding]:
@@ -88,7 +93,8 @@ def code_size_findings(case: Case) -> list[Finding]:
             f"({abs(size.difference):,} {'fewer' if size.difference > 0 else 'more'})"
         )
         steps = [Step(each.log, each.line.place.line, f"{each.line.size_bytes:,} bytes of code") for each in other[:6]]
-        findings.append(finding(Status.REVIEW, message, size.line.place, steps))
+        small = abs(size.difference) <= SMALL_CODE_CHANGE * size.submitted_bytes
+        findings.append(finding(_small_change(small), message + _SMALL * small, size.line.place, steps))
     elif comparable:
         message = (
             f"the logged code size is that of {comparable[0].submitted_as} ({comparable[0].submitted_bytes:,} bytes)"
@@ -99,8 +105,16 @@ def code_size_findings(case: Case) -> list[Finding]:
         shown = ", ".join(f"{file_name(size.log)} {size.line.size_bytes:,}" for size in sizes[:6])
         message = f"the seeds of the claim ran different code: {shown} bytes"
         steps = [Step(size.log, size.line.place.line, f"{size.line.size_bytes:,} bytes of code") for size in sizes[:6]]
-        findings.append(finding(Status.REVIEW, message, sizes[0].line.place, steps))
+        small = max(counts) - min(counts) <= SMALL_CODE_CHANGE * max(counts)
+        findings.append(finding(_small_change(small), message + _SMALL * small, sizes[0].line.place, steps))
     return findings
+
+
+_SMALL = f". That is less than {SMALL_CODE_CHANGE:.1%} of it and says nothing about what changed"
+
+
+def _small_change(small: bool) -> Status:
+    return Status.PASS if small else Status.REVIEW
 
 
 def foreign_code_findings(case: Case) -> list[Finding]:

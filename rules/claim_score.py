@@ -7,26 +7,42 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from auditor.findings import Finding, Status, Step
-from auditor.record.claimed_line import ONE_LOG, ClaimMatch, claim_logs, label_key, match_claim, scored_logs, seed_of
+from auditor.record.claimed_line import (
+    MIN_TRAINING_STEPS,
+    ONE_LOG,
+    ClaimMatch,
+    claim_logs,
+    label_key,
+    left_out_lines,
+    match_claim,
+    scored_logs,
+    seed_of,
+)
 from auditor.record.code_match import decimals
 from auditor.record.model import MetricLine, Record, RunLog
 from auditor.record.seed_cells import CheckedCell, checked_cells
 from auditor.submission.model import Role, Submission, Track
 from rules.claim_case import Case, file_name, finding, line_steps, quoted
+from rules.size import CAP_BYTES
 
 CLAIM_TOLERANCE_BPB = 1e-3
 """A claim further from every logged line and every mean of lines is a claim that no log supports."""
+ROUNDING_BPB = 5e-5
+"""A claim this close is the logged score: the leaderboard shows four decimals."""
 RECOMPUTED_TOLERANCE_BPB = 2e-4
 """A claim this close to a logged loss under another line's bytes per token was recomputed from it."""
 CELL_TOLERANCE_BPB = 1e-3
 """A per-seed figure further from every line of that seed's log is worth a look."""
-MIN_TRAINING_STEPS = 10
-"""Progress lines from which a log is that of a training run."""
+MAX_FURTHER_SEEDS = 8
+SLIPS_SHARE = 0.25
+"""Of the figures that the claim does not rest on, so many may be slips; with more the logs look like other runs'."""
 
 _BEFORE_ARTIFACT = re.compile(
     r"pre[-_ ]?quant|post[-_ ]?ema|diagnostic|fp32|bf16|full[-_ ]?precision|raw model", re.IGNORECASE
 )
 _PRINTS_SCORE = re.compile(r"\b(?:print|log0?|write)\(.{0,200}bpb", re.IGNORECASE)
+_SCORES_IN_TEXT = "{:.6f}"  # cut by two digits: authors truncate as often as they round
+MAX_README_CHARACTERS = 200_000
 _SCRIPT_NAME = re.compile(r"\b([\w-]{1,60}\.py)\b")
 _CORRECTED = re.compile(r"\berrat(?:um|a)\b|\bcorrected (?:val_?)?bpb|\bcorrection\b|\brecomputed\b", re.IGNORECASE)
 
@@ -56,7 +72,8 @@ def score_findings(case: Case) -> list[Finding]:
     steps = line_steps(match.lines)
     if not match.exact:
         message = f"claims {claim:g}, which differs by {abs(match.difference):.6f} from {equals(match)}"
-        findings.append(finding(Status.REVIEW, message, place, steps))
+        rounded = abs(match.difference) <= ROUNDING_BPB
+        findings.append(finding(Status.PASS if rounded else Status.REVIEW, message, place, steps))
     else:
         findings.append(finding(Status.PASS, f"the claimed {claim:g} equals {equals(match)}", place, steps))
     findings += _standing(case, match, claim)
@@ -71,7 +88,14 @@ def _standing(case: Case, match: ClaimMatch, claim: float) -> list[Finding]:
         lines = [line for line in case.lines if line.val_bpb is not None]
         mean = sum(line.val_bpb or 0.0 for line in lines) / len(lines) if lines else match.value
         message = f"the claimed {claim:g} is {equals(match)}; the mean over all of them is {mean:.6f}"
-        findings.append(finding(Status.REVIEW, message, place, line_steps(match.lines)))
+        open_about_it = match.kind != "mean of a subset" and _discloses(case.record, lines, mean)
+        if open_about_it:
+            message += ", as the submission says. EVIDENCE counts every seed"
+        else:
+            message += ", which neither README nor submission.json states"
+        status = Status.PASS if open_about_it else Status.REVIEW
+        findings.append(finding(status, message, place, line_steps(match.lines)))
+    findings += _left_out(case, match)
     line = match.lines[0]
     log = next((log for log in case.record.logs if line in log.metrics), None)
     if line.during_training:
@@ -89,6 +113,35 @@ def _standing(case: Case, match: ClaimMatch, claim: float) -> list[Finding]:
     if log is not None:
         findings += _repeated(log, line)
     return findings
+
+
+def _left_out(case: Case, match: ClaimMatch) -> list[Finding]:
+    """Logged runs of further seeds: they may be worse, or of another configuration; the claim was chosen among them."""
+    if case.submission.track is not Track.RECORD:
+        return []
+    lines = left_out_lines(case.record, match)
+    if not lines or len(lines) > MAX_FURTHER_SEEDS:  # a folder full of trials
+        return []
+    shown = ", ".join(f"{file_name(line.place.path)} {line.bpb_text}" for line in lines[:4])
+    counted = [line.val_bpb or 0.0 for line in case.lines]
+    every = [*counted, *(line.val_bpb or 0.0 for line in lines)]
+    message = (
+        f"the claim leaves out {len(lines)} further seed{'s' if len(lines) > 1 else ''} whose log prints "
+        f"{quoted(match.label)}: {shown}; over all {len(every)} the mean is {sum(every) / len(every):.6f}"
+    )
+    return [finding(Status.REVIEW, message, lines[0].place, line_steps(lines))]
+
+
+def _discloses(record: Record, lines: Sequence[MetricLine], mean: float) -> bool:
+    """Whether README or submission.json states the mean over all seeds, or every seed's score, to four decimals."""
+    text = record.readme_text[:MAX_README_CHARACTERS]
+    declared = [value for value in record.statement.fields.values() if isinstance(value, float)]
+
+    def stated(score: float) -> bool:
+        written = _SCORES_IN_TEXT.format(score)[:-2], f"{score:.4f}"
+        return any(form in text for form in written) or any(abs(value - score) < ROUNDING_BPB for value in declared)
+
+    return stated(mean) or all(stated(line.val_bpb) for line in lines if line.val_bpb is not None)
 
 
 def _scored_later(log: RunLog, line: MetricLine) -> MetricLine | None:
@@ -214,24 +267,51 @@ def _seeds_without_log(record: Record) -> list[int]:
 
 
 def cell_findings(case: Case) -> list[Finding]:
-    """Per-seed figures that the seed's own log does not print."""
+    """Per-seed figures that the seed's own log does not print: of the claimed score a question, else mostly a slip."""
     checked = checked_cells(case.record)
     if not checked:
         return []
     scores = [cell for cell in checked if cell.cell.kind in ("bpb", "loss") and cell.nearest is not None]
-    wrong = [cell for cell in scores if not cell.matches and abs(cell.difference or 0.0) > CELL_TOLERANCE_BPB]
-    sizes = [cell for cell in checked if cell.cell.kind == "bytes" and cell.nearest is not None and not cell.matches]
+    sizes = [cell for cell in checked if cell.cell.kind == "bytes" and cell.nearest is not None]
     matching = sum(cell.matches for cell in checked)
-    message = f"{matching} of {len(checked)} stated per-seed figures stand in their seed's log"
-    findings = [finding(Status.PASS, message)]
+    findings = [finding(Status.PASS, f"{matching} of {len(checked)} stated per-seed figures stand in their seed's log")]
+    carrying = _claim_columns(case, scores)
+    for group, what in (
+        ([cell for cell in scores if _column(cell) in carrying], "score"),
+        ([cell for cell in scores if _column(cell) not in carrying], "further score"),
+    ):
+        wrong = [cell for cell in group if not cell.matches and abs(cell.difference or 0.0) > CELL_TOLERANCE_BPB]
+        of_one_seed = len({cell.cell.seed for cell in wrong}) == 1 < len({cell.cell.seed for cell in group})
+        slip = what == "further score" and (of_one_seed or len(wrong) <= SLIPS_SHARE * len(group))
+        if wrong:
+            findings.append(_wrong_cells(wrong, len(group), what, Status.PASS if slip else Status.REVIEW))
+    wrong = [cell for cell in sizes if not cell.matches]
     if wrong:
-        findings.append(_wrong_cells(wrong, len(scores), "score"))
-    if sizes:
-        findings.append(_wrong_cells(sizes, sum(cell.cell.kind == "bytes" for cell in checked), "size"))
+        over = any(max(cell.cell.value, cell.nearest or 0.0) > CAP_BYTES for cell in wrong)
+        findings.append(_wrong_cells(wrong, len(sizes), "size", Status.REVIEW if over else Status.PASS))
     return findings
 
 
-def _wrong_cells(wrong: Sequence[CheckedCell], total: int, what: str) -> Finding:
+def _claim_columns(case: Case, scores: Sequence[CheckedCell]) -> set[tuple[str, str]]:
+    """The columns that repeat the claimed line of some seed; all of them where none does."""
+    claimed: dict[int | None, list[float]] = {}
+    for line in case.lines:
+        log = next((log for log in case.record.logs if line in log.metrics), None)
+        seed = seed_of(log) if log is not None else None
+        claimed.setdefault(seed, []).extend(value for value in (line.val_bpb, line.val_loss) if value is not None)
+    carrying = {
+        _column(cell)
+        for cell in scores
+        if any(abs(cell.cell.value - value) <= CELL_TOLERANCE_BPB for value in claimed.get(cell.cell.seed, ()))
+    }
+    return carrying or {_column(cell) for cell in scores}
+
+
+def _column(cell: CheckedCell) -> tuple[str, str]:
+    return cell.cell.place.path, cell.cell.name
+
+
+def _wrong_cells(wrong: Sequence[CheckedCell], total: int, what: str, status: Status) -> Finding:
     worst = max(wrong, key=lambda cell: abs(cell.difference or 0.0))
     number = "{:,.0f}" if what == "size" else "{:g}"
     stated, logged = number.format(worst.cell.value), number.format(worst.nearest or 0.0)
@@ -243,9 +323,11 @@ def _wrong_cells(wrong: Sequence[CheckedCell], total: int, what: str) -> Finding
         Step(cell.cell.place.path, cell.cell.place.line, f"seed {cell.cell.seed}: {number.format(cell.cell.value)}")
         for cell in wrong[:5]
     ]
+    if status is Status.PASS:
+        message += ". All of these sizes are under the cap" if what == "size" else ". The claim does not rest on it"
     if worst.where:
         steps.append(Step(worst.where.path, worst.where.line, f"closest: {logged}"))
-    return finding(Status.REVIEW, message, worst.cell.place, steps)
+    return finding(status, message, worst.cell.place, steps)
 
 
 def digit_findings(case: Case) -> list[Finding]:

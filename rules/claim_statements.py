@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from auditor.configuration import Contradiction, RunConfiguration
 from auditor.findings import Finding, Status, Step
+from auditor.record.after_claim import switched_on, works_after
 from auditor.record.claimed_line import scored_logs
 from auditor.record.units import bpb_called_nats
 from rules.claim_case import Case, finding
@@ -56,7 +57,12 @@ def _mentions(text: str, claim: float) -> bool:
 def setting_findings(case: Case) -> list[Finding]:
     """README command, logs and defaults that disagree about a setting."""
     findings = []
-    stated = [item for item in case.configuration.contradictions if item.second.source != "default"]
+    harmless = [item for item in case.configuration.contradictions if _only_after_the_score(item, case)]
+    if harmless:
+        message = f"on in some logs only, but at work behind the claimed score alone: {_named(harmless)}"
+        findings.append(finding(Status.PASS, message, harmless[0].first.place, _setting_steps(harmless)))
+    contradictions = [item for item in case.configuration.contradictions if item not in harmless]
+    stated = [item for item in contradictions if item.second.source != "default"]
     promised = bool(_ALL_DEFAULTS.search(case.record.readme_text))
     for source, title in (
         ("log", "logs of the claim ran under different settings"),
@@ -71,7 +77,7 @@ def setting_findings(case: Case) -> list[Finding]:
             message = f"{title}: {_named(group)}"
             place, steps = group[0].second.place, _setting_steps(group)
             findings.append(finding(Status.REVIEW if certain else Status.PASS, message, place, steps))
-    implied = [item for item in case.configuration.contradictions if item.second.source == "default"]
+    implied = [item for item in contradictions if item.second.source == "default"]
     if implied:
         decisive = promised or any(_DECISIVE.search(item.name) for item in implied)
         but = "the README says that the defaults are the submission, but " if promised else ""
@@ -82,6 +88,17 @@ def setting_findings(case: Case) -> list[Finding]:
         place, steps = implied[0].first.place, _setting_steps(implied)
         findings.append(finding(Status.REVIEW if decisive else Status.PASS, message, place, steps))
     return findings
+
+
+def _only_after_the_score(item: Contradiction, case: Case) -> bool:
+    """Whether the setting is a switch that some log of the claim has on, and there works only behind its score."""
+    on = [setting for setting in (item.first, item.second) if switched_on(setting.value)]
+    lines = {line.place.path: line for line in case.lines}
+    logs = {log.path: log for log in case.carriers}
+    return bool(on) and all(
+        setting.place.path in lines and works_after(logs[setting.place.path], lines[setting.place.path], item.name)
+        for setting in on
+    )
 
 
 def _named(group: Sequence[Contradiction]) -> str:
@@ -153,6 +170,6 @@ def unit_findings(case: Case) -> list[Finding]:
     item = found[0]
     message = (
         f"the README calls {item.text} nats what is a difference of bpb ({item.higher:g} - {item.lower:g}); the rule's "
-        "0.005 is meant in nats per token"
+        "0.005 is meant in nats per token, which EVIDENCE computes"
     )
-    return [finding(Status.REVIEW, message, item.place)]
+    return [finding(Status.PASS, message, item.place)]

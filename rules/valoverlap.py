@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
@@ -41,7 +42,9 @@ def judge(evidence: Evidence) -> RuleResult:
     if full is not None:
         findings += _judge_statements(evidence, full)
         findings += _judge_shards(full)
-    findings += _judge_preparation(leaky, split_calls(submission, record), full, logs)
+    findings += _judge_preparation(
+        leaky, split_calls(submission, record), full, logs, _shards(logs) or _shards(record.logs)
+    )
     if not findings and not scripts and not any(log.train_shards for log in logs):
         return RuleResult("VALOVERLAP", Status.NOT_CHECKED, "nothing says which shards the runs trained on")
     return conclude("VALOVERLAP", findings, passed=_passed(logs))
@@ -90,7 +93,7 @@ def _judge_shards(full: RunLog) -> list[Finding]:
 
 
 def _judge_preparation(
-    leaky: list[SplitScript], calls: tuple[SplitCall, ...], full: RunLog | None, logs: list[RunLog]
+    leaky: list[SplitScript], calls: tuple[SplitCall, ...], full: RunLog | None, logs: list[RunLog], shards: set[int]
 ) -> list[Finding]:
     """A shipped preparation script whose default split is smaller than the validation set that was scored."""
     if not leaky:
@@ -105,7 +108,6 @@ def _judge_preparation(
         tokens = max(log.val_tokens or 0 for log in logs)
         message = f"the shipped {_name(script.place)} defaults to {split}, and {tokens:,} validation tokens fit that"
         return [_at(Status.PASS, message, script.place)]
-    shards = full.train_shards if full is not None else None
     scored = "no log says what was scored"
     if full is not None:
         scored = f"{full.val_tokens:,} validation tokens are {VALIDATION_DOCUMENTS:,} documents"
@@ -115,11 +117,16 @@ def _judge_preparation(
         "validation documents; its own validation file would be smaller than the one scored, so the scored runs used "
         "another split or another build"
     )
-    published = shards == PUBLISHED_SHARDS
+    published = shards == {PUBLISHED_SHARDS}
     if published:
-        message += f". The log's {shards} shards are those of the published set"
+        message += f". The {PUBLISHED_SHARDS} training shards of the logs are as many as the published set has"
     place = plain[0].place if plain else script.place
     return [_at(Status.PASS if published else Status.REVIEW, message, place)]
+
+
+def _shards(logs: Iterable[RunLog]) -> set[int]:
+    """Numbers of training shards that logs print; a log of an evaluation alone prints 0."""
+    return {log.train_shards for log in logs if log.train_shards}
 
 
 def _at(status: Status, message: str, place: Place) -> Finding:

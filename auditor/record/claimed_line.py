@@ -16,6 +16,7 @@ from auditor.record.model import MetricLine, Record, RunLog
 MAX_SUBSET_LOGS = 8  # means of subsets are tried for at most so many logs
 MAX_LABELS = 400
 MAX_LOGS = 250
+MIN_TRAINING_STEPS = 10  # progress lines from which a log is that of a training run
 MAX_REPEATS = 8  # earlier scores under one label that are tried
 ONE_LOG = "one log"
 SEVERAL_LABELS = "(several labels)"
@@ -57,6 +58,26 @@ def claimed_lines(record: Record, match: ClaimMatch | None = None) -> list[Metri
     label = match.label
     lines = [line for log in claim_logs(record) if (line := _by_label(log).get(label)) is not None]
     return lines if all(line in lines for line in match.lines) else list(match.lines)
+
+
+def left_out_lines(record: Record, match: ClaimMatch) -> list[MetricLine]:
+    """The lines of further seeds' training runs that print the claimed label and that the claim does not count.
+
+    Empty where nothing says which logs are seeds of the claim.
+    """
+    if match.kind == ONE_LOG or match.label == SEVERAL_LABELS:
+        return []
+    counted = claimed_lines(record, match)
+    logs = scored_logs(record)
+    seeds = {seed_of(log) for log in logs if any(line in counted for line in log.metrics)}
+    if not seeds or None in seeds:
+        return []
+    found: dict[int | None, MetricLine] = {}
+    for log in logs:
+        line = _by_label(log).get(match.label)
+        if line is not None and seed_of(log) not in {*seeds, None} and len(log.steps) >= MIN_TRAINING_STEPS:
+            found.setdefault(seed_of(log), line)
+    return list(found.values())
 
 
 def match_claim(record: Record) -> ClaimMatch | None:

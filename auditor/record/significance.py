@@ -31,13 +31,17 @@ class SeedScore:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRow:
-    """A row of the leaderboard: its pull request (None for the baseline), when that was created, its score in bpb."""
+    """A row of the leaderboard: its pull request (None for the baseline), when that was created, its score in bpb.
+
+    `listed` is when the leaderboard first showed the row: days later than its creation, at times weeks.
+    """
 
     pull_request: int | None
     created: datetime
     score: float
     name: str
     seeds: tuple[SeedScore, ...]
+    listed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Comparison:
 
     `delta_bpb` and `delta_nats_per_token` are positive when the submission is better; the latter counts tokens of the
     submission's own tokenizer. `p_margin` is the one-sided p-value for an improvement of at least the margin over the
-    record's score; `p_any` Welch's for any improvement over the record's seeds. None where too few values are known.
+    record's score; `p_any` Welch's for any improvement over the record's seeds; `p_any_over_score` the one-sample
+    test's for any improvement over the record's score. None where too few values are known.
     """
 
     record: AcceptedRow
@@ -57,6 +62,7 @@ class Comparison:
     delta_nats_per_token: float
     p_margin: float | None
     p_any: float | None
+    p_any_over_score: float | None = None
 
 
 def accepted_rows() -> tuple[AcceptedRow, ...]:
@@ -69,6 +75,7 @@ def accepted_rows() -> tuple[AcceptedRow, ...]:
             score=row["score"],
             name=row["name"],
             seeds=tuple(SeedScore(seed["seed"], seed["val_loss"], seed["val_bpb"]) for seed in row["seeds"]),
+            listed=datetime.fromisoformat(row["listed"]),
         )
         for row in json.loads(text)["rows"]
     )
@@ -95,6 +102,16 @@ def _is_earlier(row: AcceptedRow, created: datetime | None, pull_request: int | 
     return created is None or row.created < created
 
 
+def listed_record(rows: Sequence[AcceptedRow], moment: datetime | None) -> AcceptedRow | None:
+    """The best row that the leaderboard showed at `moment`: what an author could know of. None without a moment."""
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    shown = [row for row in rows if row.listed is not None and row.listed <= moment]
+    return min(shown, key=lambda row: row.score, default=None)
+
+
 def compare(scores: Sequence[SeedScore], record: AcceptedRow, margin_nats_per_token: float) -> Comparison:
     """Compare `scores` (at least one) with the record to beat."""
     losses = [score.val_loss for score in scores]
@@ -111,6 +128,7 @@ def compare(scores: Sequence[SeedScore], record: AcceptedRow, margin_nats_per_to
         delta_nats_per_token=math.fsum(gains) / len(gains),
         p_margin=p_mean_exceeds(gains, margin_nats_per_token),
         p_any=p_welch_less(bpbs, [seed.val_bpb for seed in record.seeds]),
+        p_any_over_score=p_mean_exceeds(gains, 0.0),
     )
 
 

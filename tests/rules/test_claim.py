@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,7 @@ from auditor.findings import RuleResult, Status
 from auditor.submission.model import Track
 from rules.base import Evidence
 from rules.claim import judge
-from rules.example import HONEST_SCRIPT, example_folder
+from rules.example import HONEST_SCRIPT, SP1024_BPB_PER_NAT, example_folder
 
 EvidenceOf = Callable[..., Evidence]
 Files = dict[str, str]
@@ -121,9 +121,14 @@ def best_of(files: Files) -> float:
 
 def test_the_best_seed_is_named_as_such(evidence_of: EvidenceOf) -> None:
     files = example_folder()
-    result = judged(evidence_of(with_metadata(files, val_bpb=best_of(files))))
-    assert result.status is Status.REVIEW
-    assert "best seed of 'final' among 3 logs" in messages(result, Status.REVIEW)
+    files = with_metadata(files, val_bpb=best_of(files))
+    stated = judged(evidence_of(files))  # the README's table gives every seed
+    assert stated.status is Status.PASS
+    assert "best seed of 'final' among 3 logs" in messages(stated, Status.PASS)
+    files["README.md"] = f"Scores {best_of(files):.4f}.\n"
+    hidden = judged(evidence_of(files))
+    assert hidden.status is Status.REVIEW
+    assert "which neither README nor submission.json states" in hidden.reason
 
 
 def test_off_the_record_track_the_best_seed_is_no_question(evidence_of: EvidenceOf) -> None:
@@ -154,6 +159,102 @@ def test_a_cell_that_its_log_does_not_print(evidence_of: EvidenceOf) -> None:
     files["README.md"] = re.sub(r"(\| 314 \| \S+ \| )\S+", r"\g<1>1.2050", files["README.md"])
     result = judged(evidence_of(files))
     assert "seed 314" in messages(result, Status.REVIEW) and "1.205" in messages(result, Status.REVIEW)
+
+
+def with_columns(files: Files, changed: Mapping[int, str]) -> Files:
+    """The README's table with a column of another score, which every log prints; `changed` cells are not logged."""
+    extra = {seed: f"1.3{seed:03d}" for seed in SEEDS}
+    for seed in SEEDS:
+        loss = float(extra[seed]) / SP1024_BPB_PER_NAT
+        files = edited(files, seed, r"(final val_loss)", rf"roundtrip val_loss:{loss:.8f} val_bpb:{extra[seed]}\n\1")
+    lines = []
+    for line in files["README.md"].split("\n"):
+        seed = next((seed for seed in SEEDS if line.startswith(f"| {seed} ")), None)
+        if line.startswith("| seed"):
+            line += " roundtrip bpb |"
+        elif line.startswith("|---"):
+            line += "---|"
+        elif seed is not None:
+            line += f" {changed.get(seed, extra[seed])} |"
+        lines.append(line)
+    return {**files, "README.md": "\n".join(lines)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({}, Status.PASS),
+        ({314: "1.4000"}, Status.PASS),  # a slip in a column that the claim does not rest on
+        ({42: "1.4000", 314: "1.4100"}, Status.REVIEW),  # a column of other runs
+    ],
+)
+def test_figures_that_the_claim_does_not_rest_on(
+    evidence_of: EvidenceOf, changed: Mapping[int, str], status: Status
+) -> None:
+    result = judged(evidence_of(with_columns(example_folder(), changed)))
+    assert result.status is status, result.reason
+    assert ("roundtrip bpb 1.4" in messages(result, status)) is bool(changed)
+
+
+@pytest.mark.parametrize(("stated", "status"), [("15,202,187", Status.PASS), ("16,202,187", Status.REVIEW)])
+def test_a_size_that_no_log_prints_matters_at_the_cap(evidence_of: EvidenceOf, stated: str, status: Status) -> None:
+    files = example_folder()
+    files["README.md"] = re.sub(r"(\| 314 \| \S+ \| \S+ \| )\S+", rf"\g<1>{stated}", files["README.md"])
+    result = judged(evidence_of(files))
+    assert f"artifact bytes {stated}" in messages(result, status)
+    assert result.status is status
+
+
+@pytest.mark.parametrize(("difference", "status"), [(3e-5, Status.PASS), (8e-4, Status.REVIEW)])
+def test_a_claim_beside_the_logged_mean(evidence_of: EvidenceOf, difference: float, status: Status) -> None:
+    """3e-5 is lost in the four decimals of the leaderboard; 8e-4 is not."""
+    files = example_folder()
+    claim = round(json.loads(files["submission.json"])["val_bpb"] - difference, 8)
+    result = judged(evidence_of(with_metadata(files, val_bpb=claim)))
+    assert "which differs by 0.000" in messages(result, status)
+    assert result.status is status
+
+
+def test_a_further_seed_that_the_claim_leaves_out(evidence_of: EvidenceOf) -> None:
+    losses = {42: 2.0500, 314: 2.0506, 999: 2.0497}
+    files = example_folder(val_losses=losses)
+    more = example_folder(val_losses={**losses, 7: 2.0700})
+    result = judged(evidence_of({**files, "train_seed7.log": more["train_seed7.log"]}))
+    assert result.status is Status.REVIEW
+    assert "leaves out 1 further seed" in result.reason
+    assert "train_seed7.log 1.2259" in result.reason
+
+
+def test_a_switch_that_works_behind_the_score_alone(evidence_of: EvidenceOf) -> None:
+    """One log trains on at test time and prints a further score; the claim is the one before."""
+    script = HONEST_SCRIPT.replace(
+        "    seed = int", '    ttt_enabled = bool(int(os.environ.get("TTT_ENABLED", "0")))\n    seed = int'
+    )
+    files = example_folder(script, environment={"TTT_ENABLED": "0"})
+    files["README.md"] = files["README.md"].replace("TTT_ENABLED=0 ", "")
+    files = edited(files, 999, "ttt_enabled:0", "ttt_enabled:1")
+    used = {**files, log_of(999): files[log_of(999)].replace("final val_loss", "ttt:start chunks=7\nfinal val_loss")}
+    assert "ttt_enabled" in messages(judged(evidence_of(used)), Status.REVIEW).lower()
+    later = {**files, log_of(999): files[log_of(999)] + "ttt:start chunks=7\nafter val_loss:2.3 val_bpb:1.3622\n"}
+    result = judged(evidence_of(later))
+    assert "ttt_enabled" not in messages(result, Status.REVIEW).lower()
+    assert "at work behind the claimed score alone" in messages(result, Status.PASS)
+
+
+def test_a_few_bytes_of_other_code_are_a_note(evidence_of: EvidenceOf) -> None:
+    count = len(HONEST_SCRIPT.encode())
+    result = judged(evidence_of(edited(example_folder(), 42, rf"Code size: {count}", f"Code size: {count + 12}")))
+    assert result.status is Status.PASS
+    assert "says nothing about what changed" in messages(result, Status.PASS)
+
+
+def test_one_other_line_of_source_is_a_note_unless_it_speaks_of_the_score(evidence_of: EvidenceOf) -> None:
+    plain = judged(evidence_of(embedding(example_folder(), HONEST_SCRIPT + "print('done')\n")))
+    assert plain.status is Status.PASS
+    assert "1 lines stand only in the source printed" in messages(plain, Status.PASS)
+    scoring = judged(evidence_of(embedding(example_folder(), HONEST_SCRIPT + "val_loss = 2.0\n")))
+    assert scoring.status is Status.REVIEW
+    assert "speak of validation" in scoring.reason
 
 
 def embedding(files: Files, script: str) -> Files:
@@ -312,7 +413,7 @@ def test_bpb_called_nats(evidence_of: EvidenceOf, sentence: str, named: bool) ->
     files = example_folder()
     files = with_metadata(files, val_bpb=round(json.loads(files["submission.json"])["val_bpb"], 4))
     files["README.md"] += f"\n{sentence}\n"
-    assert ("difference of bpb" in messages(judged(evidence_of(files)), Status.REVIEW)) is named
+    assert ("difference of bpb" in messages(judged(evidence_of(files)), Status.PASS)) is named
 
 
 def test_readme_and_submission_json_that_claim_different_scores(evidence_of: EvidenceOf) -> None:

@@ -11,7 +11,8 @@ import pytest
 from auditor.findings import Status
 from auditor.submission.model import Track
 from rules.base import Evidence
-from rules.evidence import comparison, judge
+from rules.evidence import judge
+from rules.evidence_gain import comparison
 from rules.example import example_folder
 
 EvidenceOf = Callable[..., Evidence]
@@ -132,17 +133,62 @@ def test_seeds_of_different_settings(evidence_of: EvidenceOf) -> None:
     assert "run_id" not in result.reason
 
 
-def test_too_few_seeds(evidence_of: EvidenceOf) -> None:
-    result = judge(evidence_of(folder({42: 1.75}), **AT_THE_END))
-    assert result.status is Status.REVIEW
-    assert "1 seed, too few" in result.reason
+def losses_at(mean_bpb: float, spread_bpb: float) -> dict[int, float]:
+    return {seed: (mean_bpb + shift * spread_bpb) / RATIO for seed, shift in ((1, 0.0), (2, 1.0), (3, -1.0))}
 
 
-def test_a_gain_below_the_margin_is_a_question_never_a_fail(evidence_of: EvidenceOf) -> None:
-    near = {seed: (1.0560 + shift) / RATIO for seed, shift in ((1, 0.0), (2, 0.0001), (3, -0.0001))}
-    result = judge(evidence_of(folder(near), **AT_THE_END))
+def test_a_gain_that_seeds_do_not_show_is_a_question_never_a_fail(evidence_of: EvidenceOf) -> None:
+    """0.0003 bpb better than #2135 (1.0565), with seeds that differ by ten times as much."""
+    result = judge(evidence_of(folder(losses_at(1.0562, 0.003)), **AT_THE_END))
     assert result.status is Status.REVIEW
     assert "less than 0.005" in result.reason
+    assert "not below 0.25 either" in result.reason
+
+
+def test_a_small_gain_that_the_seeds_do_show_is_what_the_organizers_went_by(evidence_of: EvidenceOf) -> None:
+    result = judge(evidence_of(folder(losses_at(1.0560, 0.0001)), **AT_THE_END))
+    assert result.status is Status.PASS
+    assert "#1902" in result.reason
+    assert "0.005 nats at p < 0.01 are not shown" in result.reason
+
+
+def test_before_the_progression_a_small_gain_needs_a_listed_record_far_behind(evidence_of: EvidenceOf) -> None:
+    """Both better than #315 (1.1248, listed on 03-23) by less than 0.005 nats; the first could not know of it."""
+    small = folder(losses_at(1.1235, 0.0001))
+    made = {"created": datetime(2026, 3, 21, 12, tzinfo=UTC), "pull_request": 320}
+    unlisted = judge(evidence_of(small, **made))
+    assert unlisted.status is Status.PASS
+    assert "on 2026-03-21 the leaderboard showed 1.1428 (#180)" in unlisted.reason
+    listed = judge(evidence_of(small, **made, as_of=date(2026, 3, 23)))
+    assert listed.status is Status.REVIEW
+    assert "not yet enough" in listed.reason
+
+
+@pytest.mark.parametrize(
+    ("bpb", "status", "word"),
+    [
+        (1.0450, Status.PASS, "assuming that seeds differ no more"),  # 0.0194 nats per token better than 1.0565
+        (1.0530, Status.REVIEW, "too few for a test"),  # 0.0059: within the spread of accepted records' seeds
+        (1.0100, Status.REVIEW, "a larger step than any accepted record made"),
+    ],
+)
+def test_a_single_run(evidence_of: EvidenceOf, bpb: float, status: Status, word: str) -> None:
+    result = judge(evidence_of(folder({42: bpb / RATIO}), **AT_THE_END))
+    assert result.status is status
+    assert word in result.reason
+
+
+def test_seeds_that_are_equal_to_the_last_digit_show_nothing(evidence_of: EvidenceOf) -> None:
+    """Three logs that print one and the same score are one run, or typed."""
+    result = judge(evidence_of(folder(dict.fromkeys((1, 2, 3), 1.0000 / RATIO)), **AT_THE_END))
+    assert result.status is Status.REVIEW
+
+
+def test_a_later_record_is_named_with_the_one_that_was_listed(evidence_of: EvidenceOf) -> None:
+    result = judge(evidence_of(folder(losses_at(1.2100, 0.0002)), created=datetime(2026, 3, 19, 8, tzinfo=UTC)))
+    assert result.status is Status.REVIEW
+    assert "does not beat" in result.reason
+    assert "on 2026-03-19 the leaderboard showed 1.2244 (Naive Baseline), which it beats" in result.reason
 
 
 def test_the_record_of_the_day_decides(evidence_of: EvidenceOf) -> None:

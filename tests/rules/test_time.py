@@ -83,6 +83,33 @@ def test_hessians_that_overrun_the_training_budget_are_a_question(evidence_of: E
     assert "604.8" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("train_ms", "hessians", "status"),
+    [
+        (588_000, "12.7", Status.PASS),  # 600.7 s: a reserve of 12 s that a calibration of 12.7 s misses
+        (588_000, "14.0", Status.REVIEW),  # 602.0 s
+        (599_900, "0.9", Status.REVIEW),  # 600.8 s, but the budget was used up before calibration began
+    ],
+)
+def test_room_that_was_made_for_calibration(
+    evidence_of: EvidenceOf, train_ms: int, hessians: str, status: Status
+) -> None:
+    text = log(train_ms=train_ms, before=[f"GPTQ:collected 67 Hessians in {hessians}s"])
+    assert judged(evidence_of, text).status is status
+
+
+def test_what_three_runs_have_in_common_is_said_once(evidence_of: EvidenceOf) -> None:
+    files = {
+        f"train_seed{seed}.log": log(train_ms=602_000 + seed)
+        .replace("seed:42", f"seed:{seed}")
+        .replace("1.04912545", f"1.0491254{seed}")
+        for seed in (1, 2, 3)
+    }
+    result = judge(evidence_of({**files, "submission.json": '{"val_bpb": 1.04912542}'}))
+    assert [finding.status for finding in result.findings] == [Status.REVIEW]
+    assert "and so 2 more runs" in result.reason
+
+
 def test_one_evaluation_over_its_budget(evidence_of: EvidenceOf) -> None:
     result = judged(evidence_of, log(eval_ms=616_700))
     assert result.status is Status.FAIL

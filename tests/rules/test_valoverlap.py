@@ -105,5 +105,14 @@ def test_published_shards_beside_a_shipped_default_are_noted_only(evidence_of: E
     assert judge(evidence_of(files)).status is Status.PASS
 
 
+def test_a_log_of_the_evaluation_alone_counts_no_shards(evidence_of: EvidenceOf) -> None:
+    """The claimed log only evaluated; the training log beside it counts the published shards."""
+    prepare = {"prepare_caseops_data.py": PREPARE.format(default="10_000"), "submission.json": '{"val_bpb": 1.0601}'}
+    evaluation, training = log(shards=0), log(shards=80).replace("1.0601", "1.0755")
+    assert judge(evidence_of({**prepare, "eval.log": evaluation, "train.log": training})).status is Status.PASS
+    other = training.replace("train_shards: 80", "train_shards: 812")
+    assert judge(evidence_of({**prepare, "eval.log": evaluation, "train.log": other})).status is Status.REVIEW
+
+
 def test_no_log_and_no_script_is_not_a_pass(evidence_of: EvidenceOf) -> None:
     assert judge(evidence_of({"train_gpt.py": "print(1)\n"})).status is Status.NOT_CHECKED

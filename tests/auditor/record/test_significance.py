@@ -14,6 +14,7 @@ from auditor.record.significance import (
     SeedScore,
     accepted_rows,
     compare,
+    listed_record,
     p_mean_exceeds,
     p_welch_less,
     record_to_beat,
@@ -75,6 +76,16 @@ def test_a_time_without_a_zone_is_taken_as_utc() -> None:
     assert record_to_beat(ROWS, datetime(2026, 4, 5), None, None) == ROWS[1]
 
 
+def test_what_the_leaderboard_showed_is_a_matter_of_its_updates() -> None:
+    rows = accepted_rows()
+    noon = datetime(2026, 3, 22, 12, tzinfo=UTC)
+    shown, frontier = listed_record(rows, noon), record_to_beat(rows, noon, None, None)
+    assert shown is not None
+    assert frontier is not None
+    assert (shown.pull_request, frontier.pull_request) == (180, 414)
+    assert listed_record(rows, None) is None
+
+
 def test_the_gain_is_counted_in_tokens_of_the_submission() -> None:
     """A gain of 0.01 bpb is 0.0259 nats per token of an 8,192-token vocabulary, 0.0169 of a 1,024-token one."""
     large = [SeedScore(seed, 1.09 / 0.387131163, 1.09) for seed in (1, 2)]
@@ -89,6 +100,7 @@ def test_accepted_rows_are_in_order_and_plausible() -> None:
     assert all(1.0 < item.score < 1.3 for item in rows)
     numbers = [item.pull_request for item in rows if item.pull_request is not None]
     assert numbers == sorted(numbers)  # numbers rise with creation: `record_to_beat` rests on it
+    assert all(item.listed is not None and item.listed >= item.created for item in rows)
     for item in rows:
         for seed in item.seeds:
             assert 0.35 < seed.val_bpb / seed.val_loss < 0.6
