@@ -81,6 +81,8 @@ class PrintedNumber:
     calls: tuple[Site, ...]
     parts: tuple[Part, ...]
     mixed: bool = False
+    rivals: int = 0  # other passes over the same tokens whose scores were compared with it
+    compared: Site | None = None  # where
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,10 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
         doubt = "" if sure else "few tokens are concerned, or the printed number was recognized by its value only"
         yield Violation("C4", what, ((choice.site, "the smaller loss is kept here"), printed), sure, doubt)
         break
+    if number.rivals and number.compared is not None:
+        what = f"the printed score was compared with those of {number.rivals} more passes over the same tokens"
+        doubt = "a comparison may serve something else than the choice of what is printed"
+        yield Violation("C4", what, ((number.compared, "they are compared here"), printed), False, doubt)
     exact = number.tie in ("flow", "one value") and not number.coarse and not number.mixed
     missing, repeated = (size_of(number.missing), size_of(number.repeated)) if exact else (0, 0)
     if missing > MUCH * trace.length:
@@ -531,6 +537,8 @@ class _Reader:
                 site=self._site(record["site"]),
                 calls=self._calls(record["calls"]),
                 parts=tuple(self._part(part) for part in _list(record["parts"])[:MOST_CALLS]),
+                rivals=_whole(record.get("rivals", 0)),
+                compared=self._site(record["compared"]) if record.get("compared") else None,
             )
         )
 

@@ -1,7 +1,8 @@
 """What the tracer tells the outside: few records, each about many events of one kind.
 
     learn   {"id", "positions", "subject", "manner", "site", "calls", "backward", "order", "last", "times"}
-    metric  {"id", "line", "number", "tie": "flow"|"one value"|"any value"|"value", "order", "site", "parts", ...}
+    metric  {"id", "line", "number", "tie": "flow"|"one value"|"any value"|"value", "order", "site", "parts",
+             "rivals": other passes whose sums were compared with this one, "compared": where, ...}
             a part: {"site", "calls", "positions", "order", "last", "most", "gradients",
                      "foreign", "selected", "after": [{"learn", "proved", "possible"}]}
     print   {"line", "order", "site", "calls"}            read   {"role", "path", "mode", "order", "site", "phase"}
@@ -14,6 +15,7 @@ Positions are closed intervals [first, last]; orders count all events of the run
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,9 +33,15 @@ MOST_METRICS = 300
 MOST_PER_PLACE = 12
 MOST_OTHERS = 400
 MOST_PARTS = 16
+MOST_PASSES = 64
 BLOCKS = 128
 LINE_CHARACTERS = 300
 _FIGURES = re.compile(r"[\d.,:]+")
+
+
+def _digest(tags: np.ndarray) -> bytes:
+    """The same for the same losses, however they were added up."""
+    return hashlib.blake2b(np.sort(tags).tobytes(), digest_size=16).digest()
 
 
 class Teller:
@@ -51,6 +59,8 @@ class Teller:
         self._told_learners: dict[int, int] = {}
         self._selections: dict[tuple[str, Place], int] = {}
         self._exports: dict[Place, int] = {}
+        self._passes: dict[bytes, int] = {}  # sums that were compared: digest of the losses -> number of its group
+        self._groups: dict[int, tuple[set[bytes], Place]] = {}
         self._once: set[tuple[str, Place]] = set()
         self._timelines: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.last_read: dict[str, int] = {}
@@ -127,12 +137,14 @@ class Teller:
             "tags": tags if LOSS_VALUES.wanted else None,
         }
         most = int(counts.max(initial=0))
+        rivals, compared = self._groups.get(self._passes.get(_digest(tags), -1), ({b""}, None))
         return {
             "kind": "metric", "id": order, "line": line, "number": number, "tie": tie, "order": order, "site": site,
             "calls": calls, "coarse": losses.coarse, "mixed": losses.mixed,
             "scored": int((counts > 0).sum()), "most": most, "again": int((counts > 1).sum()),
             "repeated": intervals(np.flatnonzero(counts > 1)),
             "missing": intervals(np.flatnonzero(counts[1:] == 0) + 1),
+            "rivals": len(rivals) - 1, "compared": compared,
             "stream": stream.length, "parts": [self._part(part) for part in parts.values()],
         }  # fmt: skip
 
@@ -207,6 +219,22 @@ class Teller:
                 "phase": phase,
             }
         )
+
+    def comparison(
+        self, first: Losses, second: Losses, both: np.ndarray, site: Place, calls: tuple[Place, ...], order: int
+    ) -> None:
+        """Sums of two passes over the same tokens were compared, as a choice between them begins."""
+        self.selection("comparison", both, site, calls, order)
+        if len(self._passes) >= MOST_PASSES:
+            return
+        digests = {_digest(first.tags()), _digest(second.tags())}
+        numbers = {self._passes[digest] for digest in digests if digest in self._passes}
+        number = min(numbers, default=len(self._passes))  # no older group has that number
+        for joining in numbers - {number}:
+            digests |= self._groups.pop(joining)[0]
+        known, place = self._groups.get(number, (set(), site))
+        self._groups[number] = known | digests, place
+        self._passes.update(dict.fromkeys(digests, number))
 
     def selection(
         self, operator: str, positions: np.ndarray, site: Place, calls: tuple[Place, ...], order: int

@@ -218,7 +218,7 @@ class Tracer:
         both = np.intersect1d(mine, theirs)
         if len(both) and 2 * len(both) >= max(len(mine), len(theirs)):
             site, calls = here(3)
-            self.teller.selection("comparison", both, site, calls, self.history.tick())
+            self.teller.comparison(first, second, both, site, calls, self.history.tick())
 
     @staticmethod
     def in_backward() -> bool:

@@ -88,6 +88,27 @@ def test_a_minimum_that_is_not_reported_is_none(traced: Run) -> None:
     assert not run.violations("C4")
 
 
+BEST_PASS = """
+v = float("inf")
+for scale in (0.5, 1.0, 2.0):
+    with torch.no_grad():
+        m.scale = scale
+    v = min(v, evaluate(m, val))
+"""
+
+
+def test_the_best_of_several_passes_is_a_question(traced: Run) -> None:
+    run = traced(BEST_PASS)
+    (violation,) = run.violations("C4")
+    assert not violation.definite and "2 more passes" in violation.message
+
+
+@pytest.mark.parametrize("compared", ["evaluate(m, val[:1025])", "7.0", "evaluate(m, val) if first > 1e9 else 7.0"])
+def test_a_score_that_is_compared_with_no_other_pass_over_the_text_is_none(traced: Run, compared: str) -> None:
+    run = traced(f"first = evaluate(m, val)\nworse = first > {compared}\nv = evaluate(m, val)")
+    assert not run.violations("C4")
+
+
 def test_masked_losses_are_not_counted(traced: Run) -> None:
     body = """
 losses = losses_of(m, val)
