@@ -100,7 +100,8 @@ def run_witness(
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
     toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
     runs = [toy.run(Uniform(), options.size)]
-    if runs[0].reported and (not _counted(runs) if _proved(runs) else _suspected(source)):
+    # a suspicion that nothing proved, or a proof whose tokens nobody counted and that no suspicion supports
+    if runs[0].reported and not _counted(runs) and _proved(runs) != _suspected(source):
         runs.append(toy.run(Uniform(), _longer(options.size)))
     if runs[0].reported and options.ranks > 1 and not _proved(runs):
         runs.append(toy.ranked(runs[0]))
