@@ -41,6 +41,7 @@ pgolf-audit diff A B       says what changed between two JSON reports
 pgolf-audit unpack ...     writes the script as it was read, unpacked if it was packed: findings give its lines
 pgolf-audit sweep ...      audits every pull request of a repository
 pgolf-audit publish ...    writes a comment and SARIF from a report that an untrusted job made
+pgolf-audit fix ...        proposes a patch for a submission that learns before it scores
 """
 UNPACK_DESCRIPTION = (
     "Write the submission's script as the audit reads it, unpacked if it is packed; nothing is executed."
@@ -73,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _sweep(arguments[1:])
         if arguments[:1] == ["publish"]:
             return _publish(arguments[1:])
+        if arguments[:1] == ["fix"]:
+            return _fix(arguments[1:])
         return _audit(_parser().parse_args(arguments))
     except CannotAuditError as error:
         return _complain(str(error))
@@ -484,6 +487,40 @@ def _publish(arguments: Sequence[str]) -> int:
         from auditor.publish.sarif import render_received_sarif
 
         _write(render_received_sarif(received), options.sarif)
+    return EXIT_PASS
+
+
+def _fix(arguments: Sequence[str]) -> int:
+    """Write a patch that mends what a rule fails for; exit code 1 when there is none to offer."""
+    from auditor.fix.command import FIXABLE
+
+    parser = _Parser(
+        prog="pgolf-audit fix",
+        description="Propose a patch that the source witness passes. Exit codes: 0 there is one; 1 there is none.",
+        allow_abbrev=False,
+    )
+    _add_submission(parser)
+    parser.add_argument("--rule", choices=FIXABLE, default=FIXABLE[0], help="default: %(default)s")
+    parser.add_argument("--run", action="store_true", help="also run the script before and after, at toy size")
+    parser.add_argument("--seed", metavar="N", type=int, help="with --run: repeat the random numbers of another audit")
+    parser.add_argument("--run-seconds", metavar="S", type=float, help="with --run: wall clock of one toy run")
+    parser.add_argument("--run-python", metavar="FILE", help="with --run: an interpreter that has torch")
+    parser.set_defaults(rescore=False, ranks=None)
+    options = parser.parse_args(arguments)
+    _check_submission(options)
+    from auditor.fix.command import describe_fix
+    from auditor.fix.proposing import NotFixedError
+    from auditor.report.escape import visible
+
+    try:
+        patch, told = describe_fix(_load(options), options.rule, _run_options(options))
+    except NotFixedError as error:
+        _write("\n".join(map(visible, str(error).split("\n"))) + "\n", None)
+        return EXIT_FAIL
+    if options.output is None:
+        patch = "\n".join(map(visible, patch.split("\n")))  # a file gets it as it is
+    _write(patch, options.output)
+    print("\n".join(map(visible, told.split("\n"))), file=sys.stderr, end="")
     return EXIT_PASS
 
 
