@@ -55,7 +55,7 @@ def claim_findings(evidence: Evidence) -> list[Finding]:
     findings = list(_training_findings(report))
     replay, artifact = report.replay, report.artifact
     if replay is None or artifact is None:
-        return findings or [_unchecked("nothing in the folder could be evaluated again")]
+        return findings or [_unchecked(why) for why in report.reasons]
     if replay.failure:
         return [*findings, _failed(report, replay, artifact)]
     if report.text.canonical:
@@ -258,6 +258,10 @@ def size_findings(evidence: Evidence) -> list[Finding]:
     if total > CAP_BYTES:
         return [_finding(Status.REVIEW, f"{measured}, over {CAP_BYTES:,}", artifact)]
     findings = []
+    declared = evidence.record.statement.model_bytes
+    if artifact.logged_bytes is None and declared is not None and declared != size:
+        message = f"{measured}; submission.json gives {declared:,} for the model"
+        findings.append(_finding(Status.REVIEW, message, artifact))
     if artifact.log is not None and artifact.logged_bytes not in (None, size):
         message = f"{measured}; the log of its run prints {artifact.logged_bytes:,} for the model"
         findings.append(_finding(Status.REVIEW, message, artifact))
@@ -330,12 +334,15 @@ def _wrong_bytes(report: RescoreReport, label: str, raw: str, implied: float) ->
 def training_data_findings(evidence: Evidence) -> list[Finding]:
     """Training shards that the evaluation alone opens, once the artifact is read."""
     report = evidence.rescore
-    if report is None or report.replay is None or report.artifact is None:
+    if report is None or report.replay is None or report.replay.failure or report.artifact is None:
         return []
+    events = [record for record in report.replay.outcome.records if record.get("kind") == "rescore"]
+    if any(record.get("event") == "artifact written" for record in events):
+        return []  # it trained after all
     opened = [
         str(record.get("path", "")).rpartition("/")[2]
-        for record in report.replay.outcome.records
-        if record.get("kind") == "rescore" and record.get("event") == "training data opened"
+        for record in events
+        if record.get("event") == "training data opened"
     ]
     if not opened:
         return []

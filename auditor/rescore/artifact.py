@@ -16,7 +16,7 @@ from auditor.submission.model import Role, StoredFile, Submission
 
 _WEIGHTS = re.compile(r".*\.(?:ptz|pt|pth|bin|npz|safetensors|pkl|zst|zstd|xz|lzma|br|zlib|gz)", re.IGNORECASE)
 _NAMED = re.compile(r"[\"']([\w./{}-]{1,80}\.(?:ptz|pt|pth|bin|npz|safetensors|pkl|zst|zstd|xz|lzma|br))[\"']")
-_NOT_WEIGHTS = re.compile(r"fineweb|token|vocab|bigram_table|_val_|_train_", re.IGNORECASE)
+_NOT_WEIGHTS = re.compile(r"fineweb|token|vocab|table|dict|ngram|prefix|meta|_val_|_train_", re.IGNORECASE)
 _SEED = re.compile(r"(?:seed|s)[_-]?(\d{1,6})", re.IGNORECASE)
 
 

@@ -37,7 +37,10 @@ _WRITERS = ("write_bytes", "save", "save_file", "dump", "tofile", "write_atomica
 
 
 def cut_out(submission: Submission, artifact: Artifact) -> Cut | None:
-    """The cut that makes the script start at its artifact; None where the way to it is not understood."""
+    """The cut that makes the script start at its artifact; None where the way to it is not understood.
+
+    A script that trains nowhere is cut nowhere: it starts at an artifact as it is.
+    """
     script = submission.script
     if script is None:
         return None
@@ -49,8 +52,11 @@ def cut_out(submission: Submission, artifact: Artifact) -> Cut | None:
     files.add(PurePosixPath(artifact.path).name)
     effects = _Effects(tree, files)
     cutter = _Cutter(effects)
-    if not cutter.follow(tree.body, 0) or not cutter.spans:
+    if not cutter.follow(tree.body, 0):
         return None
+    trains = any(effects.does(statement, "train") for statement in tree.body if not isinstance(statement, _DEFINITIONS))
+    if trains and not any(span.why == TRAINS for span in cutter.spans):
+        return None  # what was read is no artifact: training comes behind it
     return Cut(
         path=submission.relative(script.path),
         spans=tuple(cutter.spans),
@@ -235,7 +241,7 @@ class _Cutter:
             return ""
         if self.effects.does(statement, "train"):
             self.trained = True
-            return "trains"
+            return TRAINS
         if self.effects.does(statement, "write"):
             return "writes the artifact"
         if self.trained:
@@ -243,7 +249,7 @@ class _Cutter:
         return "needs what is left out" if _uses([statement]) & missing else ""
 
 
-_BETWEEN = "between training and artifact"
+TRAINS, _BETWEEN = "trains", "between training and artifact"
 
 
 def _lines(statement: ast.stmt) -> tuple[int, int]:

@@ -32,6 +32,7 @@ MISSING_TORCH = (
     "the rescore witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
 )
 MAX_LOGS = 40  # that a replay is compared with, where sizes do not tell which run is the artifact's
+NO_WAY = "it has no switch to evaluate only, and where it reads its artifact was not found: nothing was run"
 _ON_CPU = re.compile(r"\bdevice\s{0,3}[:=]\s{0,3}['\"]?cpu\b", re.IGNORECASE)
 _NEEDS_GPU = re.compile(r"cuda|nvidia|gpu|flash|triton|bfloat16|nccl", re.IGNORECASE)
 
@@ -99,6 +100,7 @@ def rescore_witness(
         code_bytes=_code_bytes(submission),
         replay=replay,
         independent=independent,
+        reasons=() if replay is not None else (NO_WAY,),
         claim_on_cpu=_claimed_on_cpu(artifact, record),
         settings_known=_settings_known(configuration),
     )

@@ -86,29 +86,38 @@ def _doctored(data: Path, text: ValidationText, rescore: RescoreOptions) -> list
 
 
 def _told(trial: Trial) -> Trial:
-    print(f"{trial.name}: {trial.seconds:.0f} s, {trial.verdict}", file=sys.stderr, flush=True)
+    print(
+        f"{trial.name}: {trial.seconds:.0f} s ({trial.cpu_seconds:.0f} CPU s), {trial.verdict}",
+        file=sys.stderr,
+        flush=True,
+    )
     return trial
 
 
 def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> str:
     total = sum(trial.seconds for trial in trials)
+    busy = sum(trial.cpu_seconds for trial in trials)
     lines = [
         "# The examples, evaluated again",
         "",
         "Written by `python -m benchmarks.rescore --table benchmarks/rescore/table.md`. Scores are bits per byte of "
         "the run that the artifact comes from. *Independent* is the reference scorer's nearest score of it.",
         "",
-        "| example | claimed | replayed | independent | by | seconds | repeats to the last digit | not in order |",
+        "| example | claimed | replayed | independent | by | CPU seconds | repeats to the last digit | not in order |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for trial in trials:
         rules = ", ".join(f"{rule} {status}" for rule, status in trial.rules.items())
         lines.append(
             f"| {trial.name} | {trial.claimed} | {trial.replayed} | {trial.independent} | {trial.way} | "
-            f"{trial.seconds:.0f} | {'yes' if trial.confirmed else 'no'} | {rules} |"
+            f"{trial.cpu_seconds:.0f} | {'yes' if trial.confirmed else 'no'} | {rules} |"
         )
     confirmed = sum(trial.confirmed for trial in trials)
-    lines += ["", f"{confirmed} of {len(trials)} repeat to the last digit, in {total:.0f} s altogether.", ""]
+    lines += [
+        "",
+        f"{confirmed} of {len(trials)} repeat to the last digit, in {busy:.0f} CPU seconds altogether ({total:.0f} s by the clock).",
+        "",
+    ]
     if doctored:
         lines += [
             f"## Doctored copies of {DOCTORED}",

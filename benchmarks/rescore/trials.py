@@ -26,7 +26,8 @@ class Trial:
     replayed: str
     independent: str
     way: str
-    seconds: float
+    seconds: float  # by the clock; on a busy machine much more than
+    cpu_seconds: float  # of the audit and the confined run together
     verdict: str
     rules: Mapping[str, str]  # rule -> status, of those that fail or ask
     by_rescoring: Mapping[str, str]  # rule -> what the rescore witness says of it, its worst finding
@@ -47,11 +48,12 @@ def make_data(folder: Path, example: Path) -> None:
 
 def try_folder(folder: Path, data: Path, text: ValidationText, options: RescoreOptions | None) -> Trial:
     """Audit one folder, with rescoring where `options` are given."""
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     report = audit(load_folder(str(folder)), text=text, rescore=options)
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - busy
     rescored = report.rescore
     replay = rescored.replay if rescored else None
+    cpu_seconds += replay.outcome.cpu_seconds if replay else 0.0
     pair = replay.claimed if replay else None
     reported = replay.reported if replay else None
     independent = rescored.independent if rescored else None
@@ -75,6 +77,7 @@ def try_folder(folder: Path, data: Path, text: ValidationText, options: RescoreO
         independent=nearest,
         way=replay.way.value if replay and not replay.failure else (replay.failure if replay else ""),
         seconds=seconds,
+        cpu_seconds=cpu_seconds,
         verdict=report.verdict.status.value,
         rules={rule: status.value for rule, status in statuses.items() if status in (Status.FAIL, Status.REVIEW)},
         by_rescoring=worst,

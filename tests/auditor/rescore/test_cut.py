@@ -172,3 +172,18 @@ def test_statements_on_one_line_are_told_apart(tmp_path: Path) -> None:
     assert cut is not None
     line = next(text for text in script.splitlines() if "tokens[:9]" in text)
     assert [line[span.column :].partition(";")[0] for span in cut.spans] == ["model = train(h)", "serialize(h, model)"]
+
+
+def test_a_script_that_only_evaluates_runs_as_it_is(tmp_path: Path) -> None:
+    script = 'import torch\nstate = torch.load("final_model.int8.ptz")\nprint(evaluate(state))\n'
+    cut = cut_of(folder_with(tmp_path, script))
+    assert cut is not None
+    assert (cut.spans, cut.running) == ((), ((2, 3),))
+
+
+def test_what_is_read_before_training_is_no_artifact(tmp_path: Path) -> None:
+    script = MONOLITH.replace(
+        "def main():\n", 'def main():\n    with open("extra.npz", "rb") as file:\n        extra = file.read()\n'
+    )
+    script = script.replace('open(NAME, "rb")', 'open("other", "rb")')
+    assert cut_of(folder_with(tmp_path, script, artifact="extra.npz")) is None
