@@ -123,11 +123,12 @@ def _parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="with --rescore: the validation text (DIR/datasets/NAME, DIR/tokenizers)"
     )
     parser.add_argument(
-        "--retrain", action="store_true", help="with --rescore: train where the folder holds no artifact"
+        "--retrain", action="store_true", help="with --rescore: train the seeds without an artifact, or at toy size"
     )
     parser.add_argument(
         "--report", metavar="FORMAT=FILE", action="append", default=[], help="also write the report in another format"
     )
+    parser.add_argument("--keep-logs", metavar="DIR", help="with --retrain: an existing folder for each run's log")
     parser.add_argument("--attest", metavar="FILE", help="also write an in-toto statement about the audited bytes")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
@@ -175,6 +176,8 @@ def _audit(options: argparse.Namespace) -> int:
     _write(_render(report, options.format, to_file=options.output is not None), options.output)
     for form, target in further:
         _write(_render(report, form, to_file=True), target)
+    if options.keep_logs is not None:
+        _keep_logs(report, options.keep_logs)
     if options.attest is not None:
         from auditor.report.attestation import render_attestation
 
@@ -209,15 +212,16 @@ def _run_options(options: argparse.Namespace) -> RunOptions | None:
 def _rescore_options(options: argparse.Namespace) -> RescoreOptions | None:
     """How to evaluate the artifact again, or None when that is not asked for."""
     if not options.rescore:
-        if options.data is not None or options.retrain:
-            raise CannotAuditError("--data and --retrain need --rescore")
+        if options.data is not None or options.retrain or options.keep_logs is not None:
+            raise CannotAuditError("--data, --retrain and --keep-logs need --rescore")
         return None
     from pathlib import Path
 
     from auditor.rescore.witness import RescoreOptions
 
-    if options.data is not None and not Path(options.data).is_dir():
-        raise CannotAuditError(f"--data {options.data}: no such folder")
+    for option, folder in (("--data", options.data), ("--keep-logs", options.keep_logs)):
+        if folder is not None and not Path(folder).is_dir():
+            raise CannotAuditError(f"{option} {folder}: no such folder")
     return RescoreOptions(
         data=Path(options.data) if options.data is not None else None,
         python=options.run_python or "",
@@ -226,6 +230,18 @@ def _rescore_options(options: argparse.Namespace) -> RescoreOptions | None:
         seed=options.seed,
         progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
     )
+
+
+def _keep_logs(report: AuditReport, folder: str) -> None:
+    """The whole output of each training run, as a file of its seed."""
+    from pathlib import Path
+
+    for training in report.rescore.training if report.rescore else ():
+        name = "toy" if training.seed is None else f"seed{training.seed}"
+        try:
+            (Path(folder) / f"retrained_{name}.log").write_bytes(training.log)
+        except OSError as error:
+            raise CannotAuditError(f"--keep-logs {folder}: {error.strerror or error}") from error
 
 
 def _tell(text: str) -> None:

@@ -216,30 +216,31 @@ def _adapts_legally(source: Ledger | None) -> bool:
 
 
 def _training_findings(report: RescoreReport) -> Iterator[Finding]:
-    """What came of training again."""
-    training = report.training
-    if training is None:
-        return
-    if training.failure:
-        yield _unchecked(f"training again ({training.scale}): {training.failure}")
-        return
-    if training.scale != "as reported":
-        yield _unchecked(
-            f"training again at {training.scale} reached {len(training.metrics)} scores in {training.seconds:.0f} s; "
-            "that says nothing about the claimed figure"
+    """What came of training again. A machine that trains is never the one of the claim: no difference is a proof."""
+    for training in report.training:
+        which = (
+            f"seed {training.seed} trained again as reported"
+            if training.pairs
+            else f"training again ({training.scale})"
         )
-        return
-    for pair in training.pairs:
-        difference = _apart(pair)
-        same = difference <= NOISE_BPB
-        message = (
-            f"trained again as reported: {pair.label} {pair.replayed.score.bpb_text} bpb; the log prints "
-            f"{pair.logged.bpb_text}"
-        )
-        if not report.text.canonical:
-            yield _unchecked(f"{message}; {report.text.why}")
-        else:
-            yield Finding(Status.PASS if same else Status.REVIEW, Witness.RESCORE, message)
+        if training.failure:
+            yield _unchecked(f"training again ({training.scale.value}): {training.failure}")
+        elif not training.pairs:
+            yield _unchecked(
+                f"{which}: {training.repeated} of {training.compared} scores of the toy run repeat to the last digit "
+                "from its artifact alone; that says nothing about the claimed figure"
+            )
+        for pair in training.pairs:
+            if training.failure or not pair.carries_claim:
+                continue
+            message = f"{which}: {pair.label} {pair.replayed.score.bpb_text} bpb; the log prints {pair.logged.bpb_text}"
+            if not report.text.canonical:
+                yield _unchecked(f"{message}; {report.text.why}")
+            elif _apart(pair) <= NOISE_BPB:
+                yield Finding(Status.PASS, Witness.RESCORE, message)
+            else:
+                worse = (pair.difference_bpb or 0.0) < -PROOF_BPB
+                yield Finding(Status.REVIEW if worse else Status.PASS, Witness.RESCORE, message)
 
 
 # SIZE

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from auditor.rescore.model import Cut, Independent, Pair, Replay, RescoreReport
 
 MAX_LISTED = 12
+MAX_LOG_BYTES = 3_500  # of each training run; --keep-logs keeps them whole
 OF_CUT = "the statements before its artifact is read left out"
 
 
@@ -83,10 +84,10 @@ def rescore_lines(report: AuditReport) -> list[str]:
         lines += _replay_lines(rescored.replay)
     if rescored.independent is not None and rescored.independent.failure:
         lines.append(f"rescored: no independent score of some kind: {rescored.independent.failure}")
-    if rescored.training is not None:
-        training = rescored.training
-        ended = training.failure or f"{len(training.metrics)} scores"
-        lines.append(f"trained again ({training.scale}): {training.seconds:.0f} s, {ended}")
+    for training in rescored.training:
+        seed = f", seed {training.seed}" if training.seed is not None else ""
+        ended = training.failure or f"{sum(metric.final for metric in training.metrics)} scores"
+        lines.append(f"trained again ({training.scale.value}{seed}): {training.seconds:.0f} s, {ended}")
     return [*lines, *(f"rescored: {reason}" for reason in rescored.reasons)]
 
 
@@ -113,12 +114,7 @@ def rescore_document(report: AuditReport) -> dict[str, object] | None:
     rescored = report.rescore
     if rescored is None:
         return None
-    artifact, replay, independent, training = (
-        rescored.artifact,
-        rescored.replay,
-        rescored.independent,
-        rescored.training,
-    )
+    artifact, replay, independent = rescored.artifact, rescored.replay, rescored.independent
     return {
         "text": {
             "name": rescored.text.name,
@@ -155,16 +151,19 @@ def rescore_document(report: AuditReport) -> dict[str, object] | None:
         }
         if independent
         else None,
-        "training": {
-            "scale": training.scale,
-            "command": list(training.command),
-            "seconds": training.seconds,
-            "failure": training.failure,
-            "log": training.log_path,
-            "scores": [_pair_document(pair) for pair in training.pairs],
-        }
-        if training
-        else None,
+        "training": [
+            {
+                "scale": training.scale.value,
+                "seed": training.seed,
+                "seconds": training.seconds,
+                "failure": training.failure,
+                "scores": [_pair_document(pair) for pair in training.pairs],
+                "repeated_from_artifact": [training.repeated, training.compared],
+                "log": training.log[-MAX_LOG_BYTES:].decode("utf-8", "replace"),
+            }
+            for training in rescored.training
+        ],
+        "reasons": list(rescored.reasons),
     }
 
 

@@ -69,9 +69,14 @@ def _model_bytes(log: RunLog) -> int | None:
 
 
 def _artifact(submission: Submission, file: StoredFile, log: RunLog | None, *, by_size: bool) -> Artifact:
+    return artifact_of(file, submission.relative(file.path), log, by_size=by_size)
+
+
+def artifact_of(file: StoredFile, path: str, log: RunLog | None = None, *, by_size: bool = False) -> Artifact:
+    """A file as the artifact of the run with this log; `path` is relative to the record folder."""
     return Artifact(
         file=file,
-        path=submission.relative(file.path),
+        path=path,
         sha256=hashlib.sha256(file.data or b"").hexdigest(),
         log=log,
         seed=seed_of(log) if log is not None else None,

@@ -14,6 +14,13 @@ from auditor.run.printed import PrintedMetric
 from auditor.submission.model import StoredFile
 
 
+class Scale(StrEnum):
+    """At which size training was repeated."""
+
+    REPORTED = "as reported"
+    TOY = "toy size"
+
+
 class Way(StrEnum):
     """How the submission's evaluation was run without its training."""
 
@@ -171,15 +178,21 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What came of training again. `failure` is "" when a run reached its scores; `log` is its whole output."""
+    """What came of training one seed again. `failure` is "" when the run reached its scores.
 
-    scale: str  # "as reported" or "toy size"
-    command: tuple[str, ...]
+    As reported, `pairs` sets its scores beside those of the seed's log. At toy size there is nothing to set them
+    beside; there `repeated` of `compared` scores repeat to the last digit when the run's artifact is evaluated alone.
+    """
+
+    scale: Scale
+    seed: int | None
     seconds: float
-    pairs: tuple[Pair, ...]
     metrics: tuple[PrintedMetric, ...]
     failure: str
-    log_path: str = ""
+    pairs: tuple[Pair, ...] = ()
+    repeated: int = 0
+    compared: int = 0
+    log: bytes = b""  # everything it printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +205,7 @@ class RescoreReport:
     code_bytes: int = 0  # of the script as stored
     replay: Replay | None = None
     independent: Independent | None = None
-    training: Training | None = None
+    training: tuple[Training, ...] = ()
     claim_on_cpu: bool = False  # the log says that the claim was made without a GPU
     settings_known: bool = False  # a log prints the settings of the claimed run
     reasons: tuple[str, ...] = ()

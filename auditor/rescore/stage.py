@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from auditor import rescore, run
@@ -15,6 +18,7 @@ from auditor.rescore.model import Artifact, Cut
 from auditor.rescore.switches import ARTIFACT
 from auditor.rescore.text_data import BYTE_LEVEL, TextData
 from auditor.run.model import Bind, Job, Limits
+from auditor.run.sandbox import remove_tree
 from auditor.run.stage.folder import copy_folder
 from auditor.run.stage.places import DATA, SUBMISSION, Places, link_data, link_roots, places_of
 from auditor.run.stage.settings import Settings, defaults_of, reported, sources_of
@@ -28,6 +32,8 @@ REFERENCE = "/audit/reference"
 
 # What a machine without a GPU needs to run a script that was written for a CPU as well.
 PLAIN = ("clock", "programs", "packages", "compile", "losses", "recurrences", "loading")
+WITH_REAL_CLOCK = tuple(name for name in PLAIN if name != "clock")  # training may stop by the clock
+ALL = "all"
 REPORTED, OF_AUDIT = "reported run", "audit"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
@@ -38,39 +44,64 @@ _NOT_PASSED_ON = re.compile(
 )
 
 
+@contextmanager
+def scratch(below: Path | None = None) -> Iterator[Path]:
+    """A folder for one run, removed afterwards whatever hostile code made of it."""
+    folder = tempfile.mkdtemp(prefix="pgolf-rescore-", dir=below)
+    try:
+        yield Path(folder)
+    finally:
+        remove_tree(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Toy:
+    """How a toy run was set up, for an evaluation under the same conditions."""
+
+    settings: Settings
+    overrides: Sequence[Mapping[str, object]]
+    argv: Sequence[str]
+
+
 def lay_out(
     submission: Submission,
     configuration: RunConfiguration,
     *,
     work: Path,
     text: TextData,
-    artifact: Artifact,
+    artifact: Artifact | None,
+    seed: int | None,
     switches: Mapping[str, str],
     cut: Cut | None,
-    standing_in: bool,
+    standins: str | Sequence[str],
     python: str,
     limits: Limits,
     reference: Path | None,
     vocabulary: int,
+    toy: Toy | None = None,
 ) -> tuple[Job, Settings]:
-    """Write one evaluation below `work`, an empty folder of the auditor; the job and the settings of the script.
+    """Write one run below `work`, an empty folder of the auditor; the job and the settings of the script.
 
-    `reference` is the folder of the reference pipeline's package, None to leave the independent score out.
+    Without `artifact` it trains. `seed` is the reported run's. `reference` is the folder of the reference pipeline's
+    package, None to leave the independent score out. `toy` repeats a toy run's conditions instead of the reported ones.
     """
     copy = work / "submission"
     copy_folder(submission, copy)
-    inside = _place_artifact(submission, artifact, copy)
+    inside = _place_artifact(submission, artifact, copy) if artifact else []
     places = _places(submission, text, vocabulary)
     binds = _show_text(work / "data", text, places, copy)
-    settings = settings_of(submission, configuration, artifact, places, text)
+    settings = settings_of(submission, configuration, seed, places, text)
+    if toy:
+        settings = {**toy.settings, **{name: entry for name, entry in settings.items() if entry[1] == OF_AUDIT}}
     for name, value in switches.items():
-        settings[name] = (value.replace(ARTIFACT, f"{SUBMISSION}/{inside[0]}"), OF_AUDIT)
+        settings[name] = (value.replace(ARTIFACT, f"{SUBMISSION}/{inside[0] if inside else ''}"), OF_AUDIT)
     spec = {
         "script": script_of(submission),
-        "argv": [],
+        "argv": list(toy.argv) if toy else [],
+        "overrides": list(toy.overrides) if toy else [],
         "seed": 1,
         "threads": 1,
-        "standins": "all" if standing_in else list(PLAIN),
+        "standins": standins if isinstance(standins, str) else list(standins),
         "cuts": [_cut_spec(submission, cut)] if cut else [],
         "artifacts": [f"{SUBMISSION}/{name}" for name in inside],
         "vocabulary": vocabulary,
@@ -115,9 +146,9 @@ def script_of(submission: Submission) -> str:
 
 
 def settings_of(
-    submission: Submission, configuration: RunConfiguration, artifact: Artifact, places: Places, text: TextData
+    submission: Submission, configuration: RunConfiguration, seed: int | None, places: Places, text: TextData
 ) -> Settings:
-    """The variables of the reported run, its seed that of the artifact's log, its places those of the audit."""
+    """The variables of the reported run with this seed, its places those of the audit."""
     settings: Settings = {}
     defaults = defaults_of(submission)
     for name in dict.fromkeys((*defaults, *configuration.environment)):
@@ -126,8 +157,8 @@ def settings_of(
             continue
         if _VALUE.fullmatch(value):
             settings[name] = (value, source)
-    if artifact.seed is not None and ("SEED" in defaults or "SEED" in settings):
-        settings["SEED"] = (str(artifact.seed), REPORTED)
+    if seed is not None and ("SEED" in defaults or "SEED" in settings):
+        settings["SEED"] = (str(seed), REPORTED)
     for name, value in targets(places, text).items():
         if name in defaults or name in settings:
             settings[name] = (value, OF_AUDIT)

@@ -6,20 +6,20 @@ import importlib.util
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.configuration import RunConfiguration
 from auditor.record.claimed_line import claim_logs
-from auditor.record.model import MetricLine, Record
+from auditor.record.model import MetricLine, Record, RunLog
 from auditor.rescore.artifact import find_artifact
 from auditor.rescore.comparison import paired
-from auditor.rescore.model import Artifact, Cut, Independent, Pair, Replay, RescoreReport, Score, Text, Way
-from auditor.rescore.stage import lay_out, script_of
+from auditor.rescore.model import Artifact, Cut, Independent, Pair, Replay, RescoreReport, Score, Text, Training, Way
+from auditor.rescore.stage import ALL, PLAIN, lay_out, scratch, script_of
 from auditor.rescore.switches import eval_only_switches
 from auditor.rescore.text_data import DataError, TextData, find_text
+from auditor.rescore.training import NO_SHARDS, Trainer, command_on_gpus, has_training_shards
 from auditor.run.model import GIB, Confinement, Limits, NoConfinementError, Outcome
 from auditor.run.printed import PrintedMetric, printed_metrics
 from auditor.run.sandbox import find_confinement, run_job
@@ -77,33 +77,57 @@ def rescore_witness(
     if submission.script is None:
         raise NotRescoredError("the submission has no script to run")
     artifact = find_artifact(submission, record)
-    if artifact is None:
+    if artifact is None and not options.retrain:
         raise NotRescoredError("the folder holds no artifact to evaluate (--retrain makes one)")
     try:
         confinement = find_confinement()
     except NoConfinementError as error:
         raise NotRescoredError(str(error)) from error
     vocabulary, _ = vocabulary_of(submission, configuration)
-    with tempfile.TemporaryDirectory(prefix="pgolf-rescore-") as folder:
-        data = _text(submission, configuration, options, vocabulary, Path(folder))
-        described = _described(data, text)
-        rescorer = _Rescorer(
-            submission, configuration, record, artifact, data, options, confinement, vocabulary, Path(folder)
-        )
-        replay, independent = rescorer.evaluate()
-        if replay is not None:
-            artifact = replay.artifact
+    replay, independent = None, None
+    reasons: list[str] = []
+    training: list[Training] = []
+    with scratch() as work:
+        data = _text(submission, configuration, options, vocabulary, work)
+        if artifact is not None:
+            rescorer = _Rescorer(
+                submission, configuration, record, artifact, data, options, confinement, vocabulary, work
+            )
+            replay, independent = rescorer.evaluate()
+            if replay is None:
+                reasons.append(NO_WAY)
+            else:
+                artifact = replay.artifact
+        if options.retrain:
+            python = options.python or sys.executable
+            trainer = Trainer(submission, configuration, record, options, confinement, python, vocabulary, work)
+            training, why = _trained(trainer, data, artifact)
+            reasons += [why] if why else []
     return RescoreReport(
-        text=described,
+        text=_described(data, text),
         confinement=confinement,
         artifact=artifact,
         code_bytes=_code_bytes(submission),
         replay=replay,
         independent=independent,
-        reasons=() if replay is not None else (NO_WAY,),
-        claim_on_cpu=_claimed_on_cpu(artifact, record),
+        training=tuple(training),
+        reasons=tuple(reasons),
+        claim_on_cpu=_claimed_on_cpu(artifact.log if artifact else None, record),
         settings_known=_settings_known(configuration),
     )
+
+
+def _trained(trainer: Trainer, data: TextData, artifact: Artifact | None) -> tuple[list[Training], str]:
+    """Training again as far as this machine can, and why it cannot go further ("" where it can)."""
+    record = trainer.record
+    log = next(iter(claim_logs(record)), None)
+    if not _claimed_on_cpu(log, record):
+        why = command_on_gpus(record, script_of(trainer.submission))
+    elif data.drawn or not has_training_shards(data):
+        why = NO_SHARDS
+    else:
+        return list(trainer.as_reported(data, artifact.seed if artifact else None)), ""
+    return [trainer.toy()], why
 
 
 def _text(
@@ -138,9 +162,8 @@ def _code_bytes(submission: Submission) -> int:
     return next((file.size for file in submission.files if submission.relative(file.path) == wanted), 0)
 
 
-def _claimed_on_cpu(artifact: Artifact, record: Record) -> bool:
-    """Whether the log of the artifact's run, or submission.json, says that no GPU was used."""
-    log = artifact.log
+def _claimed_on_cpu(log: RunLog | None, record: Record) -> bool:
+    """Whether the log of a run, or submission.json, says that no GPU was used."""
     if log is not None and any(_ON_CPU.search(line[:200]) for line in log.raw_lines):
         return True
     hardware = record.statement.fields.get("hardware")
@@ -166,7 +189,7 @@ class _Rescorer:
 
     def evaluate(self) -> tuple[Replay | None, Independent | None]:
         """Replay and independent score: as on a machine without a GPU, then with what stands in for one."""
-        plain = _claimed_on_cpu(self.artifact, self.record)
+        plain = _claimed_on_cpu(self.artifact.log, self.record)
         replay, independent = None, None
         for way, switches, cut in self._ways():
             for standing_in in (False, True) if plain else (True,):
@@ -191,16 +214,17 @@ class _Rescorer:
     def _run(
         self, way: Way, switches: Mapping[str, str], cut: Cut | None, standing_in: bool
     ) -> tuple[Replay, Independent]:
-        with tempfile.TemporaryDirectory(prefix="evaluation-", dir=self.work) as folder:
+        with scratch(self.work) as folder:
             job, settings = lay_out(
                 self.submission,
                 self.configuration,
-                work=Path(folder),
+                work=folder,
                 text=self.data,
                 artifact=self.artifact,
                 switches=switches,
                 cut=cut,
-                standing_in=standing_in,
+                seed=self.artifact.seed,
+                standins=ALL if standing_in else PLAIN,
                 python=self.options.python or sys.executable,
                 limits=Limits(seconds=self.options.seconds, memory_bytes=8 * GIB),
                 reference=_reference(),

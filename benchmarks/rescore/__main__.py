@@ -115,7 +115,8 @@ def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> 
     confirmed = sum(trial.confirmed for trial in trials)
     lines += [
         "",
-        f"{confirmed} of {len(trials)} repeat to the last digit, in {busy:.0f} CPU seconds altogether ({total:.0f} s by the clock).",
+        f"{confirmed} of {len(trials)} repeat to the last digit, in {busy:.0f} CPU seconds altogether ({total:.0f} s "
+        "by the clock).",
         "",
     ]
     if doctored:

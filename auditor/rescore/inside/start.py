@@ -34,9 +34,10 @@ def _load(name: str, path: Path) -> Any:
 
 
 class Cuts:
-    """Statements to leave out, by the hash of the text they belong to."""
+    """Statements to leave out, by the hash of the text they belong to; and constants of a toy run to replace."""
 
-    def __init__(self, cuts: list[dict[str, Any]]) -> None:
+    def __init__(self, cuts: list[dict[str, Any]], overrides: list[dict[str, Any]]) -> None:
+        self._overrides = overrides
         self._spans = {
             str(sha256): {tuple(map(int, span)) for span in cut["spans"]} for cut in cuts for sha256 in cut["sha256"]
         }
@@ -48,10 +49,12 @@ class Cuts:
 
     def _reduced(self, text: str | bytes, filename: str) -> ast.Module | None:
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        spans = self._spans.get(hashlib.sha256(data).hexdigest())
-        if not spans:
+        digest = hashlib.sha256(data).hexdigest()
+        spans = self._spans.get(digest, set())
+        here = [one for one in self._overrides if one.get("sha256") == digest or _is_of(one, filename)]
+        if not spans and not here:
             return None
-        tree: ast.Module = _compile(text, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree: ast.Module = importlib.import_module("inside.constants").replaced(text, here, filename)
         for node in ast.walk(tree):
             for field in ("body", "orelse", "finalbody"):
                 block = getattr(node, field, None)
@@ -67,7 +70,7 @@ class Cuts:
 
     def install(self) -> None:
         """Reduce text that a packed script executes, too."""
-        if not self._spans:
+        if not self._spans and not self._overrides:
             return
         cuts = self
 
@@ -89,6 +92,11 @@ class Cuts:
         builtins.compile = compile_
 
 
+def _is_of(override: dict[str, Any], filename: str) -> bool:
+    """Whether a constant stands in the stored file of this name."""
+    return not override.get("sha256") and Path(filename).resolve() == (Path.cwd() / str(override["path"])).resolve()
+
+
 def main(argv: list[str]) -> int:
     """Run the script that the spec file argv[1] names."""
     spec = json.loads(Path(argv[1]).read_bytes())
@@ -100,7 +108,7 @@ def main(argv: list[str]) -> int:
     stand_ins.prepare(spec)
     if reporter is not None:
         _load("audit_capture", FOLDER / "capture.py").install(spec, reporter)
-    cuts = Cuts(spec.get("cuts", []))
+    cuts = Cuts(spec.get("cuts", []), spec.get("overrides", []))
     cuts.install()
     importlib.import_module("inside.guard").install(spec, reporter)
     script = (Path.cwd() / spec["script"]).resolve()
