@@ -137,6 +137,8 @@ def _doubt(report: RescoreReport, replay: Replay) -> str:
         return "no log prints the settings of the run"
     if report.artifact is None or report.artifact.log is None:
         return "which run the artifact comes from is not known"
+    if replay.steady is not True:
+        return "its evaluation does not repeat itself under another seed"
     return ""
 
 

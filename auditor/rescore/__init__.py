@@ -7,4 +7,8 @@ with the reference pipeline's scorer. Both happen in the sandbox; the artifact i
 Nothing is confirmed unless the text is the one that scores refer to: the official one, or the one given by
 ``--validation-text``. Without it the same is done on data made for the audit, which shows that the artifact loads, and
 whether the submission's scorer agrees with the reference on one and the same model, but says nothing about the claim.
+
+What a replay prints is the script's word: one that prints figures instead of computing them repeats them as well. The
+independent score asks the model itself, but in the same process; a model that notices it can behave. Both are evidence
+against honest mistakes and plain lies, and no more than evidence against a script built to deceive its audit.
 """

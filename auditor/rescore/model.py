@@ -120,6 +120,7 @@ class Replay:
     standing_in: bool  # whether the run stood in for a GPU
     settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     artifact_read: bool = False  # whether it opened the artifact file
+    steady: bool | None = None  # whether another seed gives the same scores; None: nobody asked
 
     @property
     def claimed(self) -> Pair | None:

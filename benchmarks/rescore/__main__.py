@@ -1,6 +1,6 @@
 """Evaluate the artifact of every example again, then doctored copies of one; print what comes of each.
 
-    python -m benchmarks.rescore [--only NAME ...] [--table FILE] [--python FILE]
+    python -m benchmarks.rescore [--only NAME ...] [--table FILE] [--rows FILE] [--python FILE]
 
 The data are drawn anew from the source behind the examples, by the seed in the data set's name; nothing of a folder is
 trusted. Exit code 1: a legal example was not confirmed, or a doctored one was not told from it.
@@ -9,47 +9,96 @@ trusted. Exit code 1: a legal example was not confirmed, or a doctored one was n
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from auditor.findings import Status
 from auditor.rescore.witness import RescoreOptions
-from benchmarks.rescore.doctoring import ARTIFACT, DOCTORINGS
+from benchmarks.rescore.doctoring import ARTIFACT, DOCTORINGS, Doctoring
 from benchmarks.rescore.trials import Trial, make_data, try_folder
 from rules.base import ValidationText
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DOCTORED = "legal_sliding_window"  # a legal example that is quickly evaluated
-BETTER = "illegal_prequant_ttt"  # whose artifact scores better under the same script's settings
+OTHER = "legal_caseops"  # whose artifact fits the same script, and was trained for another text
 
 
 def main() -> int:
-    """Run everything and print the table."""
+    """Run what is missing, print the table."""
     options = _arguments()
+    rows = _Rows(options.rows)
     with tempfile.TemporaryDirectory(prefix="rescore-data-") as name:
-        data = Path(name)
+        runner = _Runner(Path(name), RescoreOptions(data=Path(name), python=options.python or "", cut=options.cut))
         folders = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
         chosen = [path for path in folders if not options.only or path.name in options.only]
-        for folder in dict.fromkeys([*chosen, EXAMPLES / DOCTORED]):
-            make_data(data, folder)
-        text = _text()
-        rescore = RescoreOptions(data=data, python=options.python or "", cut=options.cut)
-        trials = []
-        for folder in chosen:
-            trials.append(_told(try_folder(folder, data, text, rescore)))
-        doctored = [] if options.only else list(_doctored(data, text, rescore))
+        trials = [rows.get(path.name, lambda path=path: runner.example(path)) for path in chosen]  # type: ignore[misc]
+        doctored = []
+        for doctoring in () if options.only else DOCTORINGS:
+            read, again = (
+                rows.get(f"{kind}: {doctoring.name}", lambda d=doctoring, r=rescore: runner.doctored(d, r))  # type: ignore[misc]
+                for kind, rescore in (("read", False), ("again", True))
+            )
+            doctored.append((read, again))
     table = _table(trials, doctored)
     print(table, end="")
     if options.table:
         options.table.write_text(table, encoding="utf-8")
-    legal = [trial for trial in trials if trial.name.startswith("legal_")]
-    wrong = [trial.name for trial in legal if not trial.confirmed or trial.rules]
-    wrong += [f"doctored: {trial.name}" for _, trial in doctored if not trial.rules]
+    wrong = [trial.name for trial in trials if trial.name.startswith("legal_") and (not trial.confirmed or trial.rules)]
+    wrong += [f"doctored: {again.name}" for _, again in doctored if not again.rules]
     if wrong:
         print(f"benchmarks.rescore: not as they should be: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+class _Rows:
+    """Results that are kept as JSON lines, so that a run can be interrupted; without a file only in memory."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+        self.known = {key: Trial(**row) for key, row in (json.loads(line) for line in lines)}
+
+    def get(self, key: str, run: Callable[[], Trial]) -> Trial:
+        """The known result, or that of `run`."""
+        if key not in self.known:
+            trial = self.known[key] = run()
+            print(
+                f"{key}: {trial.seconds:.0f} s, {trial.cpu_seconds:.0f} CPU s, {trial.verdict}",
+                file=sys.stderr,
+                flush=True,
+            )
+            if self.path is not None:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([key, asdict(trial)]) + "\n")
+        return self.known[key]
+
+
+class _Runner:
+    """Makes the data that a folder needs, and audits it."""
+
+    def __init__(self, data: Path, rescore: RescoreOptions) -> None:
+        self.data, self.rescore, self.text = data, rescore, _text()
+
+    def example(self, folder: Path) -> Trial:
+        """An example as it is."""
+        make_data(self.data, folder)
+        return try_folder(folder, self.text, self.rescore)
+
+    def doctored(self, doctoring: Doctoring, rescore: bool) -> Trial:
+        """A doctored copy, read only or evaluated again."""
+        make_data(self.data, EXAMPLES / DOCTORED)
+        honest = {path.name: path.read_bytes() for path in (EXAMPLES / DOCTORED).iterdir()}
+        others = {"other": (EXAMPLES / OTHER / ARTIFACT).read_bytes()}
+        with tempfile.TemporaryDirectory(prefix="doctored-") as name:
+            folder = Path(name) / doctoring.name
+            folder.mkdir()
+            for file, content in doctoring.change(dict(honest), others).items():
+                (folder / file).write_bytes(content)
+            return try_folder(folder, self.text, self.rescore if rescore else None)
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,40 +107,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="examples; all, and the doctored ones")
     parser.add_argument("--cut", action="store_true", help="leave the scripts' own switches alone, cut them instead")
     parser.add_argument("--table", type=Path, help="also write the table to this file")
+    parser.add_argument("--rows", type=Path, help="JSON lines, added to; what stands there is not run again")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     return parser.parse_args()
 
 
 def _text() -> ValidationText:
-    import json
-
     facts = json.loads((EXAMPLES / "validation_text.json").read_text())
     return ValidationText(facts["name"], facts["text_bytes"], official=False)
-
-
-def _doctored(data: Path, text: ValidationText, rescore: RescoreOptions) -> list[tuple[Trial, Trial]]:
-    """(read only, evaluated again) of each doctored copy."""
-    honest = {path.name: path.read_bytes() for path in (EXAMPLES / DOCTORED).iterdir()}
-    others = {"better": (EXAMPLES / BETTER / ARTIFACT).read_bytes()}
-    trials = []
-    for doctoring in DOCTORINGS:
-        with tempfile.TemporaryDirectory(prefix="doctored-") as name:
-            folder = Path(name) / doctoring.name
-            folder.mkdir()
-            for file, content in doctoring.change(dict(honest), others).items():
-                (folder / file).write_bytes(content)
-            read = try_folder(folder, data, text, None)
-            trials.append((read, _told(try_folder(folder, data, text, rescore))))
-    return trials
-
-
-def _told(trial: Trial) -> Trial:
-    print(
-        f"{trial.name}: {trial.seconds:.0f} s ({trial.cpu_seconds:.0f} CPU s), {trial.verdict}",
-        file=sys.stderr,
-        flush=True,
-    )
-    return trial
 
 
 def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> str:

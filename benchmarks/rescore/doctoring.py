@@ -92,12 +92,12 @@ def _byte_flipped(files: Files, others: Mapping[str, bytes]) -> Files:
 
 
 def _artifact_replaced(files: Files, others: Mapping[str, bytes]) -> Files:
-    return {**files, ARTIFACT: others["better"]}
+    return {**files, ARTIFACT: others["other"]}
 
 
 def _artifact_and_sizes_replaced(files: Files, others: Mapping[str, bytes]) -> Files:
     """Another artifact, and a log whose sizes fit it."""
-    old, new = len(files[ARTIFACT]), len(others["better"])
+    old, new = len(files[ARTIFACT]), len(others["other"])
     code = len(files["train_gpt.py"])
     changed = _artifact_replaced(files, others)
     for before, after in ((str(old), str(new)), (str(old + code), str(new + code))):
@@ -153,7 +153,7 @@ DOCTORINGS = (
     Doctoring("score in README", _score_in_readme),
     Doctoring("bytes in submission.json", _bytes_figure),
     Doctoring("one bit of the artifact flipped", _byte_flipped),
-    Doctoring("artifact replaced by a better one", _artifact_replaced),
+    Doctoring("artifact replaced by another run's", _artifact_replaced),
     Doctoring("artifact replaced, sizes in log and claim to fit", _artifact_and_sizes_replaced),
     Doctoring(f"log, README and claim together, by {BETTER_BPB}", _everything_edited(BETTER_BPB)),
     Doctoring(f"log, README and claim together, by {SLIGHTLY_BETTER_BPB}", _everything_edited(SLIGHTLY_BETTER_BPB)),

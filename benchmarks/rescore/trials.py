@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.audit import AuditReport, audit
+from auditor.audit import audit
 from auditor.findings import Status, Witness
 from auditor.rescore.witness import RescoreOptions
 from auditor.submission import load_folder
@@ -32,7 +32,6 @@ class Trial:
     rules: Mapping[str, str]  # rule -> status, of those that fail or ask
     by_rescoring: Mapping[str, str]  # rule -> what the rescore witness says of it, its worst finding
     confirmed: bool  # every logged score of the artifact's run repeats to the last digit
-    report: AuditReport
 
 
 def make_data(folder: Path, example: Path) -> None:
@@ -46,7 +45,7 @@ def make_data(folder: Path, example: Path) -> None:
     prepare_toy_data(folder, kind, int(vocabulary), int(train) * 1000, int(validation) * 1000, int(seed))
 
 
-def try_folder(folder: Path, data: Path, text: ValidationText, options: RescoreOptions | None) -> Trial:
+def try_folder(folder: Path, text: ValidationText, options: RescoreOptions | None) -> Trial:
     """Audit one folder, with rescoring where `options` are given."""
     began, busy = time.perf_counter(), time.process_time()
     report = audit(load_folder(str(folder)), text=text, rescore=options)
@@ -82,5 +81,4 @@ def try_folder(folder: Path, data: Path, text: ValidationText, options: RescoreO
         rules={rule: status.value for rule, status in statuses.items() if status in (Status.FAIL, Status.REVIEW)},
         by_rescoring=worst,
         confirmed=bool(replay and replay.pairs and not replay.missing and all(pair.exact for pair in replay.pairs)),
-        report=report,
     )

@@ -70,6 +70,7 @@ def replay_of(replayed: float, logged: float = BPB, **changes: object) -> Replay
         failure="",
         standing_in=False,
         artifact_read=True,
+        steady=True,
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -130,6 +131,7 @@ def test_a_claim_far_better_than_its_artifact_fails() -> None:
         (replay_of(BPB + PROOF_BPB / 2), {}),  # between noise and proof
         (replay_of(BPB - 2 * PROOF_BPB), {}),  # the artifact is better than the claim
         (replay_of(BPB + 2 * PROOF_BPB, standing_in=True), {}),  # another kind of machine
+        (replay_of(BPB + 2 * PROOF_BPB, steady=False), {}),  # chance decides over the score
         (replay_of(BPB + 2 * PROOF_BPB), {"claim_on_cpu": False}),
         (replay_of(BPB + 2 * PROOF_BPB), {"settings_known": False}),
         (replay_of(BPB + 2 * PROOF_BPB), {"artifact": replace(FOUND, log=None)}),
