@@ -2,8 +2,9 @@
 
     python -m benchmarks.rescore.noise [EXAMPLE ...]
 
-Evaluates examples (this repository's own code) from their artifacts under other conditions than the logged ones: without
-vector instructions, with two threads, and in bf16 as a GPU would. Prints the largest difference of any score to the log.
+Evaluates examples (this repository's own code) from their artifacts under other conditions than the logged ones:
+without vector instructions, with two threads, and in bf16 as a GPU would. Prints the largest difference of any score
+to the log.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ CONDITIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def main() -> int:
     """Measure and print."""
-    for name in sys.argv[1:] or CHOSEN:
-        for condition in CONDITIONS:
-            print(f"{name}, {condition}: {_difference(EXAMPLES / name, condition):.2e} bpb", flush=True)
+    with tempfile.TemporaryDirectory(prefix="noise-data-") as data:
+        for name in sys.argv[1:] or CHOSEN:
+            make_data(Path(data), EXAMPLES / name)
+            for condition in CONDITIONS:
+                difference = _difference(EXAMPLES / name, condition, Path(data))
+                print(f"{name}, {condition}: {difference:.2e} bpb", flush=True)
     return 0
 
 
-def _difference(example: Path, condition: str) -> float:
+def _difference(example: Path, condition: str, data: Path) -> float:
     submission = load_folder(str(example))
     record = read_record(submission)
     artifact = find_artifact(submission, record)
@@ -56,7 +60,7 @@ def _difference(example: Path, condition: str) -> float:
     with tempfile.TemporaryDirectory(prefix="noise-") as folder:
         work = Path(folder) / "run"
         shutil.copytree(example, work)
-        make_data(work / "data", example)
+        (work / "data").symlink_to(data)
         environment = {"PATH": os.environ["PATH"], "EVAL_ONLY": "1", **settings, "SEED": str(artifact.seed), **changed}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, check=True, timeout=1_800
