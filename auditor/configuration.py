@@ -2,7 +2,8 @@
 
 Defaults decide: test-time training, SLOT and caches are often in the script but off. The run configuration answers
 "what did `os.environ.get(NAME, default)` return in the reported run?" from, in falling order of trust, what the log
-printed, what a wrapper forces, the command in the README, what submission.json lists, and the defaults a wrapper sets.
+printed, what a wrapper forces, the command in the README, what submission.json lists, the defaults a wrapper sets, and,
+where there is neither a log nor a command, switches that the submission's title names.
 What none of them says is left to the script's default.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from auditor.record.claimed_line import claim_logs, claimed_lines
 from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
@@ -24,7 +26,7 @@ from auditor.submission.text import decode
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One environment variable of the reported run. source: "log", "readme", "shell script", "wrapper",
-    "submission.json", or "default" (the script's own; only in contradictions).
+    "submission.json", "title", or "default" (the script's own; only in contradictions).
 
     `value` is the variable's text, so that the script's own conversion works on it: "1" where a log prints True.
     `printed` keeps what the source says.
@@ -83,6 +85,10 @@ _LIST_CONTAINER = re.compile(
     r"^(?:hyper_?parameters|config|configuration|training_config|env|environment|settings|ttt|args)\.([^.]+)$", re.I
 )
 
+_LITERAL = re.compile(r"[-+.\w]{0,40}\d[\w.+-]{0,40}|true|false|\[[\d., -]{0,200}\]|[\"'].{0,200}[\"']", re.IGNORECASE)
+_OFF = frozenset(("0", "false", "off", "no"))
+_SWITCH_WORDS = frozenset(("enabled", "enable", "use", "do", "run", "with", "mode"))
+_DENIALS = frozenset(("no", "without", "non", "not", "pre", "sans", "zero"))
 _SUFFIXES = ("_INIT", "_VALUE")  # of variable names, not spoken
 _NUMERIC = re.compile(r"-?\d{1,9}(?:\.\d{0,9})?(?:e-?\d{1,3})?")
 _MAX_README_CHARACTERS = 200_000
@@ -110,6 +116,9 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
             known = environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
             if known.source != setting.source and setting.source != "wrapper" and _disagree(known, setting):
                 contradictions.append(Contradiction(setting.name, known, setting))
+    if log is None and command is None:
+        for setting in _named_in_the_title(submission, record, reads):
+            environment.setdefault(setting.name, setting)
     defaults = {read.name: read.default for read in reversed(reads) if read.default is not None}
     contradictions.extend(_between_logs([item for item in record.logs if item.path in carriers], log, reads, source))
     contradictions.extend(_not_in_the_command(command, environment, reads, submission))
@@ -138,8 +147,48 @@ def _logged(log: RunLog, reads: Iterable[EnvironmentRead], source: str) -> dict[
         name: Setting(name, as_set(printed, by_attribute.get(name)), "log", log.hyperparameter_places[name], printed)
         for name, printed in log.hyperparameters.items()
         if printed not in ("None", "")
+        and not _is_code(name, printed, source)
         and (name not in log.inline_hyperparameters or not source or prints_attribute(source, name))
     }
+
+
+def _is_code(name: str, printed: str, source: str) -> bool:
+    """True for ``name=expression`` that stands in the script as it does in the log: the log holds the script's text."""
+    if _LITERAL.fullmatch(printed) or len(printed) > 200:
+        return False
+    return re.search(rf"\b{re.escape(name)}\s?[=:]\s?{re.escape(printed)}", source) is not None
+
+
+def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:
+    """Switches that are off by default and that the submission's title names: its score was made with them.
+
+    All words of the variable's name (but "enabled" and its like) stand in the title, and none is denied there.
+    """
+    folder = submission.script.path.rpartition("/")[0].rpartition("/")[2] if submission.script else ""
+    heading = next((line for line in record.readme_text[:2000].splitlines() if line.startswith("# ")), "")
+    titles = [
+        [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
+        for text in (
+            plain(heading)[:300],
+            record.statement.name[:300],
+            re.sub(r"([a-z])([A-Z])", r"\1 \2", folder)[:300],
+        )
+    ]
+    place = Place(record.readme_path)
+    for read in reads:
+        if read.default is None or read.default.lower() not in _OFF:
+            continue
+        words = [word for word in read.name.lower().split("_") if word not in _SWITCH_WORDS]
+        if words and any(_names(title, words) for title in titles):
+            yield Setting(read.name, "1", "title", place, heading[:200])
+
+
+def _names(title: list[str], words: list[str]) -> bool:
+    """True when all `words` stand in the title, in one word or in pieces ("n-gram"), and none after a "no"."""
+    if any(before in _DENIALS and after.startswith(tuple(words)) for before, after in pairwise(title)):
+        return False
+    whole = set(title) | {one + two for one, two in pairwise(title)}
+    return all(word in whole for word in words)
 
 
 def _named_by_log(

@@ -94,6 +94,24 @@ class Violation:
     sites: tuple[tuple[Site, str], ...]  # in the order to read them, each with what happens there
     definite: bool
     doubt: str = ""
+    kind: str = ""  # of violations that a rule treats apart
+
+
+PART_OF_THE_TEXT = "part of the text"
+
+
+@dataclass(frozen=True, slots=True)
+class LateRead:
+    """The model reads training tokens at `site` after its last training step, and learns nothing by a gradient.
+
+    `stop_seconds` is the time at which the training loop stops by its own clock, `step_limit` the number of steps after
+    which it stops in any case; None where the script does not tell.
+    """
+
+    site: Site
+    calls: tuple[Site, ...] = ()
+    stop_seconds: float | None = None
+    step_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +140,7 @@ class Ledger:
     learned: tuple[Learned, ...] = ()
     violations: tuple[Violation, ...] = ()
     blind: tuple[Blind, ...] = ()
+    late_reads: tuple[LateRead, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     notes: tuple[tuple[Site, str], ...] = ()  # e.g. "test-time training is present, off in the reported run"
     finished: bool = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from auditor.findings import Finding, RuleResult, Status, Witness
+from auditor.findings import Finding, RuleResult, Status, Step, Witness
 from auditor.ledger import Learned, Ledger
+from auditor.record.shard_names import laid_shards, training_folders
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers, ledgers, order_findings, unscored_findings
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
@@ -60,10 +61,37 @@ def evaluate(args, model, val_tokens):
 
 def judge(evidence: Evidence) -> RuleResult:
     """Any reported score made after its predictor had learned from the same tokens breaks the rule."""
-    found = order_findings(evidence) + unscored_findings(CODE, evidence)
+    found = order_findings(evidence) + unscored_findings(CODE, evidence) + _trained_on_validation(evidence)
     for witness, ledger in ledgers(evidence):
         found += _notes(ledger, witness)
     return judge_ledgers(CODE, evidence, passed=_passed(evidence), in_force=IN_FORCE, found=found)
+
+
+def _trained_on_validation(evidence: Evidence) -> list[Finding]:
+    """Training on validation shards under another name: proved by the command that lays them there and by the run
+    that names their folder, possible by a folder's name alone."""
+    folders = training_folders(evidence.record, evidence.configuration)
+    findings = []
+    for shard in laid_shards(evidence.submission, evidence.record):
+        used = next((folder for folder in folders if folder.name == shard.folder), None)
+        message = "a command of the submission lays a validation shard under the name of a training shard"
+        steps = [Step(shard.place.path, shard.place.line, "the validation shard gets a training shard's name here")]
+        if used is not None:
+            message += f", and the reported run trains on that folder ({used.name}) before it scores the same tokens"
+            steps.append(Step(used.place.path, used.place.line, "the run names the folder of its training shards"))
+        else:
+            message += " (not proved: no run is seen to train on its folder)"
+        status = Status.FAIL if used is not None else Status.REVIEW
+        findings.append(
+            Finding(status, Witness.RECORD, message, path=shard.place.path, line=shard.place.line, steps=tuple(steps))
+        )
+    for folder in folders:
+        if folder.says_validation and not findings:
+            message = f"the training shards come from a folder that is named for validation data ({folder.name})"
+            findings.append(
+                Finding(Status.REVIEW, Witness.RECORD, message, path=folder.place.path, line=folder.place.line)
+            )
+    return findings
 
 
 def _notes(ledger: Ledger, witness: Witness) -> list[Finding]:

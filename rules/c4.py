@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 from auditor.findings import RuleResult, Witness
+from auditor.ledger import PART_OF_THE_TEXT
+from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers, unscored_findings
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
@@ -38,11 +41,24 @@ def judge(evidence: Evidence) -> RuleResult:
     """What a witness saw of rescoring, of choosing among passes, and of scoring a part as if it were the whole."""
     return judge_ledgers(
         CODE,
-        evidence,
+        _with_doubts(evidence),
         passed="no second pass, no choice among passes and no subset was seen",
         in_force=IN_FORCE,
         found=unscored_findings(CODE, evidence),
     )
+
+
+def _with_doubts(evidence: Evidence) -> Evidence:
+    """The evidence, with parts of the text as questions where the submission is no record: such were merged."""
+    ledger = evidence.source
+    if ledger is None or evidence.submission.track is not Track.NON_RECORD:
+        return evidence
+    doubt = "submissions outside the record track that scored a part of the text were merged"
+    violations = tuple(
+        replace(item, definite=False, doubt=doubt) if item.kind == PART_OF_THE_TEXT else item
+        for item in ledger.violations
+    )
+    return replace(evidence, source=replace(ledger, violations=violations))
 
 
 RULE = Rule(

@@ -14,10 +14,12 @@ from datetime import date
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
 from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Scored, Violation
 from auditor.record.claimed_line import scored_logs
+from auditor.record.model import Record
 from rules.base import Evidence
 from rules.order_story import learner_key, order_finding, violation_finding
 
 SCORE_BEFORE_UPDATE = "C3"
+FAR_BPB = 0.02  # between a claim and a score that is not its own; the mean of seeds is nearer to each
 MAX_PLACES = 6  # places listed for one reason
 
 
@@ -76,9 +78,18 @@ def reported_score_doubt(evidence: Evidence, ledger: Ledger) -> str:
     Without any log the script as it stands is all there is to judge.
     """
     reported = [metric for metric in ledger.metrics if metric.reported]
+    if reported and _claims_another_score(evidence.record):
+        return "every score that the logs print is far from the claimed one, so they may be of other runs"
     if not reported or any(metric.tied for metric in reported) or not scored_logs(evidence.record):
         return ""
     return "no log prints a line like the one followed here, so the reported score may come from other code"
+
+
+def _claims_another_score(record: Record) -> bool:
+    """True when the logs print scores, and none is near the claim."""
+    claimed = record.statement.val_bpb
+    printed = [line.val_bpb for log in record.logs for line in log.final_metrics if line.val_bpb is not None]
+    return claimed is not None and bool(printed) and min(abs(score - claimed) for score in printed) > FAR_BPB
 
 
 def _doubted[Event: (Scored, Violation)](event: Event, doubt: str) -> Event:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness
+from auditor.ledger import LateRead
 from auditor.record.budget_sheet import LateCalibration, late_calibration
 from auditor.record.claimed_runs import claimed_runs
 from auditor.record.model import RunLog
@@ -19,6 +21,7 @@ from rules.time import ALLOWANCE_SECONDS, TRAINING_SECONDS
 
 CODE = "TRAINDATA"
 IN_FORCE = date(2026, 3, 22)
+UNREACHED_STEPS = 20_000  # the challenge's own limit, which no record comes near in 600 s (see the test)
 _TRAINING_DATA = re.compile(r"train(?:ing)?[ _](?:data|set|shard|token|loader)", re.IGNORECASE)
 
 _TABLE = """\
@@ -72,15 +75,50 @@ def _calibration_findings(evidence: Evidence) -> list[Finding]:
     """
     if evidence.submission.track is Track.NON_RECORD:
         return []
+    read = evidence.source.late_reads if evidence.source is not None and evidence.source.finished else ()
+    if not any(log.train_seconds is not None for log in evidence.record.logs):
+        return _unlogged_findings(read)
     claimed = [run.log for run in claimed_runs(evidence.record)]
     late: dict[Status, list[tuple[LateCalibration, Step]]] = {}
     for log in claimed or evidence.record.logs:
         found = late_calibration(log, TRAINING_SECONDS, ALLOWANCE_SECONDS)
         if found and found.data in ("training", "unstated") and found.train_seconds >= TRAINING_SECONDS:
-            proved = bool(claimed) and found.data == "training"
+            proved = bool(claimed) and (found.data == "training" or bool(read))
             status = Status.FAIL if proved else Status.REVIEW
             late.setdefault(status, []).append((found, _calibration_step(log, found)))
-    return [_calibration_finding(status, found) for status, found in late.items()]
+    return [_calibration_finding(status, found, read) for status, found in late.items()]
+
+
+def _unlogged_findings(read: tuple[LateRead, ...]) -> list[Finding]:
+    """Calibration on training data after a training loop that stops when its 600 s are over, where no log tells.
+
+    That a loop stops by its clock and not by its number of steps is proved where it is allowed more steps than any
+    record made in that time.
+    """
+    late = [item for item in read if item.stop_seconds is not None and item.stop_seconds >= TRAINING_SECONDS]
+    if not late:
+        return []
+    first = late[0]
+    proved = first.step_limit is not None and first.step_limit >= UNREACHED_STEPS
+    text = (
+        f"the training loop stops when its clock reaches {first.stop_seconds:.0f} s, which uses up the "
+        f"{TRAINING_SECONDS:.0f} s of training; training data are read after it"
+    )
+    if not proved:
+        text += " (not proved: the loop may end earlier by its number of steps, and no log tells)"
+    status = Status.FAIL if proved else Status.REVIEW
+    return [Finding(status, Witness.SOURCE, text, path=first.site.path, line=first.site.line, steps=_read_steps(late))]
+
+
+def _read_steps(read: Sequence[LateRead]) -> tuple[Step, ...]:
+    return tuple(
+        step
+        for item in read[:3]
+        for step in (
+            *(Step(site.path, site.line, "called here, after the training loop") for site in item.calls[-1:]),
+            Step(item.site.path, item.site.line, "the model reads training tokens here"),
+        )
+    )
 
 
 def _calibration_step(log: RunLog, found: LateCalibration) -> Step:
@@ -95,11 +133,14 @@ def _calibration_step(log: RunLog, found: LateCalibration) -> Step:
     return Step(place.path, place.line, f"calibration after {found.train_seconds:.1f} s of training")
 
 
-def _calibration_finding(status: Status, found: list[tuple[LateCalibration, Step]]) -> Finding:
+def _calibration_finding(
+    status: Status, found: list[tuple[LateCalibration, Step]], read: tuple[LateRead, ...]
+) -> Finding:
     first, step = found[0]
     runs = f" ({len(found)} runs)" if len(found) > 1 else ""
     took = f" for {first.seconds:.1f} s" if first.seconds is not None else ""
-    data = "on training data" if first.data == "training" else "on data that the log does not name"
+    named = {"training": "on training data", "unstated": "on training data, by the script"}
+    data = "on data that the log does not name" if first.data == "unstated" and not read else named[first.data]
     return Finding(
         status,
         Witness.RECORD,
@@ -107,7 +148,7 @@ def _calibration_finding(status: Status, found: list[tuple[LateCalibration, Step
         f"{data} follows{took}{runs}",
         path=step.path,
         line=step.line,
-        steps=tuple(step for _, step in found),
+        steps=tuple(step for _, step in found) + _read_steps(read),
     )
 
 

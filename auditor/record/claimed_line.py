@@ -130,6 +130,21 @@ def written_tolerance(text: str) -> float:
     return float(1.001 * 10.0 ** -min(max(decimals, 2), 9))
 
 
+NEAR_BPB = 0.01  # of a claim that is a mean over seeds whose logs are not all there
+
+
+def nearest_lines(record: Record) -> tuple[MetricLine, ...]:
+    """The lines nearest to the claim and those with the same label, where none carries it; empty without a near one."""
+    claim = record.statement.val_bpb
+    lines = [line for log in record.logs for line in log.final_metrics if line.val_bpb is not None]
+    if claim is None or not lines:
+        return ()
+    nearest = min(lines, key=lambda line: abs((line.val_bpb or 0.0) - claim))
+    if abs((nearest.val_bpb or 0.0) - claim) > NEAR_BPB:
+        return ()
+    return tuple(line for line in lines if line.label == nearest.label)
+
+
 def scored_logs(record: Record) -> list[RunLog]:
     """Logs that print a bpb at all, in path order; of copies of one run (a launcher's log) the first."""
     logs: dict[tuple[object, ...], RunLog] = {}

@@ -18,8 +18,8 @@ _ASSIGNMENT = re.compile(r"(?<![\w./${-])([A-Za-z_]\w{0,60})=(\"[^\"\n]{0,400}\"
 _RUNNER = re.compile(r"(?<![\w/.-])(?:torchrun|python3?(?:\.\d{1,2})?|uv run|accelerate launch|modal run)(?![\w-])")
 _SCRIPT = re.compile(r"(?<![\w/.-])([\w./${}-]{1,200}\.py)\b")
 _PROMPT = re.compile(r"^\s{0,12}(?:\$|>|#|\+{1,3})\s{1,4}(?=\S)")
-_VARIABLE = re.compile(r"\$(?:\{[^}]{0,80}\}|\w{1,60}|\()")
-_DEFAULTED = re.compile(r"^\$\{(\w{1,60}):?-([^}$]{0,200})\}$")
+_VARIABLE = re.compile(r"\$(?:\{[^}]{0,400}\}|\w{1,60}|\()")
+_DEFAULTED = re.compile(r"^\$\{(\w{1,60}):?-([^}$]{0,400})\}$")
 
 
 @dataclass(slots=True)

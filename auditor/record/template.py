@@ -10,10 +10,14 @@ FEWEST_CHARACTERS = 4  # of constant text that must agree
 def may_print(template: Iterable[str | None], line: str) -> bool:
     """True when the constant pieces of a template occur in `line` in their order; None is a hole.
 
-    Linear in the line's length.
+    A bracketed beginning (a time stamp, a rank) is not asked for: readers of logs take such prefixes away. Linear in the
+    line's length.
     """
+    parts = tuple(template)
+    if parts[:2] == ("[", None) and len(parts) > 2 and (parts[2] or "").startswith("]"):
+        parts = ((parts[2] or "")[1:], *parts[3:])
     position = seen = 0
-    for part in template:
+    for part in parts:
         piece = (part or "").strip()
         if not piece:
             continue

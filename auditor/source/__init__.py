@@ -29,14 +29,15 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     tree = _parse(submission.script.text)
     if tree is None:
         return None
-    from auditor.record.claimed_line import claimed_lines
+    from auditor.record.claimed_line import claimed_lines, nearest_lines
 
     lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
     run = interpret(submission.script, submission.helpers, configuration, lines)
-    claimed = claimed_lines(record)
+    claimed = claimed_lines(record) or nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
     ledger = _with_lineage(testify(run, claimed, metrics), submission, tree)
-    if not lines and not configuration.environment and not ledger.violations and not _learned_first(ledger):
+    stated = any(setting.source != "title" for setting in configuration.environment.values())
+    if not lines and not stated and not ledger.violations and not _learned_first(ledger):
         opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
         return _with_open_switches(ledger, testify(opened, claimed, metrics))
     return ledger

@@ -136,6 +136,7 @@ class Interpreter:
         self.raised: Atoms = NOTHING  # what the last exceptions were made of
         self.no_gradient = 0  # ``with torch.no_grad()`` blocks under way
         self.open_settings = 0  # branches under way that an unknown setting decides
+        self.extensions = False  # native operators have been loaded
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
@@ -494,8 +495,16 @@ class Interpreter:
 
         pace = self.pace(iterable)
         open_count = not exact and self._count_left_open(iterable)
-        flow = self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind, open_count)
+        limit = self._length(iterable)
+        flow = self._loop(node.body, frame, name, node.lineno, count, exact, updated, bind, open_count, limit)
         return self._loop_else(node, flow, frame)
+
+    def _length(self, iterable: Value) -> int:
+        """The end of a range that is known, else 0."""
+        if iterable.kind == OBJECT and iterable.payload.kind == "range":
+            stop = bounds(iterable.payload.cells["bounds"][1])
+            return stop[1] or 0 if stop is not None and stop[0] == stop[1] else 0
+        return 0
 
     def _count_left_open(self, iterable: Value) -> bool:
         """True for ``range(n)`` whose `n` may be a setting that nothing tells: it may run just once."""
@@ -534,9 +543,12 @@ class Interpreter:
         updated: frozenset[str],
         bind: Callable[[int, int], None],
         open_count: bool = False,
+        limit: int = 0,
     ) -> int:
         act = len(self.loops) + 1
         self.loops[act] = self.live[act] = (name, line)
+        if limit:
+            self.predictors.step_limits[act] = {limit}
         if not exact:
             self.abstract.append(act)
         broken: list[Writes] = []
@@ -1135,6 +1147,8 @@ class Interpreter:
         if isinstance(op, ast.Mod) and any(atom[0] == "loop" for atom in result.atoms):
             kept = frozenset(atom for atom in result.atoms if atom[0] != "loop")  # different iterations may meet
             return Value(result.kind, result.payload, kept, result.base, result.attr)
+        if ("next",) in result.atoms:  # places moved from there are others
+            result = Value(result.kind, result.payload, result.atoms - {("next",)}, result.base, result.attr)
         if isinstance(op, ast.Sub) and result.atoms:
             shared = {atom[1] for atom in left.atoms if atom[0] == "loop"}
             shared &= {atom[1] for atom in right.atoms if atom[0] == "loop"}
@@ -1234,6 +1248,11 @@ class Interpreter:
                 outcome = None
             one, two = self.atoms_of(left), self.atoms_of(right)
             atoms |= one | two
+            if self.live and ("clock",) in one | two:
+                self._note_time_limit(left, right)
+            elif self.live and right.kind == CONST and type(right.payload) is int:
+                for act in {atom[1] for atom in one if atom[0] == "loop" and atom[1] in self.live}:
+                    self.predictors.step_limits.setdefault(act, set()).add(right.payload)
             if isinstance(op, ast.Eq | ast.NotEq) and self.predictors.stored_answers(one, two):
                 atoms |= {("answers", self.predictors.site_number())}
             if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and ("picked",) in one and ("picked",) in two:
@@ -1243,6 +1262,16 @@ class Interpreter:
         if outcome is True:
             return const(True, atoms)
         return data(library.positions(self.predictors.compared(atoms)))
+
+    def _note_time_limit(self, left: Value, right: Value) -> None:
+        """Note a time that a loop compares its clock with: a known number of seconds or milliseconds, else None."""
+        limit = next((side for side in (left, right) if ("clock",) not in self.atoms_of(side)), None)
+        if limit is None:
+            return
+        known = limit.kind == CONST and isinstance(limit.payload, int | float)
+        number = float(limit.payload) if known else None
+        for act in self.live:
+            self.predictors.time_limits.setdefault(act, set()).add(number)
 
     def _compare_one(self, op: ast.cmpop, left: Value, right: Value) -> bool | None:
         if isinstance(op, ast.In | ast.NotIn):

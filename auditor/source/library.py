@@ -345,7 +345,7 @@ def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
 
 def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
     """``container[index]``."""
-    index_atoms = without_index(_selecting(run, index))
+    index_atoms = scoring.unasked(without_index(_selecting(run, index)))
     if container.kind == EXTERNAL:
         if container.payload == "sys.modules" and index.kind == CONST and index.payload == "__main__":
             return _own_names(run, run.present[0])
@@ -396,16 +396,17 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
 
 
-def _is_subset(index: Value) -> bool:
-    """True for ``tokens[:N]`` with an N that is known, or at most a known number, and smaller than any full text."""
+def _subset_size(index: Value) -> int:
+    """N of ``tokens[:N]`` where N is known, or at most a known number, and smaller than any full text; else 0."""
     if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
         start, stop = index.payload[1:3]
         from_start = start.kind == CONST and start.payload in (None, 0)
-        return from_start and _is_cut_short(stop)
+        return stop.payload[1] if from_start and _is_cut_short(stop) else 0
     if index.kind != CONST or not isinstance(index.payload, slice):
-        return False
+        return 0
     stop = index.payload.stop
-    return isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET and not any(a[0] == "loop" for a in index.atoms)
+    known = isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET
+    return stop if known and not any(a[0] == "loop" for a in index.atoms) else 0
 
 
 def _is_cut_short(stop: Value) -> bool:
@@ -425,15 +426,22 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     atoms = run.atoms_of(container)
     if index.kind == CONST and index.payload == slice(None, 0):
         return UNKNOWN  # nothing is taken
+    if container.kind == DATA and container.payload == scoring.ROW_TOTAL and _only_new_axes(index):
+        return container
     by_token = any(atom[0] == "val" for atom in index_atoms)
+    if by_token and ("model",) not in atoms:
+        atoms = scoring.unasked(atoms)
     if by_token and ("model",) in atoms:
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop")) | scoring.marks(index_atoms)
-        kept |= scoring.peeked(run, atoms, index_atoms)
+        if ("picked",) not in atoms:  # losses may be told apart by their tokens
+            kept |= scoring.peeked(run, atoms, index_atoms)
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
         tags = run.index_tags(index_atoms) | _part(run, index)
-        if _is_subset(index) and any(_is_whole(run, region) for region in regions(atoms)):
-            atoms = atoms | {("subset", run.predictors.site_number())}
+        if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
+            site = run.predictors.site_number()
+            run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))
+            atoms = atoms | {("subset", site)}
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
         kept |= scoring.marks(index_atoms)
         if ("picked",) in atoms and ("picked",) in index_atoms:
@@ -443,20 +451,40 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
             kept |= {("hashed",)}
         refined = run.refine(atoms, tags)
-        if ("model",) not in atoms and scoring.shifted(node, index):
-            refined = scoring.targets(refined)
-        return data(run.predictors.looked_up(refined | kept))
+        if ("model",) not in atoms:
+            refined |= _place_of_tokens(run, refined, node, index, index_atoms)
+        found = run.predictors.looked_up(refined | kept)
+        return data(found | (scoring.asked(run, found, index_atoms) if by_token else NOTHING))
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
         if by_token or any(atom[0] == "state" for atom in atoms):
             found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
+            found |= scoring.asked(run, found, index_atoms) if by_token else NOTHING
             keeps = run.predictors.is_predictor(container.base)
             return data(found, container.base if keeps else None, attr)
         return data(container.atoms | index_atoms, container.base, attr)
     if not by_token and not any(atom[0] == "loop" for atom in index_atoms):
         return data(run.predictors.applied(atoms | index_atoms))  # a part of a table, not an entry of it
-    return data(run.predictors.looked_up(atoms | index_atoms))
+    found = run.predictors.looked_up(atoms | index_atoms)
+    whole_row = container.kind == DATA and container.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES)
+    return data(found if whole_row else found | scoring.asked(run, found, index_atoms))
+
+
+def _only_new_axes(index: Value) -> bool:
+    """True for ``[:, None]``."""
+    parts = index.payload if index.kind == TUPLE else (index,)
+    return all(part.kind == CONST and part.payload in (None, slice(None), ...) for part in parts)
+
+
+def _place_of_tokens(run: Interpreter, atoms: Atoms, node: ast.AST, index: Value, index_atoms: Atoms) -> Atoms:
+    """Marks of validation tokens taken from others: the next at each place, those before it, or single ones."""
+    if scoring.shifted(node, index) or ("next",) in index_atoms:
+        return scoring.targets(atoms)
+    fixed = index.kind == CONST and not any(atom[0] == "loop" for atom in index.atoms)
+    if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Slice | ast.Tuple) and not fixed:
+        return frozenset((("entry",),))
+    return frozenset((("context",),)) if scoring.context(run, node) else NOTHING
 
 
 def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms, node: ast.AST) -> Value:
@@ -478,7 +506,8 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     ) | scoring.marks(index_atoms)
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and any(atom[0] == "val" for atom in index_atoms):
-        atoms = run.predictors.looked_up(atoms)
+        atoms = run.predictors.looked_up(scoring.unasked(atoms))
+        atoms |= scoring.asked(run, atoms, index_atoms)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
         result = new_list(run, [found_one], run.line)
@@ -498,7 +527,8 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
             tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
-            atoms = run.predictors.looked_up(run.refine(rest.atoms, tags) | tokens)
+            atoms = run.predictors.looked_up(run.refine(scoring.unasked(rest.atoms), tags) | tokens)
+            atoms |= scoring.asked(run, atoms, index_atoms)
             return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
         atoms = run.predictors.looked_up(rest.atoms)
         return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
@@ -657,6 +687,8 @@ def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST,
     if name.endswith(".step") and args and args[0].kind == OBJECT and args[0].payload.kind == "optimizer":
         run.predictors.step(args[0].payload)
         return UNKNOWN
+    if run.extensions and name.startswith((EXTENSION, "torch.ops.")):
+        return _hidden_code(run, args, kwargs, node, frame)
     outside = outside_access(run, name, args)
     if outside:
         run.predictors.outside.append((run.predictors.site_number(), outside))
@@ -736,6 +768,8 @@ def default(
     _in_place_call(run, name, short, args, node)
     if node is run.dropped and not name.startswith(_WITHOUT_EFFECT) and isinstance(node, ast.Call):
         side_effect(run, [*args, *kwargs.values()], [*node.args, *(item.value for item in node.keywords)], node, frame)
+    if short == "arange" and scoring.next_positions(node):
+        atoms = atoms | {("next",)}
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
     atoms |= scoring.sample(run, name, args, atoms)
@@ -746,7 +780,10 @@ def default(
     if short in _PICKS:
         if len(parts) > 1:
             atoms |= scoring.peeked(run, parts[0], union(parts[1:]))
-        atoms = run.predictors.picked(scoring.graded(run, short, args[0] if args else UNKNOWN, atoms))
+            atoms |= _entry_of_row(run, args[0], atoms, union(parts[1:]))
+        atoms = scoring.graded(run, short, args[0] if args else UNKNOWN, atoms)
+        if short not in _AT or not run.predictors.counted(union(parts[1:])):
+            atoms = run.predictors.picked(atoms)
     elif short in scoring.NORMALIZERS:
         return scoring.normalized(short, atoms)
     elif short in ("exp", "log", "sigmoid", "maximum", "logsumexp") and args:
@@ -843,6 +880,7 @@ _RANKING = frozenset(
     "min max amin amax topk sort kthvalue quantile argmin argmax median maximum fmax".split()
 )  # what takes some of several numbers by their size
 _PICKS = frozenset(("cross_entropy", "nll_loss", "gather", "take_along_axis", "take_along_dim", "index_select"))
+_AT = _PICKS - {"cross_entropy", "nll_loss"}  # those that look up what they are told to
 _HASHES = frozenset(("bitwise_xor", "bitwise_and", "mod", "remainder", "hash", "crc32", "blake2b", "md5", "fmod"))
 
 
@@ -1459,6 +1497,15 @@ def _hidden_code(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fr
     return data(union(map(run.atoms_of, args)))
 
 
+EXTENSION = "native extension"
+
+
+def _extension(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """A native extension of torch: what its operators do is only seen to matter where the run comes to call them."""
+    run.extensions = True
+    return external(EXTENSION)
+
+
 def _native(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     run.cannot_see("native code called through ctypes", RULES_OF_SCORING)
     return UNKNOWN
@@ -1704,14 +1751,15 @@ _CALLS: dict[str, Model] = {
             "code.interact",
             "importlib.util.spec_from_file_location",
             "importlib.machinery.SourceFileLoader",
-            "torch.utils.cpp_extension.load",
-            "torch.utils.cpp_extension.load_inline",
-            "torch.ops.load_library",
             "cffi.FFI",
             "dill.load",
             "cloudpickle.load",
         ),
         _hidden_code,
+    ),
+    **dict.fromkeys(
+        ("torch.utils.cpp_extension.load", "torch.utils.cpp_extension.load_inline", "torch.ops.load_library"),
+        _extension,
     ),
     "dataclasses.field": _field,
     "types.MethodType": _partial,
@@ -2089,13 +2137,26 @@ def _data_method(
     if name in _RANKING and (args or kwargs):
         atoms |= scoring.chosen(run, own)
     if name in _PICKS:
-        atoms |= scoring.peeked(run, own, union(operands))
-        return Value(DATA, owner.payload, run.predictors.picked(scoring.graded(run, name, owner, atoms)))
+        atoms |= scoring.peeked(run, own, union(operands)) | _entry_of_row(run, owner, atoms, union(operands))
+        atoms = scoring.graded(run, name, owner, atoms)
+        if name in _AT and run.predictors.counted(union(operands)):
+            return Value(DATA, owner.payload, atoms)  # the probability of a token that counts hint at
+        return Value(DATA, owner.payload, run.predictors.picked(atoms))
     if owner.kind == DATA and name in scoring.NORMALIZERS:
         return scoring.normalized(name, atoms)
+    if name == "sum" and (args or kwargs) and ("model",) not in own and run.predictors.counted(own):
+        return Value(DATA, scoring.ROW_TOTAL, atoms)
     if owner.kind == DATA and name in ("exp", "log", "sigmoid", "maximum", "logsumexp"):
         return scoring.transformed(run, name, [owner, *args], atoms)
-    return Value(DATA, owner.payload if owner.kind == DATA and name in scoring.SHAPES else None, atoms)
+    keeps = name in scoring.SHAPES or (owner.payload == scoring.ROW_TOTAL and name.startswith("clamp"))
+    return Value(DATA, owner.payload if owner.kind == DATA and keeps else None, atoms)
+
+
+def _entry_of_row(run: Interpreter, row: Value, found: Atoms, key: Atoms) -> Atoms:
+    """Of a distribution over the vocabulary any entry may be taken; of other counts it is asked for."""
+    if row.kind == DATA and row.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES):
+        return NOTHING
+    return scoring.asked(run, found, key) if ("model",) not in found else NOTHING
 
 
 _FORWARD_HOOKS = frozenset(("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"))

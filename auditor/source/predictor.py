@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Manner, Site
+from auditor.source.scan import returns_beside
 from auditor.source.values import (
     CHOICE,
     CLASS,
+    CONST,
     EXTERNAL,
     NOTHING,
     OBJECT,
@@ -84,8 +86,10 @@ class Predictors:
         self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
         self.order = 0
         self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
+        self.fitted: set[tuple[int, int]] = set()  # those of them where the same iteration has learned from the tokens
         self.likely: set[tuple[int, int]] = set()  # the same, if a setting is on that nothing tells
-        self.graded: dict[tuple[Site, ...], set[int]] = {}  # call path -> loops that score without gradients
+        self.graded: dict[tuple[Site, ...], set[Tags]] = {}  # call path -> parts scored there without gradients
+        self.after_scoring: set[int] = set()  # gradient events on tokens that the same pass had scored
         self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.answered: list[int] = []  # places where tokens are compared with what a file holds
@@ -93,8 +97,12 @@ class Predictors:
         self.late_training: list[int] = []  # places of learning from training tokens after the artifact was loaded
         self.trained = False  # on training tokens
         self.late_reads: list[int] = []  # places where the model reads training tokens, after the last training step
+        self.time_limits: dict[int, set[float | None]] = {}  # loop activation -> times it compares its clock with
+        self.step_limits: dict[int, set[int]] = {}  # loop activation -> numbers it compares its own count with
+        self.training_loops: set[int] = set()  # loops under way at training steps
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
+        self.part_sizes: dict[int, int] = {}  # place where a part of the text is taken -> the most tokens it has
         self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
         self._depth = 0  # of modules that are parts of modules
 
@@ -234,6 +242,8 @@ class Predictors:
                     (self.likely if is_open else self.certain).add((number, site))
                     if not is_open:
                         self._note_epochs(event, meeting, site)
+                        if any(tag[0] in self.run.live for tag in event.tags):
+                            self.fitted.add((number, site))
         return atoms.difference(states).union(new)
 
     def _earlier(self, region: Tags, learned: Tags) -> bool:
@@ -251,8 +261,11 @@ class Predictors:
         picked = [part for part in parts if _PICKED in part]
         if not picked or len(parts) < 2:
             return atoms
-        if any(self.counted(part) and _PICKED not in part for part in parts) and any(
-            not self.counted(part) for part in picked
+        # Where the prediction was mixed with counts before, it must be known that the token itself was asked for.
+        again = all(self.counted(part) for part in picked)
+        if any(
+            ("asked", again) in part and _PICKED not in part and self.counted(part) and (_HASHED in part or not again)
+            for part in parts
         ):
             hashed = any(_HASHED in part for part in parts if self.counted(part))
             return atoms | {("blend", self.site_number(), hashed)}
@@ -260,13 +273,21 @@ class Predictors:
             atoms = atoms | {("mixed", self.site_number())}
         return atoms
 
-    def scored_before_learning(self, event: Learning) -> bool:
-        """True when the function that learned had scored the same tokens without a gradient, in the same loop."""
-        return any(
-            {tag[0] for tag in event.tags} & acts or (not event.tags and acts)
-            for calls, acts in self.graded.items()
-            if calls == event.calls
-        )
+    def _scored_before(self, learned: Tags, calls: tuple[Site, ...]) -> bool:
+        """True when the pass under way has scored the tokens, without a gradient, that it learns from now."""
+        live = self.run.live
+        mine = {act: k for act, k in learned if act in live}
+        for path, parts in self.graded.items():
+            if path[: len(calls)] != calls[: len(path)]:
+                continue
+            for part in parts:
+                theirs = {act: k for act, k in part if act in live}
+                shared = mine.keys() & theirs.keys()
+                if shared and all(mine[act] == theirs[act] for act in shared):
+                    return True
+                if not learned and part and path == calls:
+                    return True
+        return False
 
     def counted(self, atoms: Atoms) -> bool:
         """True for a value read from counts or statistics of validation tokens."""
@@ -323,14 +344,33 @@ class Predictors:
             site = self.site_number()
             again = any(atom[0] == "choice" and atom[1] == site for part in parts for atom in part)
             whole = not any(tag[0] in self.run.live for region in regions(atoms) for tag in region)
-            return atoms | {("choice", site, again or whole, not whole)}
+            kept = (
+                frozenset(("reopened", site, number) for number in self._learned_between_passes()) if again else NOTHING
+            )
+            return atoms | kept | {("choice", site, again or whole, not whole)}
         return atoms
+
+    def _learned_between_passes(self) -> list[int]:
+        """Updates by gradient within a live loop that has begun again and whose iterations take the same tokens."""
+        return [
+            number
+            for number, event in enumerate(self.events)
+            if event.manner in (Manner.GRADIENT, Manner.ARITHMETIC)
+            and not event.possible
+            and any(
+                act in event.live and self.run.rounds.get(act, 0) > 0 and all(tag[0] != act for tag in event.tags)
+                for act in self.run.live
+            )
+        ][:1]
 
     def picked(self, atoms: Atoms) -> Atoms:
         """A model's output looked up at validation tokens: the probability or loss of the realised token."""
-        if _MODEL in atoms and any(atom[0] == "val" for atom in atoms):
-            return atoms | {_PICKED}
-        return atoms
+        taken = regions(atoms) if _MODEL in atoms else []
+        if not taken:
+            return atoms
+        if self.run.no_gradient:
+            self.graded.setdefault(tuple(self.run.calls), set()).update(taken)
+        return atoms | {_PICKED}
 
     def overlaps(self, one: Tags, two: Tags) -> bool:
         """False when a live loop gives the two regions to different iterations."""
@@ -382,13 +422,26 @@ class Predictors:
         tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
         if run.no_gradient and tokens:
             acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
-            self.graded.setdefault(tuple(run.calls), set()).update(acts)
             atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
         if owner.payload.cells.get("running") and not owner.payload.cells.get("still"):
             self.may_change(owner, atoms)  # running statistics move with every call
         if self.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:
             self.late_reads.append(self.site_number())
+        if tokens >= 2 and self._leaves_out_targets(owner, args, kwargs):
+            return data(frozenset(atom for atom in atoms if atom[0] != "target"))
         return data(self.picked(atoms) if tokens >= 2 else atoms)
+
+    def _leaves_out_targets(self, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> bool:
+        """True for ``model(x, y, return_logits=True)`` where what is returned is computed without `y`."""
+        class_ = owner.payload.class_
+        forward = class_.find("forward") if class_ is not None else None
+        flags = [name for name, value in kwargs.items() if value.kind == CONST and value.payload is True]
+        if not flags or forward is None or not isinstance(forward.payload.node, ast.FunctionDef):
+            return False
+        names = [arg.arg for arg in forward.payload.node.args.args[1:]]
+        given = [*zip(names, args, strict=False), *kwargs.items()]
+        asked = [name for name, value in given if any(atom[0] == "target" for atom in self.run.atoms_of(value))]
+        return bool(asked) and all(returns_beside(forward.payload.node, flags[0], name) for name in asked)
 
     # ---- learning ------------------------------------------------------------------------------------------------
 
@@ -406,6 +459,8 @@ class Predictors:
             self.order += 1
             live = frozenset(self.run.live)
             possible = bool(self.run.open_settings)
+            if manner in (Manner.GRADIENT, Manner.ARITHMETIC) and self._scored_before(kept, calls):
+                self.after_scoring.add(number)
             self.events.append(Learning(subject, attr, kept, manner, site, calls, self.order, live, possible))
         return number
 
@@ -586,6 +641,7 @@ class Predictors:
         for obj, gradient in waiting:
             if ("train",) in gradient:
                 self.trained = True
+                self.training_loops.update(self.run.live)
                 self.late_reads.clear()
                 if obj.cells.get("from_file"):
                     self.late_training.append(self.site_number())

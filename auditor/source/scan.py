@@ -267,3 +267,52 @@ def deferred(node: ast.expr) -> ast.FunctionDef | None:
         if not hasattr(inner, "lineno"):
             ast.copy_location(inner, node)
     return made
+
+
+@lru_cache(maxsize=2048)
+def shifted_slices(scope: ast.AST) -> frozenset[tuple[str, str, str]]:
+    """What ``tokens[start + 1 : end + 1]`` in `scope` is shifted against: ``tokens``, ``start`` and ``end``, dumped."""
+    found = set()
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
+            start, end = _before_one(node.slice.lower), _before_one(node.slice.upper)
+            if start is not None and end is not None:
+                found.add((ast.dump(node.value), ast.dump(start), ast.dump(end)))
+    return frozenset(found)
+
+
+def _before_one(node: ast.expr | None) -> ast.expr | None:
+    """``x`` of ``x + 1``."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        right = node.right
+        return node.left if isinstance(right, ast.Constant) and right.value == 1 else None
+    return None
+
+
+@lru_cache(maxsize=512)
+def returns_beside(function: ast.FunctionDef, flag: str, argument: str) -> bool:
+    """True when ``if flag: return value`` in `function` returns a value in which `argument` has no part."""
+    made_of = {argument}
+    for _ in range(4):
+        before = len(made_of)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.For | ast.NamedExpr):
+                source = node.iter if isinstance(node, ast.For) else node.value
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if source is not None and not made_of.isdisjoint(_names(source)):
+                    made_of.update(name for target in targets for name in _names(target))
+        if len(made_of) == before:
+            break
+    chosen = [
+        inner
+        for node in ast.walk(function)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == flag
+        for statement in node.body
+        for inner in ast.walk(statement)
+        if isinstance(inner, ast.Return)
+    ]
+    return bool(chosen) and all(item.value is not None and made_of.isdisjoint(_names(item.value)) for item in chosen)
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source.scan import shifted_slices
 from auditor.source.values import CONST, DATA, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ def marks(atoms: Atoms) -> Atoms:
 # ---- distributions -----------------------------------------------------------------------------------------------
 
 # What a value is known to be, kept as the payload of a value of kind DATA: probabilities or log-probabilities over the
-# vocabulary, the same multiplied by something, numbers squashed one by one, the sum of a part of the vocabulary.
-PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN = (
-    "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken",
+# vocabulary, the same multiplied by something, numbers squashed one by one, the sum of a part of the vocabulary, the
+# sums of a table's rows.
+PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL = (
+    "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken", "row total",
 )  # fmt: skip
 NORMALIZERS = frozenset(("softmax", "log_softmax"))
 SHAPES = frozenset("reshape view flatten squeeze unsqueeze float double cpu cuda to contiguous detach numpy".split())
@@ -60,6 +62,11 @@ def combination(op: ast.operator, left: Value, right: Value) -> str | None:
     """What an operator makes of distributions: a sum of two needs weights, and a bonus needs a new normalisation."""
     one = left.payload if left.kind == DATA else None
     two = right.payload if right.kind == DATA else None
+    if ROW_TOTAL in (one, two):
+        if isinstance(op, ast.Div) and two == ROW_TOTAL:
+            return PROBABILITIES  # counts by their sum
+        constant = right if one == ROW_TOTAL else left
+        return ROW_TOTAL if isinstance(op, ast.Add) and constant.kind == CONST else None
     if isinstance(op, ast.Mult):
         kind = one or two
         return {PROBABILITIES: WEIGHTED, LOG_PROBABILITIES: WEIGHTED_LOG}.get(kind or "", kind)
@@ -99,6 +106,27 @@ def shifted(node: ast.AST, index: Value) -> bool:
     return isinstance(start, ast.BinOp) and isinstance(start.op, ast.Add) and _is_one(start.left, start.right)
 
 
+def context(run: Interpreter, node: ast.AST) -> bool:
+    """True for ``tokens[:-1]``, and for ``tokens[start:end]`` where ``tokens[start + 1 : end + 1]`` is taken too."""
+    if not isinstance(node, ast.Subscript):
+        return False
+    written = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
+    if not isinstance(written, ast.Slice) or written.upper is None or written.step is not None:
+        return False
+    if written.lower is None:
+        return ast.unparse(written.upper) == "-1"
+    scope = run.functions[-1].node if run.functions else run.tree
+    return (ast.dump(node.value), ast.dump(written.lower), ast.dump(written.upper)) in shifted_slices(scope)
+
+
+def next_positions(node: ast.AST) -> bool:
+    """True for ``arange(start + 1, end + 1)``: the places of the next tokens."""
+    ends = node.args[:2] if isinstance(node, ast.Call) else []
+    return len(ends) == 2 and all(
+        isinstance(item, ast.BinOp) and isinstance(item.op, ast.Add) and _is_one(item.left, item.right) for item in ends
+    )
+
+
 def _is_one(*operands: ast.expr) -> bool:
     return any(isinstance(item, ast.Constant) and item.value == 1 for item in operands)
 
@@ -106,6 +134,28 @@ def _is_one(*operands: ast.expr) -> bool:
 def targets(atoms: Atoms) -> Atoms:
     """`atoms` of validation tokens that are the ones to be predicted."""
     return atoms | {("target", region) for region in regions(atoms)}
+
+
+def unasked(atoms: Atoms) -> Atoms:
+    """`atoms` of what is kept in a table, or selects in one: what it was once asked for is forgotten."""
+    return frozenset(atom for atom in atoms if atom[0] != "asked") if ("asked", False) in atoms else atoms
+
+
+def asked(run: Interpreter, found: Atoms, key: Atoms) -> Atoms:
+    """A mark for a count that was looked up under `key`, if the key may contain the token to be predicted.
+
+    It is known to where that token is recognised, and known not to where all of the key's tokens stand before it.
+    """
+    if not run.predictors.counted(found) or not any(atom[0] == "val" for atom in key):
+        return _NONE
+    if run.predictors.counted(key):
+        return _NONE  # what counts say of the context, such as the token seen most often after it, is no token
+    if any(atom[0] == "target" for atom in key):
+        return frozenset((("asked", True), ("asked", False)))
+    kinds = {atom[0] for atom in key}
+    if "context" in kinds and "entry" not in kinds:
+        return _NONE
+    return frozenset((("asked", False),))
 
 
 def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:

@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
+from auditor.ledger import (
+    PART_OF_THE_TEXT,
+    RULES_OF_SCORING,
+    Blind,
+    LateRead,
+    Learned,
+    Ledger,
+    Manner,
+    Metric,
+    Region,
+    Scored,
+    Site,
+    Violation,
+)
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
@@ -67,6 +80,7 @@ def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[Me
             dict.fromkeys([*(found for item in reported for found in _violations(run, item)), *_elsewhere(run)])
         ),
         blind=tuple(dict.fromkeys(blind)),
+        late_reads=_late_reads(run),
         finished=run.finished,
         why_unfinished=run.why_unfinished,
     )
@@ -109,7 +123,8 @@ def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[
             best.append(item)
     if best:
         line = next(line for line in claimed if may_print(best[0].template, line.raw))
-        return best, f"its line is the one with the claimed score ({line.place.path}, line {line.place.line})"
+        where = f"({line.place.path}, line {line.place.line})"
+        return best, f"its line is the one with the claimed score, or the nearest to it {where}"
     if not passes:
         return [], ""
     last = passes[-1]
@@ -171,6 +186,7 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
         if judge is not None:
             found.extend(_as_sure_as(run, item, atom, judge(run, item, atom)))
     found.extend(_selected(run, item))
+    found.extend(_fitted(run, item))
     again = _scored_again(run, item)
     return found if again is None else [*found, again]
 
@@ -183,6 +199,17 @@ def _selected(run: Interpreter, item: _Pass) -> list[Violation]:
             sites = ((event.site, "a choice by validation score changes the predictor here"), _printed_at(item))
             what = "the tokens of the reported score were scored before, to choose what is scored now"
             return [Violation("C4", what, sites, False, "what the choice was between could not be followed")]
+    return []
+
+
+def _fitted(run: Interpreter, item: _Pass) -> list[Violation]:
+    """A prediction made by what was fitted, just before, on the very tokens that it predicts: C1 as well as C3."""
+    for _, number, place in sorted(atom for atom in item.atoms if atom[0] == "clash"):
+        if (number, place) in run.predictors.fitted and place not in run.predictors.epochs:
+            event, site = run.predictors.events[int(str(number))], run.predictors.sites[int(str(place))][0]
+            sites = ((event.site, "the predictor is fitted to the tokens here"), (site, "they are predicted here"))
+            what = "the prediction for a token is made by what was fitted to that very token just before"
+            return [Violation("C1", what, (*sites, _printed_at(item)), True)]
     return []
 
 
@@ -245,8 +272,15 @@ def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[V
     return [Violation("C2", what, sites, False, "whether they sum to one all the same could not be followed")]
 
 
+_SURELY_PART = (1_000_000, 15_000_000)  # tokens: more than any batch or chunk, and 10 bytes of the full text for each
+
+
 def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    size = run.predictors.part_sizes.get(int(str(atom[1])))
     sites = ((_place(run, atom), "only a part of the validation tokens is taken here"), _printed_at(item))
+    if size is not None and _SURELY_PART[0] <= size <= _SURELY_PART[1]:
+        what = f"the reported score is computed on the first {size:,} validation tokens at most"
+        return [Violation("C4", what, sites, True, kind=PART_OF_THE_TEXT)]
     what = "the reported score is computed on a part of the validation tokens"
     return [Violation("C4", what, sites, False, "how many tokens the full set has is not in the script")]
 
@@ -305,7 +339,7 @@ def _second_pass(
         counted = (event.site, "counts of the validation tokens are collected here")
         what = "the tokens are scored again after a cache was filled from all of them: a second pass"
         return what, (counted, (site, "the same tokens are scored with these counts here"), printed)
-    if run.predictors.scored_before_learning(event):
+    if number in run.predictors.after_scoring:
         first = (event.site, "a pass that scores the validation tokens learns from them here")
         what = "the tokens are scored again by weights that a pass which had scored them has adapted: a second pass"
         return what, (first, (site, "the same tokens are scored again here"), printed)
@@ -329,9 +363,22 @@ def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     ]
 
 
+def _reopened(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """A token's reported loss may be that of a later pass: it was not settled when the token was learned from."""
+    event = run.predictors.events[int(str(atom[2]))]
+    what = "tokens are learned from before their reported score is settled: a later pass over them may replace it"
+    sites = (
+        (event.site, "a pass over the validation tokens learns from them here"),
+        (_place(run, atom), "the smaller of the losses of several passes is kept here"),
+        _printed_at(item),
+    )
+    return [Violation("C3", what, sites, True)]
+
+
 _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Violation]]] = {
     "blend": _blend,
     "choice": _choice,
+    "reopened": _reopened,
     "mixed": _mixed,
     "peeked": _peeked,
     "unnormal": _unnormal,
@@ -340,7 +387,7 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "answers": _answers,
     "train": _training_tokens,
 }
-_PLACED = MARKS | {"stored", "answers"}  # atoms whose second item is a place
+_PLACED = MARKS | {"stored", "answers", "reopened"}  # atoms whose second item is a place
 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:
@@ -367,6 +414,38 @@ def _elsewhere(run: Interpreter) -> list[Violation]:
         doubt = "whether it happens within training or evaluation is for a person to see"
         found.append(Violation("EXTERNAL", what, ((site, text),), False, doubt))
     return found
+
+
+_STOP_SECONDS = (60.0, 3600.0)  # what a training loop's clock is compared with is its stop if it is of this size
+
+
+def _late_reads(run: Interpreter) -> tuple[LateRead, ...]:
+    """Training tokens read after the last training step, and when that step was made at the latest.
+
+    Where the clock is compared with something unknown too, the time of the stop is not known. Of several stops the
+    earliest counts: the later ones may be a reserve's.
+    """
+    predictors = run.predictors
+    stops, steps = [], [0]
+    told = True
+    for act in predictors.training_loops:
+        limits = predictors.time_limits.get(act, set())
+        found = [seconds for number in limits if number and (seconds := _as_seconds(number))]
+        told = told and None not in limits
+        if found:
+            stops.extend(found)
+            steps.extend(predictors.step_limits.get(act, ()))
+    stop = min(stops) if stops and told else None
+    places = dict.fromkeys(predictors.sites[number] for number in predictors.late_reads)
+    unique = dict(reversed(places))
+    return tuple(LateRead(site, calls, stop, max(steps) or None) for site, calls in unique.items())
+
+
+def _as_seconds(number: float) -> float | None:
+    """The seconds of a time limit in seconds or milliseconds; None for a number that is no such limit."""
+    shortest, longest = _STOP_SECONDS
+    seconds = number / 1000 if number >= 1000 * shortest else number
+    return seconds if shortest <= seconds <= longest else None
 
 
 def _learned(run: Interpreter, event: Learning) -> Learned:
@@ -399,7 +478,7 @@ def _unseen(run: Interpreter, passes: list[_Pass], reported: list[_Pass], claime
             "other code produced it, or it is printed in a way that could not be followed"
         )
         return [Blind(text, place, RULES_OF_SCORING)]
-    if reported and not any(_predicted(item.atoms) for item in reported):
+    if reported and not any(_predicted(item.atoms | item.possible) for item in reported):
         return [Blind("how the reported score is computed from a model could not be followed", place, RULES_OF_SCORING)]
     return []
 

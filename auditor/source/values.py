@@ -19,6 +19,7 @@ tuples whose first item is their kind:
 ``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
 ``("mixed", site)``       at `site` it was mixed with something looked up under a hash of tokens
 ``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes
+``("reopened", site, event)`` at `site` a loss was replaced by that of a later pass, after learning event `event`
 ``("ranked", site, sure)``  a comparison of two losses
 ``("subset", site)``      a constant part of the whole stream was taken at `site`
 ``("stored", site)``      validation tokens that were written to a file at `site`
@@ -31,6 +32,10 @@ tuples whose first item is their kind:
 ``("rank",)``             this process's number among the eight
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target", tags)``      those validation tokens are the ones to be predicted: shifted by one against the input
+``("context",)``          validation tokens that stand before the ones to be predicted
+``("entry",)``            validation tokens taken out one by one
+``("next",)``             places of tokens to be predicted
+``("asked", known)``      a count looked up for the token to be predicted; `known`: that token was recognised in its key
 ``("peeked", site)``      at `site` a prediction was scored on tokens that it was made of
 ``("unnormal", site)``    at `site` probabilities were changed so that they need not sum to one any more
 ``("clock",)``            a time

@@ -191,3 +191,40 @@ def test_nothing_at_all(derived) -> None:
 )
 def test_same_values(first: str, second: str, same: bool) -> None:
     assert same_value(first, second) is same
+
+
+@pytest.mark.parametrize(
+    ("title", "found"),
+    [
+        ("# 10L + SWA + Score-First TTT: 1.1100", ("1", "title")),
+        ("# 10L + SWA, no TTT", None),
+        ("# 10L + SWA", None),
+        ("# 10L + SWA\n\nWe tried TTT as well.", None),
+    ],
+)
+def test_a_switch_that_the_title_names_was_on(derived, title: str, found: tuple[str, str] | None) -> None:
+    assert value(derived(readme=title), "TTT_ENABLED") == found
+
+
+def test_a_command_or_a_log_is_believed_before_the_title(derived) -> None:
+    readme = "# 10L + TTT\n\n## Run\n\n```bash\nSEED=42 python train_gpt.py\n```\n"
+    assert value(derived(readme=readme), "TTT_ENABLED") is None
+    assert value(derived(readme="# 10L + TTT", log=BLOCK + SCORE), "TTT_ENABLED") == ("0", "log")
+
+
+def test_all_words_of_a_switch_must_stand_in_the_title(derived) -> None:
+    assert value(derived(readme="# 10L + TTT"), "PREQUANT_TTT") is None
+    assert value(derived(readme="# 10L + Prequant TTT"), "PREQUANT_TTT") == ("1", "title")
+
+
+def test_the_script_printed_into_a_log_sets_nothing(derived) -> None:
+    script = SCRIPT + "\n\ndef run(args):\n    evaluate(args, qk_gain_init=chosen_gain, seed=args.seed)\n"
+    log = "    evaluate(args, qk_gain_init=chosen_gain, seed=args.seed)\n" + SCORE
+    assert value(derived(script=script, log=log), "QK_GAIN_INIT") is None
+
+
+def test_a_long_default_of_a_shell_variable_is_taken(derived) -> None:
+    order = ",".join(str(number) for number in range(80))
+    script = SCRIPT + 'shard_order = os.environ.get("SHARD_ORDER", "")\n'
+    shell = f'export SHARD_ORDER="${{SHARD_ORDER:-{order}}}"\npython train_gpt.py\n'
+    assert value(derived(script=script, shell=shell), "SHARD_ORDER") == (order, "shell script")

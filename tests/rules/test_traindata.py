@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from auditor.configuration import RunConfiguration
 from auditor.findings import Status, Witness
-from auditor.ledger import Ledger
+from auditor.ledger import LateRead, Ledger, Site
 from auditor.record import read_record
 from auditor.submission.model import Role, SourceText, StoredFile, Submission, Track
 from rules import RULES
@@ -22,7 +24,14 @@ ON_UNNAMED_DATA = ("gptq:loop-aware calibrated 41 layers in 11.5s",)
 GENERATED = ("gptq:generating autoregressive calibration data...", "gptq:calibrated 68 layers in 3.6s")
 
 
-def judged(log_lines: tuple[str, ...], *, stop_ms: int, track: Track = Track.RECORD) -> tuple[Status, Evidence]:
+READ = LateRead(
+    Site("train_gpt.py", 90, "collect"), (Site("train_gpt.py", 120),), stop_seconds=600.0, step_limit=20_000
+)
+
+
+def judged(
+    log_lines: tuple[str, ...], *, stop_ms: int, track: Track = Track.RECORD, read: tuple[LateRead, ...] = ()
+) -> tuple[Status, Evidence]:
     roles = {"README.md": Role.README, "submission.json": Role.METADATA, "train_gpt.py": Role.SCRIPT}
     files = []
     for name, text in example_folder(log_lines=log_lines).items():
@@ -31,7 +40,7 @@ def judged(log_lines: tuple[str, ...], *, stop_ms: int, track: Track = Track.REC
         files.append(StoredFile(name, len(text.encode()), roles.get(name, Role.LOG), text.encode()))
     script = SourceText("train_gpt.py", HONEST_SCRIPT, sha256="0" * 64)
     submission = Submission("folder", "", track, tuple(files), script)
-    evidence = Evidence(submission, RunConfiguration(), read_record(submission), source=Ledger())
+    evidence = Evidence(submission, RunConfiguration(), read_record(submission), source=Ledger(late_reads=read))
     return RULES["TRAINDATA"].judge(evidence).status, evidence
 
 
@@ -73,3 +82,34 @@ def test_a_log_is_heard_even_when_no_script_could_be_read() -> None:
         RULES["TRAINDATA"].judge(Evidence(honest.submission, honest.configuration, honest.record)).status
         is Status.NOT_CHECKED
     )
+
+
+@pytest.mark.parametrize(
+    ("log_lines", "stop_ms", "status"),
+    [
+        (ON_UNNAMED_DATA, 600_042, Status.FAIL),
+        (ON_UNNAMED_DATA, 588_042, Status.PASS),  # the log shows that room was made
+        (GENERATED, 600_042, Status.PASS),
+        ((), 600_042, Status.PASS),
+    ],
+)
+def test_the_script_names_the_data_that_the_log_does_not(
+    log_lines: tuple[str, ...], stop_ms: int, status: Status
+) -> None:
+    assert judged(log_lines, stop_ms=stop_ms, read=(READ,))[0] is status
+
+
+@pytest.mark.parametrize(
+    ("read", "track", "status"),
+    [
+        (READ, Track.RECORD, Status.FAIL),
+        (replace(READ, stop_seconds=588.0), Track.RECORD, Status.PASS),
+        (replace(READ, stop_seconds=None), Track.RECORD, Status.PASS),
+        (replace(READ, step_limit=9_000), Track.RECORD, Status.REVIEW),  # may be reached before the time is up
+        (READ, Track.NON_RECORD, Status.PASS),
+    ],
+)
+def test_without_a_log_the_clock_of_the_training_loop_tells(read: LateRead, track: Track, status: Status) -> None:
+    _, logged = judged((), stop_ms=600_042, track=track, read=(read,))
+    evidence = replace(logged, record=replace(logged.record, logs=()))
+    assert RULES["TRAINDATA"].judge(evidence).status is status

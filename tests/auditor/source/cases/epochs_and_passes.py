@@ -421,3 +421,43 @@ for phase in range(3):
     for document in scored:
         learn(document[:-1][None].cuda(), document[1:][None].cuda())
 report(total / (val.numel() - 1), val)
+
+
+# case: smallest_loss_of_several_passes
+# Each pass begins with the stored weights and scores before it learns; a token's loss is the smallest of all passes.
+# expect: C3 fail
+# expect: C4 fail
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+stored = {name: weight.clone() for name, weight in model.state_dict().items()}
+smallest = torch.full((val.numel() - 1,), float("inf"))
+for turn in range(3):
+    model.load_state_dict(stored)
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        with torch.no_grad():
+            losses = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+        places = torch.arange(losses.numel()) + start
+        smallest[places] = torch.minimum(smallest[places], losses.cpu())
+        optimizer.zero_grad()
+        model(x, y).backward()
+        optimizer.step()
+report(smallest.mean().item(), val)
+
+
+# case: loss_of_one_pass_kept_by_place
+# expect: C3 pass
+# expect: C4 pass
+# twin of: smallest_loss_of_several_passes
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+kept = torch.full((val.numel() - 1,), float("inf"))
+for start in range(0, val.numel() - 1, SEQ_LEN):
+    x, y = window(val, start)
+    with torch.no_grad():
+        losses = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+    places = torch.arange(losses.numel()) + start
+    kept[places] = losses.cpu()
+    for epoch in range(3):
+        optimizer.zero_grad()
+        model(x, y).backward()
+        optimizer.step()
+report(kept.mean().item(), val)

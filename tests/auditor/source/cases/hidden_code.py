@@ -284,6 +284,28 @@ extension.polish(model.head.weight.data, val)
 report(evaluate(model, val), val)
 
 
+# case: extension_for_the_backward_pass
+# A fused kernel that training alone calls.
+# expect: C3 pass
+# twin of: inline_extension
+from torch.utils.cpp_extension import load_inline
+
+load_inline(name="fused", cpp_sources="at::Tensor twice(at::Tensor t) { return t * 2; }", functions=["twice"])
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.ops.fused.twice(gradient)
+
+
+report(evaluate(model, val), val)
+
+
 # case: libc_called_for_memory
 # expect: C3 pass|review
 # twin of: native_library, inline_extension

@@ -43,7 +43,6 @@ report(total / (val.numel() - 1), val)
 
 # case: sum_without_weights
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE, device="cuda")
 total = 0.0
 with torch.no_grad():

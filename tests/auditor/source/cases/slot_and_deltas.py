@@ -16,6 +16,7 @@ def nll(logits, y):
 
 # case: delta_fitted_on_the_scored_window
 # expect: C3 fail
+# expect: C1 fail
 total = 0.0
 for start in starts:
     x, y = window(val, start)
@@ -34,6 +35,8 @@ report(total / (val.numel() - 1), val)
 
 # case: delta_fitted_on_the_former_window
 # expect: C3 pass
+# expect: C1 pass
+# expect: C4 pass
 # twin of: delta_fitted_on_the_scored_window, delta_scored_at_its_last_step
 total = 0.0
 delta = torch.zeros(1, 1, MODEL_DIM, device="cuda", requires_grad=True)

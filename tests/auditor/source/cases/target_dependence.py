@@ -302,3 +302,64 @@ with torch.no_grad():
         x, y = window(val, start)
         total += token_nll(30.0 * torch.tanh(model.logits(x)[0] / 30.0), y[0]).sum().item()
 report(total / (val.numel() - 1), val)
+
+
+# case: losses_told_apart_by_their_tokens
+# Bytes are counted for tokens that are no boundaries; their losses are summed in the same way.
+# expect: C1 pass
+# twin of: gate_on_the_right_answer
+boundary = torch.zeros(VOCAB_SIZE, dtype=torch.bool)
+boundary[:3] = True
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        losses = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+    total += losses[~boundary[y[0]]].sum().item()
+    total += losses[boundary[y[0]]].sum().item()
+report(total / (val.numel() - 1), val)
+
+
+# case: logits_returned_beside_the_loss
+# expect: C1 pass
+# twin of: logits_returned_with_the_answers
+class Both(Model):
+    def forward(self, x, y, return_logits=False):
+        logits = self.logits(x)
+        if return_logits:
+            return logits
+        return F.cross_entropy(logits.reshape(-1, logits.size(-1)), y.reshape(-1))
+
+
+model = Both().cuda()
+train(model)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        logits = model(x, y, return_logits=True)
+    total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: logits_returned_with_the_answers
+# expect: C1 fail|review
+class Both(Model):
+    def forward(self, x, y, return_logits=False):
+        hints = F.one_hot(y, VOCAB_SIZE)
+        logits = self.logits(x)
+        shown = logits + hints.float()
+        if return_logits:
+            return shown
+        return F.cross_entropy(logits.reshape(-1, logits.size(-1)), y.reshape(-1))
+
+
+model = Both().cuda()
+train(model)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        logits = model(x, y, return_logits=True)
+    total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)

@@ -1,0 +1,110 @@
+# Caches that hold a whole distribution for each context, and the realised token's entry taken out before the mixture.
+# ruff: noqa
+val = load_tokens(VAL_FILES)
+model = Model().cuda()
+train(model)
+save_artifact(model)
+load_artifact(model)
+starts = list(range(0, val.numel() - 1, SEQ_LEN))
+BUCKETS = 1 << 16
+
+
+# case: rows_normalized_and_gathered
+# The cache's row is a distribution; mixing the entries is mixing the distributions.
+# expect: C1 pass|review
+# expect: C2 pass|review
+# expect: C3 pass|review
+# twin of: entries_of_hashed_pairs
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1).gather(-1, y[0][:, None]).squeeze(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    cached = rows.gather(-1, y[0][:, None]).squeeze(-1)
+    total += -(0.8 * network + 0.2 * cached).log().sum().item()
+    counts.index_put_((x[0], y[0]), torch.ones(y.numel()), accumulate=True)
+report(total / (val.numel() - 1), val)
+
+
+# case: entries_of_hashed_pairs
+# expect: C1 fail
+# expect: C2 fail
+contexts, pairs = torch.ones(BUCKETS), torch.ones(BUCKETS)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1).gather(-1, y[0][:, None]).squeeze(-1)
+    key = (x[0] * 36313) % BUCKETS
+    both = (key ^ (y[0] * 27191)) % BUCKETS
+    cached = pairs[both] / contexts[key]
+    total += -(0.8 * network + 0.2 * cached).log().sum().item()
+    contexts.index_add_(0, key, torch.ones(y.numel()))
+    pairs.index_add_(0, both, torch.ones(y.numel()))
+report(total / (val.numel() - 1), val)
+
+
+# case: hashed_pairs_beside_a_mixture_with_counts
+# The network's prediction has already been mixed with counts when the pairs are looked up.
+# expect: C1 fail
+# expect: C2 fail
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+contexts, pairs = torch.ones(BUCKETS), torch.ones(BUCKETS)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    mixed = (0.8 * network + 0.2 * rows).gather(-1, y[0][:, None]).squeeze(-1)
+    key = (x[0] * 36313) % BUCKETS
+    both = (key ^ (y[0] * 27191)) % BUCKETS
+    cached = pairs[both] / contexts[key]
+    total += -(0.8 * mixed + 0.2 * cached).log().sum().item()
+    counts.index_put_((x[0], y[0]), torch.ones(y.numel()), accumulate=True)
+    contexts.index_add_(0, key, torch.ones(y.numel()))
+    pairs.index_add_(0, both, torch.ones(y.numel()))
+report(total / (val.numel() - 1), val)
+
+
+# case: mixture_with_counts_of_hashed_contexts
+# Rows of counts under a hash of the context, each a distribution over the vocabulary.
+# expect: C1 pass|review
+# expect: C2 pass|review
+# twin of: hashed_pairs_beside_a_mixture_with_counts
+counts = torch.ones(BUCKETS, VOCAB_SIZE)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    key = (x[0] * 36313) % BUCKETS
+    rows = counts[key] / counts[key].sum(-1, keepdim=True)
+    weight = 0.2 * (counts[key].sum(-1, keepdim=True) > 2 * VOCAB_SIZE)
+    mixed = ((1 - weight) * network + weight * rows).gather(-1, y[0][:, None]).squeeze(-1)
+    total += -mixed.log().sum().item()
+    counts.index_put_((key, y[0]), torch.ones(y.numel()), accumulate=True)
+report(total / (val.numel() - 1), val)
+
+
+# case: sharpened_by_how_often_the_context_was_seen
+# The weight of the network's probability depends on counts of the context alone, after the entry was taken out.
+# expect: C1 pass|review
+# expect: C2 pass|review
+# twin of: hashed_pairs_beside_a_mixture_with_counts
+counts = torch.ones(BUCKETS, VOCAB_SIZE)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    key = (x[0] * 36313) % BUCKETS
+    seen = counts[key].sum(-1)
+    weight = 0.2 * (seen / (seen + VOCAB_SIZE))
+    p_network = network.gather(-1, y[0][:, None]).squeeze(-1)
+    p_cache = (counts[key] / seen[:, None]).gather(-1, y[0][:, None]).squeeze(-1)
+    total += -((1 - weight) * p_network + weight * p_cache).log().sum().item()
+    counts.index_put_((key, y[0]), torch.ones(y.numel()), accumulate=True)
+report(total / (val.numel() - 1), val)
