@@ -176,7 +176,7 @@ def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[
     ]
     place = Place(record.readme_path)
     for read in reads:
-        if read.default is None or read.default.lower() not in _OFF:
+        if read.default is None or read.default.lower() not in _OFF or _LOCAL.search(read.name):
             continue
         words = [word for word in read.name.lower().split("_") if word not in _SWITCH_WORDS]
         if words and any(_names(title, words) for title in titles):

@@ -10,8 +10,8 @@ FEWEST_CHARACTERS = 4  # of constant text that must agree
 def may_print(template: Iterable[str | None], line: str) -> bool:
     """True when the constant pieces of a template occur in `line` in their order; None is a hole.
 
-    A bracketed beginning (a time stamp, a rank) is not asked for: readers of logs take such prefixes away. Linear in the
-    line's length.
+    A bracketed beginning (a time stamp, a rank) is not asked for: readers of logs take such prefixes away. Linear in
+    the line's length.
     """
     parts = tuple(template)
     if parts[:2] == ("[", None) and len(parts) > 2 and (parts[2] or "").startswith("]"):

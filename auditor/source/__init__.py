@@ -33,13 +33,14 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
 
     lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
     run = interpret(submission.script, submission.helpers, configuration, lines)
-    claimed = claimed_lines(record) or nearest_lines(record)
+    claimed = claimed_lines(record)
+    near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = _with_lineage(testify(run, claimed, metrics), submission, tree)
+    ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
     stated = any(setting.source != "title" for setting in configuration.environment.values())
     if not lines and not stated and not ledger.violations and not _learned_first(ledger):
         opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
-        return _with_open_switches(ledger, testify(opened, claimed, metrics))
+        return _with_open_switches(ledger, testify(opened, claimed, metrics, near))
     return ledger
 
 

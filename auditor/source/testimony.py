@@ -49,10 +49,16 @@ class _Pass:
         return "".join("{}" if part is None else part for part in self.template)
 
 
-def testify(run: Interpreter, claimed: Sequence[MetricLine], logged: Sequence[MetricLine]) -> Ledger:
-    """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `logged` all metric lines."""
+def testify(
+    run: Interpreter,
+    claimed: Sequence[MetricLine],
+    logged: Sequence[MetricLine],
+    near: Sequence[MetricLine] = (),
+) -> Ledger:
+    """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `near` those nearest to it
+    where none does, `logged` all metric lines."""
     passes = _passes(run.predictors.printed, logged)
-    reported, why = _reported(passes, claimed)
+    reported, why = _reported(passes, claimed, near)
     _doubt_alternatives(reported)
     metrics = tuple(
         Metric(
@@ -109,28 +115,35 @@ def _passes(printed: Sequence[Printed], logged: Sequence[MetricLine]) -> list[_P
     return sorted(found.values(), key=lambda entry: entry.order)
 
 
-def _reported(passes: list[_Pass], claimed: Sequence[MetricLine]) -> tuple[list[_Pass], str]:
-    """The passes that print the claimed line; failing that, the last metric the script prints."""
+def _reported(
+    passes: list[_Pass], claimed: Sequence[MetricLine], near: Sequence[MetricLine]
+) -> tuple[list[_Pass], str]:
+    """The passes that print the claimed line; failing that, the last metric the script prints, and what prints the
+    lines nearest to the claim."""
+    best = _printing(passes, claimed)
+    if best:
+        line = next(line for line in claimed if may_print(best[0].template, line.raw))
+        return best, f"its line is the one with the claimed score ({line.place.path}, line {line.place.line})"
+    if not passes:
+        return [], ""
+    found = [item for item in _printing(passes, near) if item is not passes[-1]]
+    why = "no logged line with the claimed score matches a line the script prints; this is the last one it prints"
+    return [*found, passes[-1]], f"{why}, or the nearest to the claim" if found else why
+
+
+def _printing(passes: list[_Pass], lines: Sequence[MetricLine]) -> list[_Pass]:
+    """The passes whose template is the longest that may have printed one of `lines`."""
     best: list[_Pass] = []
     strength = 0
     for item in passes:
-        if not any(may_print(item.template, line.raw) for line in claimed):
+        if not any(may_print(item.template, line.raw) for line in lines):
             continue
         weight = sum(len(part) for part in item.template if part is not None)
         if weight > strength:
             best, strength = [item], weight
         elif weight == strength:
             best.append(item)
-    if best:
-        line = next(line for line in claimed if may_print(best[0].template, line.raw))
-        where = f"({line.place.path}, line {line.place.line})"
-        return best, f"its line is the one with the claimed score, or the nearest to it {where}"
-    if not passes:
-        return [], ""
-    last = passes[-1]
-    return [
-        last
-    ], "no logged line with the claimed score matches a line the script prints; this is the last one it prints"
+    return best
 
 
 def _doubt_alternatives(reported: list[_Pass]) -> None:
