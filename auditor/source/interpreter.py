@@ -1305,21 +1305,28 @@ class Interpreter:
         return result if unset else _varying(result, one, two)
 
     def _tuple(self, node: ast.Tuple, frame: Frame) -> Value:
-        return Value(TUPLE, tuple(self._spread(node.elts, frame)))
+        return Value(TUPLE, tuple(self._spread(node.elts, frame)[0]))
 
     def _list(self, node: ast.List | ast.Set, frame: Frame) -> Value:
-        items = self._spread(node.elts, frame)
-        return library.new_list(self, items, node.lineno)
+        items, exact = self._spread(node.elts, frame)
+        found = library.new_list(self, items, node.lineno)
+        if not exact:
+            library.loosen(self, found.payload)
+        return found
 
-    def _spread(self, nodes: list[ast.expr], frame: Frame) -> list[Value]:
+    def _spread(self, nodes: list[ast.expr], frame: Frame) -> tuple[list[Value], bool]:
+        """The values of a display, and whether they are all of them: of ``*rest`` the number may not be known."""
         items: list[Value] = []
+        exact = True
         for node in nodes:
             if isinstance(node, ast.Starred):
                 inner = self.value(node.value, frame)
-                items.extend(self.elements(inner, limit=256) or [self.element(inner)])
+                known = self.elements(inner, limit=256)
+                items.extend([self.element(inner)] if known is None else known)
+                exact = exact and known is not None
             else:
                 items.append(self.value(node, frame))
-        return items
+        return items, exact
 
     def _dict(self, node: ast.Dict, frame: Frame) -> Value:
         result = library.new_dict(self, node.lineno)

@@ -244,6 +244,26 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
     _add_rest(run, obj, value)
 
 
+_MAPPINGS = ("dict", "collections.defaultdict", "collections.Counter", "collections.OrderedDict")
+
+
+def _default_dict(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``defaultdict(dict)``: its entries are tables that live on under other names; one stands for all of them. Other
+    factories make numbers and lists, which are followed through the name of the whole."""
+    made = Value(CONST, None)
+    if args and args[0].kind == EXTERNAL and args[0].payload in _MAPPINGS:
+        made = new_dict(run, run.line)
+    elif args and args[0].kind == FUNCTION and isinstance(args[0].payload.node, ast.Lambda):
+        made = run.call(args[0], [], {}, node, frame)
+    if made.kind != OBJECT or made.payload.kind != "dict":
+        return default(run, "collections.defaultdict", args, kwargs, node, frame)
+    loosen(run, made.payload)
+    whole = new_dict(run, run.line)
+    loosen(run, whole.payload)
+    run.state.write(whole.payload.cells, "rest", made)
+    return whole
+
+
 def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:
     if value.kind == OBJECT and value.payload.kind == "dict":
         for key, cell in list(value.payload.cells.items()):
@@ -1785,6 +1805,7 @@ _CALLS: dict[str, Model] = {
     "torch.bincount": _statistic,
     "numpy.unique": _statistic,
     "collections.Counter": _statistic,
+    "collections.defaultdict": _default_dict,
     "numpy.where": _nonzero,
     "torch.where": _nonzero,
     "numpy.flatnonzero": _nonzero,

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pipeline.baseline import compare
+from benchmarks.pipeline.baseline import ROUNDS, compare
 from reference_pipeline.attention import sdpa_attention
 from reference_pipeline.byte_table import build_sentencepiece_luts, token_bytes
 from reference_pipeline.hyperparameters import Hyperparameters
@@ -127,14 +127,20 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description="Speed of the pipeline.")
     parser.add_argument("--baseline", type=Path, help="train_gpt.py of the challenge's main branch")
-    baseline = parser.parse_args().baseline
-    if baseline is None:
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of that comparison (default: {ROUNDS})")
+    parser.add_argument("--table", type=Path, help="where its table goes (default: standard output)")
+    arguments = parser.parse_args()
+    if arguments.baseline is None:
         compare_paths()
         return
-    if not baseline.is_file():
-        parser.error(f"{baseline}: no such file; take train_gpt.py from the main branch of the challenge")
+    if not arguments.baseline.is_file():
+        parser.error(f"{arguments.baseline}: no such file; take train_gpt.py from the challenge's main branch")
     with tempfile.TemporaryDirectory() as name:
-        compare(baseline, Path(name))
+        table = compare(arguments.baseline, Path(name), arguments.rounds)
+    if arguments.table:
+        arguments.table.write_text(table, encoding="utf-8")
+    else:
+        print(table, end="")
 
 
 def compare_paths() -> None:

@@ -21,8 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 import auditor.run
 from auditor.run.model import Bind, Job, Limits
@@ -161,26 +159,47 @@ def run_pipeline(source: str, data: Path, work: Path) -> Speed:
     return speed(done.stdout + done.stderr, "the pipeline")
 
 
-def compare(script: Path, folder: Path) -> None:
-    """Print the table: tokens a second of both, and the median of the rounds' ratios."""
+Rounds = list[tuple[Speed, Speed]]  # (baseline script, pipeline)
+
+
+def compare(script: Path, folder: Path, rounds: int = ROUNDS) -> str:
+    """Run both `rounds` times in turn; the table of all rounds as Markdown."""
     data = folder / "data"
     write_data(data)
     source = bundle("reference_pipeline.pipeline")
-    rounds = []
-    for turn in range(ROUNDS):
+    measured: Rounds = []
+    for turn in range(rounds):
         theirs = run_baseline(script, data, folder / f"baseline{turn}")
         ours = run_pipeline(source, data, folder / f"pipeline{turn}")
-        rounds.append((theirs, ours))
-    flops, reachable = model_flops(), matmul_flops()
+        measured.append((theirs, ours))
+        print(f"round {turn + 1}: {theirs} {ours}", file=sys.stderr, flush=True)
+    return speed_table(measured, matmul_flops())
+
+
+def speed_table(rounds: Rounds, reachable: float) -> str:
+    """Markdown: medians, then every round's ratio. `reachable` is the core's speed in matrix products, operations/s."""
     shape = ", ".join(f"{name.lower()} {SHAPE[name]}" for name in ("NUM_LAYERS", "MODEL_DIM", "TRAIN_SEQ_LEN"))
-    table = Table(title=f"tokens a second of one CPU core, {shape}; median of {ROUNDS} alternating rounds")
-    for column in ("phase", "baseline script", "pipeline", "ratio", "pipeline, share of matmul speed"):
-        table.add_column(column, justify="left" if column == "phase" else "right")
-    for phase in ("training", "scoring"):
+    lines = [
+        "# Speed against the challenge's baseline script",
+        "",
+        f"`python -m benchmarks.pipeline --baseline train_gpt.py`: tokens a second of one CPU core by processor time, "
+        f"{shape}, {STEPS} steps, {VAL_TOKENS:,} validation tokens; median of {len(rounds)} alternating rounds.",
+        "",
+        "| phase | baseline script | pipeline | ratio | ratios of the rounds | pipeline, share of matmul speed |",
+        "|---|--:|--:|--:|---|--:|",
+    ]
+    for phase, flops in model_flops().items():
         pairs = [(getattr(theirs, phase), getattr(ours, phase)) for theirs, ours in rounds]
         slow, fast = (statistics.median(side) for side in zip(*pairs, strict=True))
-        ratio = statistics.median(ours / theirs for theirs, ours in pairs)
-        share = fast * flops[phase] / reachable
-        table.add_row(phase, f"{slow:,.0f}", f"{fast:,.0f}", f"{ratio:.2f}", f"{share:.0%}")
-    Console().print(table)
-    Console().print("GPU: not measured")
+        ratios = [ours / theirs for theirs, ours in pairs]
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        share = fast * flops / reachable
+        lines.append(
+            f"| {phase} | {slow:,.0f} | {fast:,.0f} | {statistics.median(ratios):.2f} | {each} | {share:.0%} |"
+        )
+    lines += [
+        "",
+        "On a GPU, not measured: training and scoring against the baseline script and against the scripts of #1493 and "
+        "#1855, and the model-FLOP utilisation.",
+    ]
+    return "\n".join(lines) + "\n"

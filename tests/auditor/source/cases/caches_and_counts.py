@@ -346,3 +346,62 @@ with torch.no_grad():
         x, y = window(val, start)
         total += mixed_nll(model.logits(x)[0], table[x[0]], y[0])
 report(total / (val.numel() - 1), val)
+
+
+# case: bytes_of_the_realised_token_from_nested_counts
+# Order-2 counts in a dictionary of dictionaries; the token's own probability is spread over its bytes and mixed.
+# expect: C2 fail|review
+pieces = spm.SentencePieceProcessor(model_file=TOKENIZER_PATH)
+counts = defaultdict(dict)
+history, total = b"", 0.0
+with torch.no_grad():
+    for start in starts:
+        x, y = window(val, start)
+        nll = F.cross_entropy(model.logits(x)[0], y[0], reduction="none").tolist()
+        for token, loss in zip(y[0].tolist(), nll):
+            text = pieces.id_to_piece(token).encode()
+            for byte in text:
+                seen = counts[history[-2:]]
+                whole = sum(seen.values())
+                own = (seen.get(byte, 0) + 1 / 256) / (whole + 1)
+                total -= math.log(0.5 * math.exp(-loss / len(text)) + 0.5 * own)
+                seen[byte] = seen.get(byte, 0) + 1
+                history += bytes([byte])
+report(total / (val.numel() - 1), val)
+
+
+# case: bytes_of_the_whole_text_in_nested_counts
+# expect: C3 fail|review
+pieces = spm.SentencePieceProcessor(model_file=TOKENIZER_PATH)
+counts = defaultdict(dict)
+for a, b in zip(val.tolist(), val[1:].tolist()):
+    counts[a][b] = counts[a].get(b, 0) + 1
+total = 0.0
+with torch.no_grad():
+    for start in starts:
+        x, y = window(val, start)
+        table = torch.ones(y.numel(), VOCAB_SIZE, device="cuda")
+        for t, token in enumerate(x[0].tolist()):
+            for follower, times in counts[token].items():
+                table[t, follower] += times
+        total += mixed_nll(model.logits(x)[0], table, y[0])
+report(total / (val.numel() - 1), val)
+
+
+# case: nested_counts_of_scored_tokens_as_a_distribution
+# expect: C2 pass|review
+# expect: C3 pass|review
+# twin of: bytes_of_the_realised_token_from_nested_counts, bytes_of_the_whole_text_in_nested_counts
+counts = defaultdict(dict)
+total = 0.0
+with torch.no_grad():
+    for start in starts:
+        x, y = window(val, start)
+        table = torch.ones(y.numel(), VOCAB_SIZE, device="cuda")
+        for t, token in enumerate(x[0].tolist()):
+            for follower, times in counts[token].items():
+                table[t, follower] += times
+        total += mixed_nll(model.logits(x)[0], table, y[0])
+        for a, b in zip(x[0].tolist(), y[0].tolist()):
+            counts[a][b] = counts[a].get(b, 0) + 1
+report(total / (val.numel() - 1), val)

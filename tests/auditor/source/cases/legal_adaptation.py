@@ -778,3 +778,70 @@ scorer = Scorer(model)
 for start in starts:
     scorer.add(*window(val, start))
 report(scorer.mean, val)
+
+
+# case: phases_over_all_documents_scored_so_far
+# Every pause learns from all documents scored until then, the earlier ones again.
+# expect: C3 pass|review
+# twin of: phases_that_learn_the_next_documents_too
+bounds = [0, *(val == 1).nonzero().flatten().tolist(), val.numel() - 1]
+documents = list(zip(bounds[:-1], bounds[1:]))
+scored, loss_sum, count = [], 0.0, 0
+for first in range(0, len(documents), 1000):
+    for begin, end in documents[first : first + 1000]:
+        x, y = val[begin:end][None].cuda(), val[begin + 1 : end + 1][None].cuda()
+        loss_sum += score(x, y)
+        count += y.numel()
+        scored.append((x, y))
+    if first + 1000 < len(documents):
+        for x, y in scored:
+            learn(x, y)
+report(loss_sum / count, val)
+
+
+# case: phases_that_learn_the_next_documents_too
+# expect: C3 fail
+bounds = [0, *(val == 1).nonzero().flatten().tolist(), val.numel() - 1]
+documents = list(zip(bounds[:-1], bounds[1:]))
+loss_sum, count = 0.0, 0
+for first in range(0, len(documents), 1000):
+    for begin, end in documents[first : first + 1000]:
+        x, y = val[begin:end][None].cuda(), val[begin + 1 : end + 1][None].cuda()
+        loss_sum += score(x, y)
+        count += y.numel()
+    for begin, end in documents:
+        learn(val[begin:end][None].cuda(), val[begin + 1 : end + 1][None].cuda())
+report(loss_sum / count, val)
+
+
+# case: chunks_whose_end_is_the_smaller_of_two
+# expect: C3 pass
+# twin of: chunks_whose_end_is_the_smaller_of_two_learned_first
+total_tokens = val.numel() - 1
+chunks = [(first, min(first + CHUNK, total_tokens)) for first in range(0, total_tokens, CHUNK)]
+total = 0.0
+for first, last in chunks:
+    for start in range(first, last, SEQ_LEN):
+        end = min(start + SEQ_LEN, last)
+        total += score(val[start:end][None].cuda(), val[start + 1 : end + 1][None].cuda())
+    if last == total_tokens:
+        break
+    for start in range(first, last, SEQ_LEN):
+        end = min(start + SEQ_LEN, last)
+        learn(val[start:end][None].cuda(), val[start + 1 : end + 1][None].cuda())
+report(total / total_tokens, val)
+
+
+# case: chunks_whose_end_is_the_smaller_of_two_learned_first
+# expect: C3 fail
+total_tokens = val.numel() - 1
+chunks = [(first, min(first + CHUNK, total_tokens)) for first in range(0, total_tokens, CHUNK)]
+total = 0.0
+for first, last in chunks:
+    for start in range(first, last, SEQ_LEN):
+        end = min(start + SEQ_LEN, last)
+        learn(val[start:end][None].cuda(), val[start + 1 : end + 1][None].cuda())
+    for start in range(first, last, SEQ_LEN):
+        end = min(start + SEQ_LEN, last)
+        total += score(val[start:end][None].cuda(), val[start + 1 : end + 1][None].cuda())
+report(total / total_tokens, val)
