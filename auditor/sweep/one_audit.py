@@ -1,7 +1,7 @@
 """One audit in a process of its own, killed with its children when it takes too long.
 
-The audit is the command that users run (``pgolf-audit --repo GIT_DIR --pr N --format json``), so start-up counts, and
-a submission that brings its auditor down brings down nothing else.
+The audit is the command that users run (``pgolf-audit --repo GIT_DIR --pr N --format json``); a submission that brings
+its auditor down brings down nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,46 +46,69 @@ class Request:
     options: tuple[str, ...] = ()  # further arguments of the command line, such as --run
 
 
-def audit(target: Target, request: Request, started: Callable[[int], None] = lambda process: None) -> Outcome:
-    """Audit one target. `started` hears the process number, which is also that of its process group."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended. `exit_code` is negative for a signal, as of subprocess."""
+
+    exit_code: int
+    timed_out: bool
+    cpu_seconds: float
+    peak_bytes: int
+
+
+type Execute = Callable[[Sequence[str], Path, Request], Ended]  # arguments, file for all output, request
+
+
+class WorkerLostError(Exception):
+    """What was to execute an audit is gone."""
+
+
+def audit(target: Target, request: Request, execute: Execute | None = None) -> Outcome:
+    """Audit one target. `execute` runs the command line (default: `execute_alone`)."""
     with tempfile.TemporaryDirectory(prefix="pgolf-audit-") as scratch:
         report_path, error_path = Path(scratch) / "report.json", Path(scratch) / "stderr"
-        command = [sys.executable, "-c", _COMMAND, str(math.ceil(request.limit_seconds) + _ALARM_AFTER)]
-        command += ["--repo", request.git_dir, *_selection(target), *request.options]
-        command += ["--format", "json", "--output", str(report_path)]
+        arguments = ["--repo", request.git_dir, *_selection(target), *request.options]
+        arguments += ["--format", "json", "--output", str(report_path)]
         began = time.monotonic()
-        with error_path.open("wb") as errors:
-            process = subprocess.Popen(
-                command,
-                cwd=request.root,
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-            )
-            started(process.pid)
-            killed = threading.Event()
-            timer = threading.Timer(request.limit_seconds, _kill_late, (process.pid, killed))
-            timer.start()
-            _wait_unreaped(process.pid)
-            timer.cancel()
-            kill_group(process.pid)  # what it started and left behind
-            _, wait_status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(wait_status)
-        fields, error, lost = _ending(process.returncode, report_path, error_path)
-    if killed.is_set():
+        ended = (execute or execute_alone)(arguments, error_path, request)
+        wall_seconds = time.monotonic() - began
+        fields, error, lost = _ending(ended.exit_code, report_path, error_path)
+    if ended.timed_out:
         fields, error, lost = {}, f"killed after {request.limit_seconds:g} s", True
     return Outcome(
         pull_request=target.pull_request,
         head=target.commit,
         reference=target.reference,
         **{"verdict": "", "statuses": {}, "reasons": {}, **fields},
-        wall_seconds=time.monotonic() - began,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        wall_seconds=wall_seconds,
+        cpu_seconds=ended.cpu_seconds,
+        peak_bytes=ended.peak_bytes,
         error=error.replace(request.git_dir, "the repository").replace(request.root, "."),
         lost=lost,
     )
+
+
+def execute_alone(arguments: Sequence[str], output: Path, request: Request) -> Ended:
+    """Run the command line in a new interpreter, as a user does; killed with its children after the limit."""
+    command = [sys.executable, "-c", _COMMAND, str(math.ceil(request.limit_seconds) + _ALARM_AFTER), *arguments]
+    with output.open("wb") as errors:
+        process = subprocess.Popen(
+            command, cwd=request.root, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
+        )
+        killed = threading.Event()
+        timer = threading.Timer(request.limit_seconds, _kill_late, (process.pid, killed))
+        timer.start()
+        wait_unreaped(process.pid)
+        timer.cancel()
+        kill_group(process.pid)  # what it started and left behind
+        _, wait_status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(wait_status)
+    return Ended(process.returncode, killed.is_set(), usage.ru_utime + usage.ru_stime, peak_bytes(usage.ru_maxrss))
+
+
+def peak_bytes(unit_of_the_system: int) -> int:
+    """Peak resident memory in bytes from what the system counts it in."""
+    return unit_of_the_system * (1 if sys.platform == "darwin" else 1024)
 
 
 def without_report(target: Target, why: str, *, lost: bool) -> Outcome:
@@ -101,7 +124,7 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _wait_unreaped(process: int) -> None:
+def wait_unreaped(process: int) -> None:
     """Wait for the end of a process that stays a zombie: its number is not given to another one yet."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self
 
-from auditor.sweep.one_audit import Request, audit, kill_group, without_report
+from auditor.sweep.one_audit import Request, WorkerLostError, audit, without_report
 from auditor.sweep.outcome import Outcome
 from auditor.sweep.targets import Target
+from auditor.sweep.warm import WarmProcess
 
 
 class Engine(Protocol):
@@ -32,16 +33,17 @@ class Engine(Protocol):
 
 
 class ProcessEngine:
-    """A thread watches each audit's process. Leaving the context kills what is still running."""
+    """A thread and a warm process for each audit at a time. Leaving the context ends what is still running."""
 
     def __init__(self, request: Request, jobs: int) -> None:
         self.width = jobs
         self._request = request
         self._pool = ThreadPoolExecutor(max_workers=jobs)
         self._under_way: dict[Future[Outcome], Target] = {}
-        self._lock = threading.Lock()
-        self._processes: dict[int, int] = {}  # by thread
-        self._closing = False
+        self._processes: SimpleQueue[WarmProcess] = SimpleQueue()
+        self._all = [WarmProcess() for _ in range(jobs)]
+        for process in self._all:
+            self._processes.put(process)
 
     def submit(self, target: Target) -> None:
         """Have `target` audited."""
@@ -53,6 +55,8 @@ class ProcessEngine:
         target = self._under_way.pop(finished)
         try:
             return target, finished.result()
+        except WorkerLostError as error:
+            return target, without_report(target, str(error), lost=True)
         except OSError as error:  # no process could be started, no disk space: the machine's fault
             return target, without_report(target, f"could not be started: {error.strerror or error}", lost=True)
 
@@ -62,22 +66,14 @@ class ProcessEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:
-            self._closing = True
-            for process in self._processes.values():
-                kill_group(process)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._all:
+            process.close()
+        self._pool.shutdown(wait=True)
 
     def _audit(self, target: Target) -> Outcome:
-        thread = threading.get_ident()
+        process = self._processes.get()
         try:
-            return audit(target, self._request, lambda process: self._started(thread, process))
+            return audit(target, self._request, process.execute)
         finally:
-            with self._lock:
-                self._processes.pop(thread, None)
-
-    def _started(self, thread: int, process: int) -> None:
-        with self._lock:
-            self._processes[thread] = process
-            if self._closing:
-                kill_group(process)
+            self._processes.put(process)
