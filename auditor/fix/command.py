@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from auditor.audit import AuditReport, audit
@@ -32,6 +33,7 @@ def describe_fix(submission: Submission, rule: str, run: RunOptions | None) -> t
     ]
     lines.append(f"source witness: {', '.join(told)}; no other rule of its got worse")
     if run is not None:
+        run = replace(run, trace=False, swap=False, ranks=1)  # the incompressibility test alone: one run each
         lines.append(f"run witness before: {run_line(audit(submission, run=run), rule)}")
         with patched_folder(submission, proposal) as folder:
             lines.append(f"run witness after: {run_line(audit(load_folder(folder), run=run), rule)}")
