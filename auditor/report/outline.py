@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from auditor.audit import INTERNAL_ERROR, NOT_ASKED, AuditReport
 from auditor.findings import Finding, Status, Witness
@@ -88,13 +89,45 @@ def sections(report: AuditReport, status: Status) -> list[Section]:
     for rule in report.verdict.rules:
         if rule.status is not status:
             continue
-        own = [finding for finding in rule.findings if finding.status is status]
+        own = [finding for finding in told_once(rule.findings) if finding.status is status]
         for finding in own or [Finding(status, Witness.RECORD, rule.reason)]:
             merged.setdefault(finding, []).append(rule.rule)
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for finding, codes in merged.items():
         groups.setdefault(tuple(codes), []).append(finding)
     return [_section(codes, group, MAX_FINDINGS[status]) for codes, group in groups.items()]
+
+
+def told_once(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings of a rule, with what the source witness proves as the run witness does told in a sentence.
+
+    The run's account stands whole, for it is of what happened; of the source's, the steps at other places are left.
+    """
+    proved = [finding for finding in findings if _proved(finding, Witness.RUN)]
+    told: list[Finding] = []
+    for finding in findings:
+        same = next((other for other in proved if _same_account(finding, other)), None)
+        if same is None:
+            told.append(finding)
+            continue
+        known = {(step.path, step.line) for step in same.steps}
+        others = tuple(step for step in finding.steps if (step.path, step.line) not in known)
+        where = f", {len(others)} of them at other places" if others else ""
+        message = f"the source witness proves the same by {_counted(len(finding.steps), 'step', 'steps')}{where}"
+        told.append(replace(finding, message=message, path="", line=0, end_line=0, steps=others))
+    return sorted(told, key=lambda item: not _proved(item, Witness.RUN)) if proved else told
+
+
+def _proved(finding: Finding, witness: Witness) -> bool:
+    return finding.status is Status.FAIL and finding.witness is witness and bool(finding.steps)
+
+
+def _same_account(source: Finding, run: Finding) -> bool:
+    """Whether both point at the same acts: at two places or more, or at the same first one."""
+    if not _proved(source, Witness.SOURCE):
+        return False
+    common = {(step.path, step.line) for step in source.steps} & {(step.path, step.line) for step in run.steps}
+    return len(common) >= 2 or (source.line > 0 and (source.path, source.line) == (run.path, run.line))
 
 
 def _section(codes: tuple[str, ...], findings: list[Finding], most: int) -> Section:

@@ -19,7 +19,7 @@ from auditor.findings import Finding, Status, Step, Witness
 from auditor.report.escape import markdown, terminal
 from auditor.report.excerpt import Excerpts
 from auditor.report.json import clean
-from auditor.report.outline import place, without_figures
+from auditor.report.outline import place, told_once, without_figures
 from rules.base import Rule
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -46,7 +46,7 @@ def sarif_log(report: AuditReport) -> dict[str, object]:
     results = [
         _result(report, excerpts, rule.rule, order[rule.rule], finding)
         for rule in report.verdict.rules
-        for finding in rule.findings or (Finding(rule.status, Witness.RECORD, rule.reason),)
+        for finding in told_once(rule.findings) or (Finding(rule.status, Witness.RECORD, rule.reason),)
         if finding.status in _LEVELS
     ]
     run = {

@@ -130,6 +130,7 @@ class Interpreter:
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
         self.clocked: dict[int, int] = {}  # loop activation -> place of a test of the clock that leaves it
+        self.reduced = False  # what the processes computed from validation tokens was put together
         self.seeded: Atoms = NOTHING  # marks of choices by loss among the seeds of the random numbers in use
         self.selecting: Atoms = NOTHING  # marks of choices by loss that decide whether this runs
         self.dropped: ast.expr | None = None  # the expression under way whose result nobody uses
@@ -819,6 +820,8 @@ class Interpreter:
                 self.assign(target, with_atoms(part, value.atoms), frame)
             return
         item = self.element(value) if value.kind in (OBJECT, TUPLE, CHOICE) else data(self.atoms_of(value), value.base)
+        if scoring.holds_best(value):
+            item = Value(DATA, scoring.BEST, item.atoms, item.base)
         for target in targets:
             self.assign(target, item, frame)
 

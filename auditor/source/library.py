@@ -59,6 +59,7 @@ Args = list[Value]
 Kwargs = dict[str, Value]
 
 VAL_FILES, TRAIN_FILES = "fineweb_val", "fineweb_train"  # the shard names of the challenge's data
+DOCUMENTS = "docs_selected"
 _VAL_PATH, _TRAIN_PATH = ("path", "val"), ("path", "train")
 
 
@@ -72,6 +73,8 @@ def constant(value: Any) -> Value:
 
 def _path_atoms(text: str) -> Atoms:
     val, train = text.rfind(VAL_FILES), text.rfind(TRAIN_FILES)
+    if max(val, train) < 0 and DOCUMENTS in text:
+        return frozenset((_VAL_PATH, _TRAIN_PATH, ("doubt",)))  # the text that the shards of both splits are made of
     if max(val, train) < 0:
         pattern = text.rpartition("/")[2]
         if "*" in pattern and pattern.startswith("fineweb_") and fnmatch(VAL_FILES + "_000000.bin", pattern):
@@ -318,6 +321,8 @@ def any_element(run: Interpreter, value: Value) -> Value:
         return any_element(run, collected(run, obj))
     if obj.kind == "module":
         return data(NOTHING, obj)
+    if obj.kind == "file":
+        return data(read_file(run, obj.cells["path"]))
     if obj.class_ is not None and obj.class_.find("__iter__"):
         produced = run.call_method(value, "__iter__", [], {}, ast.Pass())
         return run.element(produced) if produced.kind != OBJECT or produced.payload is not obj else UNKNOWN
@@ -465,7 +470,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
         kept |= scoring.marks(index_atoms)
         if ("picked",) in atoms and ("picked",) in index_atoms:
-            kept |= scoring.chosen(run, atoms, again=True)  # some of the losses, by what they are
+            kept |= scoring.chosen(run, atoms)  # some of the losses, by what they are
         if ("model",) in atoms:
             kept = run.predictors.compared(kept)
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
@@ -519,6 +524,8 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
         return with_atoms(found, container.atoms)
     any_one = run.element(container)
     any_one = with_atoms(any_one, scoring.part_of_the_text(run, run.atoms_of(any_one), node))
+    if ("rank",) in index.atoms and isinstance(index.payload, slice) and index.payload.step not in (None, 1):
+        any_one = with_atoms(any_one, frozenset((("share", run.predictors.site_number()),)))
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(
@@ -804,8 +811,15 @@ def default(
         atoms = scoring.graded(run, short, args[0] if args else UNKNOWN, atoms)
         if short not in _AT or not run.predictors.counted(union(parts[1:])):
             atoms = run.predictors.picked(atoms)
+    elif (
+        short in ("cat", "concat", "stack", "hstack")
+        and args
+        and any(map(scoring.holds_best, run.elements(args[0], limit=64) or []))
+    ) or (short == "topk" and ("model",) in atoms):
+        return Value(DATA, scoring.BEST, atoms)
     elif short in scoring.NORMALIZERS:
-        return scoring.normalized(short, atoms)
+        part = scoring.over_a_part(run, short, args[0], NOTHING) if args else NOTHING
+        return with_atoms(scoring.normalized(short, atoms), part)
     elif short in ("exp", "log", "sigmoid", "maximum", "logsumexp") and args:
         return scoring.transformed(run, short, args, atoms)
     elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
@@ -1168,6 +1182,7 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
     if key in run.files.cells:
         others = [name for name in run.files.cells if isinstance(name, str) and UNKNOWN_FILE in name]
         found = union(run.files.cells[name] for name in (key, *others) if _may_be_named(key, name))
+        found = found | scoring.marks(path_atoms)  # a file that was chosen by a score
     else:
         found = union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
     found = found | {("file",)}
@@ -1648,6 +1663,7 @@ def _named_tuple(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fr
 
 def _gather_objects(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """``dist.all_gather_object(out, obj)`` and its like: every slot of `out` may hold what any rank sent."""
+    _reduced(run, [*args, *kwargs.values()], {}, node, frame)
     target = args[0] if args else kwargs.get("object_list", UNKNOWN)
     sent = args[1] if len(args) > 1 else kwargs.get("obj", UNKNOWN)
     for option in choices(target):
@@ -1668,6 +1684,11 @@ def _gather(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: 
 
 def _true(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     return const(True)
+
+
+def _reduced(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    run.reduced = run.reduced or any(atom[0] == "share" for arg in args for atom in run.atoms_of(arg))
+    return NONE
 
 
 def _none(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1818,7 +1839,8 @@ _CALLS: dict[str, Model] = {
     "torch.distributed.is_available": _true,
     "torch.distributed.is_initialized": _true,
     "torch.distributed.gather": _gather,
-    "torch.distributed.all_reduce": _none,
+    "torch.distributed.all_reduce": _reduced,
+    "torch.distributed.reduce": _reduced,
     "torch.distributed.broadcast": _none,
     "torch.distributed.barrier": _none,
     "torch.distributed.broadcast_object_list": _none,
@@ -2163,6 +2185,12 @@ def _data_method(
         if name in _AT and run.predictors.counted(union(operands)):
             return Value(DATA, owner.payload, atoms)  # the probability of a token that counts hint at
         return Value(DATA, owner.payload, run.predictors.picked(atoms))
+    if name in ("logsumexp", "softmax", "log_softmax"):
+        part = scoring.over_a_part(run, name, owner, NOTHING)
+        if part:
+            return data(atoms | part)
+    if name == "topk" and ("model",) in atoms and ("picked",) not in atoms:
+        return Value(DATA, scoring.BEST, atoms)
     if owner.kind == DATA and name in scoring.NORMALIZERS:
         return scoring.normalized(name, atoms)
     if name == "sum" and (args or kwargs) and ("model",) not in own and run.predictors.counted(own):

@@ -560,12 +560,12 @@ class Predictors:
         if name == "grad" or value.attr == "grad":
             self.run.state.write(obj.cells, "grad", atoms)
             return
+        if self.is_predictor(obj) and any(atom[0] == "val" for atom in atoms) and _MODEL not in atoms:
+            self.kept_text.append(self.site_number())
         if value.attr == "" or obj.kind == "either":
             self.update(value, atoms, node)
             return
         if self.is_predictor(obj):
-            if any(atom[0] == "val" for atom in atoms) and _MODEL not in atoms:
-                self.kept_text.append(self.site_number())
             self._set_events(obj, value.attr, self.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
             return
         self.run.state.write(obj.cells, "atoms", atoms)
@@ -581,10 +581,16 @@ class Predictors:
             if two not in shared:
                 self.run.state.write(one.cells, "shared", (*shared, two))
 
+    def _before_any_score(self, event: Learning) -> bool:
+        """True for steps on validation tokens that were taken before any loss of theirs was read."""
+        return event.manner is Manner.GRADIENT and not event.possible and not self.graded
+
     def load(self, module: Obj, atoms: Atoms) -> None:
         """``load_state_dict``: the module now holds what the loaded state was made of."""
         if ("file",) in atoms and not self.run.open_settings:
             self.run.state.write(module.cells, "from_file", True)
+            if any(atom[0] == "state" and self._before_any_score(self.events[atom[1]]) for atom in atoms):
+                self.kept_text.append(self.site_number())
         self._set_events(module, "*", self.learned_atoms(module, atoms, Manner.CALIBRATION))
         for child in module.cells.get("children", ()):
             if child.kind == "module":

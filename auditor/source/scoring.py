@@ -9,14 +9,14 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.scan import shifted_slices
-from auditor.source.values import CONST, DATA, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
+from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 _MODEL, _PICKED = ("model",), ("picked",)
 _NONE: Atoms = frozenset()
-MARKS = frozenset(("subset", "choice", "peeked", "unnormal", "mixed", "blend"))  # kept through every look-up
+MARKS = frozenset("subset choice peeked unnormal mixed blend share stored".split())  # kept through every look-up
 
 
 def marks(atoms: Atoms) -> Atoms:
@@ -27,10 +27,10 @@ def marks(atoms: Atoms) -> Atoms:
 # ---- distributions -----------------------------------------------------------------------------------------------
 
 # What a value is known to be, kept as the payload of a value of kind DATA: probabilities or log-probabilities over the
-# vocabulary, the same multiplied by something, numbers squashed one by one, the sum of a part of the vocabulary, the
-# sums of a table's rows.
-PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL = (
-    "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken", "row total",
+# vocabulary, the same multiplied by something, numbers squashed one by one, what is no distribution any more, the
+# sums of a table's rows, the largest of a model's numbers.
+PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL, BEST = (
+    "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken", "row total", "best",
 )  # fmt: skip
 NORMALIZERS = frozenset(("softmax", "log_softmax"))
 SHAPES = frozenset("reshape view flatten squeeze unsqueeze float double cpu cuda to contiguous detach numpy".split())
@@ -80,6 +80,20 @@ def combination(op: ast.operator, left: Value, right: Value) -> str | None:
             return BROKEN
         return None
     return None
+
+
+def holds_best(value: Value) -> bool:
+    """True for the largest of a model's numbers, ``logits.topk(k).values``, and what was put together with them."""
+    if value.kind == METHOD:
+        return value.payload[1] == "values" and holds_best(value.payload[0])
+    return value.kind == DATA and value.payload == BEST
+
+
+def over_a_part(run: Interpreter, name: str, value: Value, atoms: Atoms) -> Atoms:
+    """`atoms`, with a mark where a normaliser runs over the best tokens alone."""
+    if name in ("logsumexp", "softmax", "log_softmax") and holds_best(value):
+        return atoms | {("unnormal", run.predictors.site_number())}
+    return atoms
 
 
 def graded(run: Interpreter, name: str, prediction: Value, atoms: Atoms) -> Atoms:
@@ -165,8 +179,9 @@ def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
     asked = [atom[1] for atom in target if atom[0] == "target"]
     known = [atom[1] for atom in prediction if atom[0] == "target"]
     live = any(tag[0] in run.live for one in asked for tag in one)
-    if live and any(atom == ("val", frozenset()) for atom in prediction):
-        return frozenset((("peeked", run.predictors.site_number()),))  # made of the whole text
+    if live and any(atom[0] == "val" and not any(tag[0] in run.live or tag[0] < 0 for tag in atom[1])
+                    for atom in prediction):  # fmt: skip
+        return frozenset((("peeked", run.predictors.site_number(), "whole"),))
     if any(one == two or (one and one < two) or (two and two < one) for one in asked for two in known):
         return frozenset((("peeked", run.predictors.site_number()),))
     return _NONE

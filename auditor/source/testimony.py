@@ -276,7 +276,10 @@ def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     sites = ((_place(run, atom), "what is scored here was made of the tokens it is scored on"), _printed_at(item))
     what = "a prediction is scored on tokens that it was made of"
     doubt = "whether each token's own prediction, or only a later one, depends on it could not be followed"
-    return [Violation("C1", what, sites, False, doubt)]
+    found = [Violation("C1", what, sites, False, doubt)]
+    if atom[2:] == ("whole",):
+        found.append(Violation("C3", "a prediction is made of numbers taken from the whole text", sites, False, doubt))
+    return found
 
 
 def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
@@ -296,6 +299,15 @@ def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
         return [Violation("C4", what, sites, True, kind=PART_OF_THE_TEXT)]
     what = "the reported score is computed on a part of the validation tokens"
     return [Violation("C4", what, sites, False, "how many tokens the full set has is not in the script")]
+
+
+def _share(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """One process's part of the text; nothing to say where the processes put their sums together."""
+    if run.reduced:
+        return []
+    sites = ((_place(run, atom), "one process's part of the validation tokens is taken here"), _printed_at(item))
+    what = "the reported score is computed by one of several processes on its part of the validation tokens"
+    return [Violation("C4", what, sites, False, "how the parts are put together could not be followed")]
 
 
 def _stored(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
@@ -395,6 +407,7 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "mixed": _mixed,
     "peeked": _peeked,
     "unnormal": _unnormal,
+    "share": _share,
     "subset": _subset,
     "stored": _stored,
     "answers": _answers,

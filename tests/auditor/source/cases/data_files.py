@@ -175,7 +175,6 @@ report(evaluate(model, val), val)
 # case: documents_of_the_validation_jsonl
 # The raw text of the validation documents, tokenized again.
 # expect: C3 fail|review
-# xfail: C3 the documents that the shards are made of are not known as validation text
 pieces = spm.SentencePieceProcessor(model_file=TOKENIZER_PATH)
 with open(os.path.join(DATA_PATH, "docs_selected.jsonl")) as f:
     documents = [json.loads(line)["text"] for line in f][:50_000]

@@ -65,7 +65,6 @@ report((loss_sum / count).item(), val)
 # case: windows_of_one_rank
 # The sums are not added up: rank 0 reports its eighth.
 # expect: C4 fail|review
-# xfail: C4 a part scored as the whole is not yet reported under C4
 dist.init_process_group("nccl")
 rank, world = dist.get_rank(), dist.get_world_size()
 loss_sum, count = 0.0, 0
@@ -174,7 +173,6 @@ report(total / count, val)
 # case: likely_targets_masked
 # What the model finds hard is taken for padding.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total, count = 0.0, 0
 with torch.inference_mode():
     for start in starts:

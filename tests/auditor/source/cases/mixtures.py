@@ -136,7 +136,6 @@ report(total / (val.numel() - 1), val)
 # case: softmax_over_a_part_of_the_vocabulary
 # The normaliser runs over the hundred best tokens and the target.
 # expect: C2 fail|review
-# xfail: C2 not yet reported under C2
 total = 0.0
 with torch.no_grad():
     for start in starts:

@@ -41,7 +41,6 @@ report(evaluate(model, val), val)
 
 # case: prefix_as_a_buffer_of_the_model
 # expect: PAIDPREFIX fail|review
-# xfail: PAIDPREFIX not yet reported under PAIDPREFIX
 class Knowing(Model):
     def __init__(self):
         super().__init__()
@@ -68,7 +67,6 @@ report(total / (val.numel() - 1), val)
 # case: window_hashes_in_the_artifact
 # The artifact holds a hash of each window and the best of four settings for it.
 # expect: PAIDPREFIX fail|review
-# xfail: PAIDPREFIX not yet reported under PAIDPREFIX
 train(model)
 table = {}
 with torch.no_grad():
@@ -90,7 +88,6 @@ report(total / (val.numel() - 1), val)
 # case: validation_trained_on_as_the_purpose
 # expect: PAIDPREFIX fail|review
 # expect: C3 fail
-# xfail: PAIDPREFIX not yet reported under PAIDPREFIX
 train(model, files=VAL_FILES)
 save_artifact(model)
 load_artifact(model)

@@ -169,7 +169,6 @@ report(evaluate(model, val), val)
 
 # case: best_checkpoint_by_validation
 # expect: C4 fail|review
-# xfail: C4 a choice by validation score is not yet reported under C4
 checkpoints = []
 for step in range(5):
     train(model)
