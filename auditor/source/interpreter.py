@@ -958,7 +958,7 @@ class Interpreter:
         if iterable.kind == OBJECT and iterable.payload.kind == "range":
             start, stop, step = iterable.payload.cells["bounds"]
             low, high, pace = bounds(start), bounds(stop), bounds(step)
-            atoms = start.atoms | stop.atoms
+            atoms = library.members_of_a_range(self, start.atoms, stop.atoms)
             if low and pace and low[0] == low[1] and pace[0] == pace[1] and pace[0] > 0:
                 if k == 0:
                     return const(low[0], atoms)

@@ -312,7 +312,7 @@ def any_element(run: Interpreter, value: Value) -> Value:
     obj: Obj = value.payload
     if obj.kind == "range":
         start, stop, _ = obj.cells["bounds"]
-        return data(start.atoms | stop.atoms)
+        return data(members_of_a_range(run, start.atoms, stop.atoms))
     if obj.kind in ("list", "enumerate"):
         return obj.cells.get("rest", UNKNOWN)  # type: ignore[no-any-return]
     if obj.kind == "dict":
@@ -327,6 +327,15 @@ def any_element(run: Interpreter, value: Value) -> Value:
         produced = run.call_method(value, "__iter__", [], {}, ast.Pass())
         return run.element(produced) if produced.kind != OBJECT or produced.payload is not obj else UNKNOWN
     return data(run.atoms_of(value))
+
+
+def members_of_a_range(run: Interpreter, start: Atoms, stop: Atoms) -> Atoms:
+    """What the members of a range depend on. One that ends where a later iteration begins ends before it."""
+    rounds = run.rounds
+    return start | {
+        ("loop", atom[1], atom[2] - 1) if atom[0] == "loop" and atom[2] > rounds.get(atom[1], atom[2]) else atom
+        for atom in stop
+    }
 
 
 def collected(run: Interpreter, generator: Obj) -> Value:
