@@ -17,7 +17,7 @@ from rules.claim_code import (
     source_findings,
 )
 from rules.claim_score import cell_findings, digit_findings, equals, score_findings
-from rules.claim_statements import compliance_findings, readme_findings, setting_findings, unit_findings
+from rules.claim_statements import compliance_findings, readme_findings, setting_findings, total_findings, unit_findings
 from rules.example import example_folder
 from rules.rescored import claim_findings, with_rescored
 
@@ -43,6 +43,7 @@ def _judge_record(evidence: Evidence) -> RuleResult:
         *note_findings(case),
         *setting_findings(case),
         *compliance_findings(case),
+        *total_findings(case),
         *unit_findings(case),
     ]
     if case.match is None and not any(item.status in (Status.FAIL, Status.REVIEW) for item in findings):

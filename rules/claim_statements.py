@@ -23,6 +23,11 @@ _ALL_DEFAULTS = re.compile(
     r"(?:all )?(?:the )?defaults? (?:values? |settings? )?(?:match|reproduce|are|give|correspond)", re.IGNORECASE
 )
 _NO_FEATURE = re.compile(r"no_(ttt|slot|etlb|prequant_ttt|pre_quant_ttt|ngram\w*|ppm|eval_time_adaptation)$")
+_TOTAL_KEY = re.compile(r"(?:artifact|submission|total).{0,30}(?:bytes|size)|bytes_total", re.IGNORECASE)
+_ARTIFACT_KEY = re.compile(r"artifact|submission", re.IGNORECASE)
+_NOT_A_TOTAL = re.compile(
+    r"cap|limit|budget|max_allowed|raw|uncompressed|baseline|prior|previous|parent", re.IGNORECASE
+)
 _FEATURE_SETTINGS = {
     "ttt": ("ttt_enabled",),
     "slot": ("slot_enabled",),
@@ -128,6 +133,27 @@ def compliance_findings(case: Case) -> list[Finding]:
             place = record.statement.places.get(f"compliance.{name}") or record.statement.places.get(name)
             findings.append(finding(Status.REVIEW, f"submission.json declares {name[:60]}, but {reason}", place))
     return findings
+
+
+def total_findings(case: Case) -> list[Finding]:
+    """Totals of submission.json on both sides of the cap: at most one of them is the artifact's."""
+    statement = case.record.statement
+    totals = {
+        key: value
+        for key, value in statement.fields.items()
+        if _TOTAL_KEY.search(key) and not _NOT_A_TOTAL.search(key) and isinstance(value, int) and value > CAP_BYTES // 2
+    }
+    over = {key: value for key, value in totals.items() if CAP_BYTES < value < 2 * CAP_BYTES}
+    under = {key: value for key, value in totals.items() if value <= CAP_BYTES and _ARTIFACT_KEY.search(key)}
+    if not over or not under:
+        return []
+    (low, small), (high, large) = max(under.items(), key=_value), max(over.items(), key=_value)
+    message = f"submission.json gives {low[:60]} {small:,} and {high[:60]} {large:,}: the artifact is one of them"
+    return [finding(Status.REVIEW, message, statement.places.get(low))]
+
+
+def _value(item: tuple[str, int]) -> int:
+    return item[1]
 
 
 def _contradicted(name: str, case: Case) -> str:

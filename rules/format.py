@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
+from auditor.record.imports import missing_modules
 from auditor.record.model import Record
 from auditor.submission.model import Role, StoredFile, Submission, Track
 from rules.base import Evidence, Example, Precedent, Rule
@@ -52,7 +53,7 @@ def _script(submission: Submission, record: Record) -> list[Finding]:
     usual = f"{folder}/{SCRIPT_NAME}" if folder else SCRIPT_NAME
     paths = {item.path for item in submission.files}
     if usual in paths:
-        return _unreadable_script(submission)
+        return [*_unreadable_script(submission), *_missing_modules(submission)]
     sources = [item for item in submission.files if item.role in (Role.SCRIPT, Role.HELPER)]
     if sources:
         shown = ", ".join(submission.relative(item.path) for item in sources[:3])
@@ -76,6 +77,21 @@ def _certain(submission: Submission, record: Record) -> bool:
 def _unreadable_script(submission: Submission) -> list[Finding]:
     broken = [problem for problem in submission.problems if "does not parse" in problem.message]
     return [_finding(Status.REVIEW, f"{problem.path} {problem.message}", problem.path) for problem in broken[:3]]
+
+
+def _missing_modules(submission: Submission) -> list[Finding]:
+    """Imports that fail wherever the folder alone is run."""
+    missing = missing_modules(submission)
+    if not missing or submission.script is None:
+        return []
+    path = submission.script.path
+    names = ", ".join(module.name for module in missing[:5])
+    message = (
+        f"the script imports {names}: not in the folder, not in a requirements.txt and no package that records use; it "
+        "has to run within its folder"
+    )
+    steps = [Step(path, module.line, f"imports {module.name}") for module in missing[:5]]
+    return [_finding(Status.REVIEW, message, path, missing[0].line, steps)]
 
 
 def _readme(submission: Submission) -> list[Finding]:
@@ -156,8 +172,13 @@ def _other_changes(submission: Submission) -> list[Finding]:
         message = f"the pull request adds {len(submission.other_folders) + 1} record folders of its own, also: {shown}"
         findings.append(_finding(Status.REVIEW, message, submission.other_folders[0]))
     if submission.foreign_folders:
-        message = f"the pull request carries {len(submission.foreign_folders)} record folders of other submissions"
-        findings.append(_finding(Status.PASS, message, submission.foreign_folders[0]))
+        count = len(submission.foreign_folders)
+        shown = ", ".join(path.rpartition("/")[2] for path in submission.foreign_folders[:3])
+        message = (
+            f"the pull request carries {count} record folder{'s' if count > 1 else ''} of other submissions, to be "
+            f"taken out before it is merged: {shown}"
+        )
+        findings.append(_finding(Status.REVIEW, message, submission.foreign_folders[0]))
     outside = [path for path in submission.changed_outside_records if not _HARMLESS_OUTSIDE.search(path)]
     if outside:
         message = f"the pull request changes {len(outside)} files outside records/: {', '.join(outside[:5])}"
@@ -223,6 +244,7 @@ RULE = Rule(
     blind_spots=(
         "A folder audited by itself does not show what its pull request changes elsewhere.",
         "Whether the README explains the method is not judged.",
+        "Imports inside functions and of packed scripts are not looked up; a package new to records looks missing.",
     ),
     judge=judge,
 )

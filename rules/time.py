@@ -17,6 +17,7 @@ from auditor.record.budget_sheet import (
     declared_times,
 )
 from auditor.record.claimed_runs import claimed_runs
+from auditor.record.clock import clock_contradictions
 from auditor.record.model import Record
 from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
@@ -55,6 +56,7 @@ def judge(evidence: Evidence) -> RuleResult:
     sheets = budget_sheets(evidence.record)
     hardware = other_hardware(evidence.record)
     findings = _one_of_a_kind([finding for sheet in sheets for finding in _judge_sheet(sheet, hardware)])
+    findings += _judge_clocks(evidence.record)
     findings += _judge_declared(evidence.record, sheets)
     timed = [sheet for sheet in sheets if sheet.entries]
     if not timed and not findings:
@@ -97,6 +99,26 @@ def other_hardware(record: Record) -> str:
                 return f"on {match[0]}, says submission.json"
     match = _EIGHT_OTHERS.search(record.readme_text[:MAX_README_CHARACTERS])
     return f"on {match[0]}, says the README" if match else ""
+
+
+def _judge_clocks(record: Record) -> list[Finding]:
+    """Times that one clock cannot have shown."""
+    logs = [run.log for run in claimed_runs(record)] or list(record.logs)
+    return [
+        Finding(
+            Status.REVIEW,
+            Witness.RECORD,
+            f"{log.path.rsplit('/', 1)[-1]}: {item.message}",
+            path=item.second.path,
+            line=item.second.line,
+            steps=(
+                Step(item.first.path, item.first.line, "a time"),
+                Step(item.second.path, item.second.line, "and the one that contradicts it"),
+            ),
+        )
+        for log in logs[:MAX_RUNS]
+        for item in clock_contradictions(log)
+    ]
 
 
 def _judge_sheet(sheet: BudgetSheet, hardware: str) -> list[Finding]:

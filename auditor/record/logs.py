@@ -20,6 +20,7 @@ from auditor.record.metrics import (
     metric_lines,
     train_step,
     train_time,
+    trained_seconds,
 )
 from auditor.record.model import MetricLine, Phase, Place, RunLog, SizeLine, TrainStep
 from auditor.record.phases import evaluation_phases, merged, phase_line, reserved_for_quantization, total_evaluation
@@ -49,7 +50,8 @@ _COMPLETE = re.compile(
     re.IGNORECASE,
 )
 _SEED_WORDS = re.compile(
-    r"(?<![\w.])seed\s?[:=]\s{0,4}(\d{1,9})\b|^s:(\d{1,9})$|\bga:\d{1,3} s:(\d{1,9})\b", re.IGNORECASE
+    r"(?:(?<![\w.])|\btrain\.)seed\s{0,30}[:=]\s{0,4}(\d{1,10})\b|^s:(\d{1,9})$|\bga:\d{1,3} s:(\d{1,9})\b",
+    re.IGNORECASE,
 )
 _VAL_TOKENS = re.compile(
     r"(?:val_loader:.{0,300}?\btokens|\bval_tokens|^Validation tokens|^Val tokens)\s?[:=]\s{0,4}([\d,_]{1,20})"
@@ -138,7 +140,16 @@ def _split_runs(lines: list[Line]) -> list[list[Line]]:
 
 def _is_header(text: str) -> bool:
     return text.startswith(
-        ("seed:", "Hyperparameters:", "model_params:", "world_size:", "val_bpb:enabled", "train_loader:", "Seed:")
+        (
+            "=== RUN",
+            "seed:",
+            "Hyperparameters:",
+            "model_params:",
+            "world_size:",
+            "val_bpb:enabled",
+            "train_loader:",
+            "Seed:",
+        )
     )
 
 
@@ -199,6 +210,7 @@ class _Reader:
     val_tokens: int | None = None
     train_shards: int | None = None
     train_seconds: float | None = None
+    validated_seconds: float | None = None  # the clock of the last validation during training
     stop: Place | None = None
     stop_text: str = ""
     total_eval_seconds: float | None = None
@@ -219,6 +231,8 @@ class _Reader:
             return
         if not scored and _TELLING.search(text):
             self._plain(line)
+        elif scored and "_bytes" in text:
+            self._sizes(line)
 
     def _block(self, line: Line) -> bool:
         """Take a line of a settings block. A block ends at what is no setting, and where its indentation ends."""
@@ -243,6 +257,8 @@ class _Reader:
         found = False
         for metric in metric_lines(line, self.path):
             found = True
+            if metric.during_training:
+                self.validated_seconds = trained_seconds(line) or self.validated_seconds
             key = (metric.label, metric.loss_text, metric.bpb_text, metric.step)
             if metric.running:
                 self._keep_running(metric)
@@ -271,7 +287,7 @@ class _Reader:
 
     def _plain(self, line: Line) -> None:
         self._facts(line)
-        self.sizes.extend(item for item in size_lines(line, self.path) if len(self.sizes) < MAX_METRICS)
+        self._sizes(line)
         if (phase := phase_line(line, self.path)) is not None and len(self.phases) < MAX_METRICS:
             self.phases.append(phase)
         if "reserving" in line.text and (reserved := reserved_for_quantization(line)) is not None:
@@ -284,6 +300,9 @@ class _Reader:
             if name.lower() not in self.settings:
                 self.inline.add(name.lower())
                 self._set(name, value, line)
+
+    def _sizes(self, line: Line) -> None:
+        self.sizes.extend(item for item in size_lines(line, self.path) if len(self.sizes) < MAX_METRICS)
 
     def _stop(self, line: Line) -> None:
         values = {item.key.lower(): item for item in reversed(list(keyed_numbers(line.text)))}
@@ -344,7 +363,8 @@ def _read_run(path: str, lines: Sequence[Line]) -> RunLog:
 
 
 def _last_train_seconds(reader: _Reader) -> float | None:
-    return next((step.train_seconds for step in reversed(reader.steps) if step.train_seconds is not None), None)
+    stepped = (step.train_seconds for step in reversed(reader.steps) if step.train_seconds is not None)
+    return max((item for item in (next(stepped, None), reader.validated_seconds) if item is not None), default=None)
 
 
 def seed_in_name(path: str) -> int | None:

@@ -201,10 +201,10 @@ def as_bpb(value: object) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, str):
-        match = re.match(r"\s{0,10}[~≈=]?\s{0,4}(\d{1,3}\.\d{1,20})", value)
+        match = re.match(r"\s{0,10}[~≈=]?\s{0,4}(\d{1,3}[.,]\d{1,20})", value)  # a bpb has no thousands
         if not match:
             return None
-        value = float(match[1])
+        value = float(match[1].replace(",", "."))
     if isinstance(value, (int, float)) and _PLAUSIBLE_BPB[0] < value < _PLAUSIBLE_BPB[1]:
         return float(value)
     return None

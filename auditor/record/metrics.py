@@ -50,6 +50,11 @@ def may_hold_metric(text: str) -> bool:
     return any(word in text for word in _QUICK)
 
 
+def trained_seconds(line: Line) -> float | None:
+    """Elapsed training seconds of a validation line during training."""
+    return train_time({item.key.lower(): item for item in reversed(list(keyed_numbers(line.text)))})
+
+
 def metric_lines(line: Line, path: str) -> Iterator[MetricLine]:
     """The scores that one line prints: usually one pair, more where a line carries several ``*_bpb``."""
     text = _COMMENTED.sub(r"\2 \1", _SPACED.sub(r"\1:", line.text))
@@ -184,9 +189,9 @@ def train_step(line: Line, path: str) -> TrainStep | None:
 
 def train_time(values: dict[str, Keyed]) -> float | None:
     """Elapsed training seconds of a progress or stop line."""
-    for key in ("train_time", "tt", "wall_ms", "elapsed", "time"):
+    for key in ("train_time", "tt", "wall_ms", "elapsed", "time", "t"):
         item = values.get(key)
-        if item and math.isfinite(item.value):
+        if item and math.isfinite(item.value) and (item.unit or key != "t"):
             return seconds(item.value, item.unit or ("ms" if key in ("train_time", "tt", "wall_ms") else "s"))
     return None
 

@@ -252,7 +252,9 @@ def _score_column(table: ReadmeTable, rows: Sequence[Sequence[str]], claimed: fl
 
 
 def cell_number(text: str) -> float | None:
-    """The number that a cell begins with ("1.0282", "15,995,184 B", "~1.07"); None when it does not."""
+    """The number that a cell begins with ("1.0282", "15,995,184 B", "~1.07", "1,0282"); None when it does not."""
+    if comma := re.match(r"[~≈]?\s{0,2}(\d{1,2}),(\d{4,10})(?![\d,])", text):  # four digits: no thousands
+        return float(f"{comma[1]}.{comma[2]}")
     match = re.match(r"[~≈]?\s{0,2}(-?\d{1,3}(?:,\d{3}){1,4}|-?\d{1,12})(\.\d{1,15})?", text)
     return float(match[1].replace(",", "") + (match[2] or "")) if match else None
 

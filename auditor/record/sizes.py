@@ -50,8 +50,25 @@ _KEYS = {
 }
 _BUDGET = re.compile(r"^budget:(\d{4,10})/\d{4,10}\b")
 _SUM = re.compile(r"\b(\d{4,10})B model \+ (\d{2,10})B code = (\d{4,10})B\b")
-_PARTS = {"model": "model", "code": "code", "total": "total"}
-_QUICK = ("FITS", "OVER", "bytes", "Bytes", "BYTES", "Code", "code:", "budget:", "total:", "B model")
+_PARTS = {"model": "model", "artifact": "model", "code": "code", "total": "total"}
+_ALONE = re.compile(rf"(total|code|q|eval:qsize):{_COUNT}B$")  # "total:15916181B", each on a line of its own
+_ALONE_KINDS = {"total": "total", "code": "code", "q": "model", "eval:qsize": "model"}
+_MLX_MODEL = re.compile(rf"serialized_model_(?!raw)(\w{{1,40}}):{_COUNT} bytes\b")
+_QUICK = (
+    "FITS",
+    "OVER",
+    "bytes",
+    "Bytes",
+    "BYTES",
+    "Code",
+    "code:",
+    "budget:",
+    "total:",
+    "total=",
+    "q:",
+    "qsize:",
+    "B model",
+)
 
 
 def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
@@ -70,6 +87,12 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
         return
     if match := _FITS.match(text):
         yield SizeLine("total", "", int(match[1]), where)
+        return
+    if match := _ALONE.match(text):
+        yield SizeLine(_ALONE_KINDS[match[1]], "", _integer(match[2]), where)
+        return
+    if match := _MLX_MODEL.match(text):
+        yield SizeLine("model", match[1], _integer(match[2]), where)
         return
     if match := _CODE_CHAIN.search(text):
         yield SizeLine("code", "raw", int(match[1]), where)
@@ -99,9 +122,14 @@ def size_lines(line: Line, path: str) -> Iterator[SizeLine]:
 
 
 def _keyed_sizes(text: str, where: Place) -> Iterator[SizeLine]:
-    """``code_bytes:59488``, and ``model:15812744 code:51972 total:15864716`` where at least two of the three stand."""
+    """``code_bytes:59488``, and ``model:15812744 code:51972 total:15864716`` where at least two of the three stand.
+
+    Beside a total, ``artifact`` is the model without its code.
+    """
     items = [item for item in keyed_numbers(text) if item.text.replace(",", "").isdigit()]
     parts = [item for item in items if item.key.lower() in _PARTS and item.unit in ("", "b")]
+    if not any(item.key.lower() == "total" for item in parts):
+        parts = [item for item in parts if item.key.lower() != "artifact"]
     if len({item.key.lower() for item in parts}) >= 2 or (parts and "code_bytes" in text):
         label = text[: parts[0].start].strip(" :")[:40]
         for item in parts:

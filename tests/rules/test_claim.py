@@ -400,6 +400,13 @@ def test_a_boolean_declared_false_contradicts_nothing(evidence_of: EvidenceOf) -
     assert "declares" not in messages(result, Status.REVIEW)
 
 
+@pytest.mark.parametrize(("total", "named"), [(16_046_548, True), (15_990_000, False)])
+def test_two_declared_totals(evidence_of: EvidenceOf, total: int, named: bool) -> None:
+    """The model is called the artifact; the total with the code stands beside it."""
+    files = with_metadata(example_folder(), artifact_bytes_max=15_973_790, total_submission_bytes_max=total)
+    assert ("the artifact is one of them" in messages(judged(evidence_of(files)), Status.REVIEW)) is named
+
+
 @pytest.mark.parametrize(
     ("sentence", "named"),
     [

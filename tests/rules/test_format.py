@@ -10,7 +10,7 @@ import pytest
 from auditor.findings import RuleResult, Status
 from auditor.submission.model import Track
 from rules.base import Evidence
-from rules.example import example_folder
+from rules.example import HONEST_SCRIPT, example_folder
 from rules.format import judge
 
 EvidenceOf = Callable[..., Evidence]
@@ -90,8 +90,6 @@ def test_changes_outside_records(evidence_of: EvidenceOf, outside: tuple[str, ..
 def test_several_folders(evidence_of: EvidenceOf) -> None:
     own = judge(evidence_of(example_folder(), other_folders=("records/track_10min_16mb/2026-04-02_B",)))
     assert own.status is Status.REVIEW and "2 record folders" in own.reason
-    foreign = judge(evidence_of(example_folder(), foreign_folders=("records/track_10min_16mb/2026-04-02_B",)))
-    assert foreign.status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -120,3 +118,30 @@ def test_leftovers_and_empty_files_are_notes(evidence_of: EvidenceOf) -> None:
     result = judge(evidence_of({**example_folder(), "final_model.ptz": "", "__pycache__/x.pyc": "x"}))
     assert result.status is Status.PASS
     assert {finding.message.partition(":")[0] for finding in result.findings} == {"empty", "leftovers"}
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        ({}, Status.REVIEW),
+        ({"context_features.py": "x = 1\n"}, Status.PASS),
+        ({"lib/context_features/__init__.py": ""}, Status.PASS),
+        ({"requirements.txt": "context-features>=1.0\ntorch\n"}, Status.PASS),
+    ],
+)
+def test_a_module_that_nobody_provides(evidence_of: EvidenceOf, files: dict[str, str], status: Status) -> None:
+    folder = example_folder("from context_features import table\n" + HONEST_SCRIPT, extra_files=files)
+    result = judge(evidence_of(folder))
+    assert result.status is status
+    assert ("context_features" in result.reason) is (status is Status.REVIEW)
+
+
+def test_a_module_that_may_be_missing_is_no_question(evidence_of: EvidenceOf) -> None:
+    guarded = "try:\n    import context_features\nexcept ImportError:\n    context_features = None\n"
+    assert judge(evidence_of(example_folder(guarded + HONEST_SCRIPT))).status is Status.PASS
+
+
+def test_folders_of_others_are_to_be_taken_out(evidence_of: EvidenceOf) -> None:
+    result = judge(evidence_of(example_folder(), foreign_folders=("records/track_10min_16mb/2026-03-26_Other",)))
+    assert result.status is Status.REVIEW
+    assert "2026-03-26_Other" in result.reason

@@ -146,6 +146,62 @@ def test_a_line_states_each_size_once(line: str, kinds: list[str]) -> None:
     assert [size.kind for size in one(line + "\n").sizes] == kinds
 
 
+def run_of(text: str) -> RunLog:
+    (run,) = read_log("train.log", text.encode())
+    return run
+
+
+def test_sizes_on_lines_of_their_own() -> None:
+    run = run_of("model:106181533B\ncode:94053B\nq:15822128B\ntotal:15916181B\nttt vl:0.7279 bpb:0.4311 t:477652ms\n")
+    assert [(size.kind, size.size_bytes) for size in run.sizes] == [
+        ("code", 94053),
+        ("model", 15822128),
+        ("total", 15916181),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "sizes"),
+    [
+        (
+            "quant_int8+zstd22: artifact=12046467 code=63971 total=12110438 ratio=3.80x",
+            {"model": 12046467, "code": 63971, "total": 12110438},
+        ),
+        ("quant: artifact=12110438 code=63971", {}),  # with or without the code? the line does not say
+        ("serialized_model_int8_zlib:12339367 bytes (payload:17551040 raw_pickle:17564141)", {"model": 12339367}),
+        (
+            "final_roundtrip model_bytes:11125178 code_bytes:64664 total_bytes:11189842 val_bpb:1.2271",
+            {"model": 11125178, "code": 64664, "total": 11189842},
+        ),
+        ("mix progress tokens:6657024 bytes:24298727 mix_bpb:0.8308", {}),
+    ],
+)
+def test_sizes_on_one_line(line: str, sizes: dict[str, int]) -> None:
+    assert {size.kind: size.size_bytes for size in run_of(f"seed:1\n{line}\n").sizes} == sizes
+
+
+def test_a_training_clock_called_t_and_one_that_only_validations_print() -> None:
+    short = run_of("step:4450/6000 loss:3.3663 t:3599800ms step:911ms\n")
+    assert short.train_seconds == 3599.8
+    validated = run_of("step:10/20 train_loss:3.3\nstep:20/20 val_loss:2.9 val_bpb:1.14 train_time:7763355ms\n")
+    assert validated.train_seconds == 7763.355
+    evaluated = run_of("step:10/20 train_loss:3.3\nsliding val_loss:2.9 val_bpb:1.14 t:900000ms\n")
+    assert evaluated.train_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("line", "seed"),
+    [
+        ("seed:2884431328", 2884431328),
+        ("train.seed                = 42", 42),
+        ("=== RUN 1 (seed=1337) ===", 1337),
+        ("test.seed = 42", None),
+    ],
+)
+def test_spellings_of_seeds(line: str, seed: int | None) -> None:
+    assert run_of(f"{line}\nfinal val_loss:2.0 val_bpb:1.2\n").seed == seed
+
+
 def test_phases_are_sheeted_once() -> None:
     phases = [(phase.kind, phase.seconds) for phase in one(MODULAR).phases]
     assert phases == [("adapt", 85.2), ("hessians", 12.7), ("eval", 18.632), ("eval", 112.084)]
