@@ -164,19 +164,13 @@ def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
     entries = []
     for number, events in sorted(by_site.items()):
         site, calls = run.predictors.sites[number]
-        learnings = [run.predictors.events[event] for event in sorted(events)]
-        doubt = _doubt(run, item, number, sorted(events))
-        entries.append(
-            Scored(
-                Region("validation tokens"),
-                metric,
-                site,
-                calls,
-                tuple(dict.fromkeys(_learned(run, event) for event in learnings)),
-                not doubt,
-                doubt,
-            )
-        )
+        sure = {event for event in events if not _doubt(run, item, number, [event])}
+        for some in (sorted(sure), sorted(events - sure)):  # what is proved of one learner is not of another
+            if some:
+                doubt = _doubt(run, item, number, some)
+                learnings = tuple(dict.fromkeys(_learned(run, run.predictors.events[event]) for event in some))
+                region = Region("validation tokens")
+                entries.append(Scored(region, metric, site, calls, learnings, not doubt, doubt))
     if not entries:
         entries.append(Scored(Region("validation tokens"), metric, metric.site, metric.calls))
     return entries
