@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import RULES_OF_SCORING, Manner
 from auditor.source import scoring
-from auditor.source.predictor import without_index
+from auditor.source.predictor import PREFIX, without_index
 from auditor.source.scan import kept_arguments
 from auditor.source.values import (
     CHOICE,
@@ -443,6 +443,15 @@ def _subset_size(index: Value) -> int:
     return stop if known and not any(a[0] == "loop" for a in index.atoms) else 0
 
 
+def _before_the_share(run: Interpreter, index: Value) -> Tags:
+    """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all."""
+    if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
+        start, stop = index.payload[1:3]
+        if start.kind == CONST and start.payload in (None, 0) and run.atoms_of(stop) >= RANK:
+            return frozenset(((PREFIX, 0),))
+    return frozenset()
+
+
 def _is_cut_short(stop: Value) -> bool:
     """True for an end that is at most a known number, smaller than any full text: ``min(2_000_000, n)``."""
     if stop.kind != RANGE or stop.payload[1] is None or any(atom[0] == "loop" for atom in stop.atoms):
@@ -471,7 +480,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             kept |= scoring.peeked(run, atoms, index_atoms)
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if any(atom[0] == "val" for atom in atoms):
-        tags = run.index_tags(index_atoms) | _part(run, index)
+        tags = run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index)
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()
             run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))
@@ -538,7 +547,7 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(
-        atom for atom in index_atoms if atom[0] == "loop" or (not tokens and atom[0] in ("val", "hashed"))
+        atom for atom in index_atoms if atom[0] in ("loop", "rank") or (not tokens and atom[0] in ("val", "hashed"))
     ) | scoring.marks(index_atoms)
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and any(atom[0] == "val" for atom in index_atoms):

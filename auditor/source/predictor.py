@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 MAX_PART_DEPTH = 4  # modules within modules that are objects of their own
+PREFIX = -2  # stands for one in the tag of what stands before this process's share
 PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
 _PICKED, _MODEL, _HASHED = ("picked",), ("model",), ("hashed",)
 
@@ -399,9 +400,11 @@ class Predictors:
         """True when the region's tokens are certainly among those of an event that may overlap it."""
         if (event.site, event.calls) in self.wiped:
             return False
+        if any(tag[0] == PREFIX for tag in event.tags - region):
+            return False
         live = self.run.live
         here = [tag for tag in event.tags if tag[0] in live]
-        loops = [tag for tag in event.tags if tag[0] != PART]
+        loops = [tag for tag in event.tags if tag[0] >= 0]
         if not here:
             return bool(loops)  # a whole pass of learning has ended
         if event.manner in (Manner.CACHE, Manner.STATISTICS):
@@ -447,7 +450,7 @@ class Predictors:
 
     def event(self, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
         """The number of a learning event at the present place."""
-        kept = frozenset(tag for tag in tags if tag[0] in self.run.live or tag[0] == PART)
+        kept = frozenset(tag for tag in tags if tag[0] in self.run.live or tag[0] < 0)
         site = self.run.site()
         calls = tuple(self.run.calls)
         self.wiped.discard((site, calls))

@@ -108,3 +108,41 @@ for start in starts:
     total += -((1 - weight) * p_network + weight * p_cache).log().sum().item()
     counts.index_put_((key, y[0]), torch.ones(y.numel()), accumulate=True)
 report(total / (val.numel() - 1), val)
+
+
+# case: counts_of_what_other_processes_score
+# Each process counts the tokens that stand before its share, then its own after they are scored.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: counts_of_all_the_text
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+before = val[: mine[0] + 1]
+for shift in range(1, 3):
+    counts.index_put_((before[:-shift], before[shift:]), torch.ones(before.numel() - shift), accumulate=True)
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+    counts.index_put_((x[0], y[0]), torch.ones(y.numel()), accumulate=True)
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_of_all_the_text
+# expect: C3 fail
+# expect: C4 fail|review
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+for shift in range(1, 3):
+    counts.index_put_((val[:-shift], val[shift:]), torch.ones(val.numel() - shift), accumulate=True)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
