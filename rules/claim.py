@@ -94,7 +94,7 @@ RULE = Rule(
     ),
     witnesses={
         Witness.RECORD: "compares claim, tables, settings, sizes and sources of all evidence files with each other",
-        Witness.RESCORE: "replaces the logged score by one that it measures",
+        Witness.RESCORE: "evaluates the folder's artifact again and sets every logged score beside the one it gives",
     },
     legal=Example(
         example_folder(), "The claim is the mean of 'final' over three seeds, and the table repeats the logs."
@@ -104,6 +104,7 @@ RULE = Rule(
         "A log is a claim: one that was edited throughout and consistently agrees with itself.",
         "Logs without embedded source and with compressed code sizes do not say which code wrote them.",
         "Whether the script can print the label is judged by its words, not by running it.",
+        "A script that prints figures instead of computing them repeats them when it is evaluated again.",
     ),
     judge=judge,
 )

@@ -178,6 +178,7 @@ training data within the budget and stored in the artifact are allowed, and coun
     witnesses={
         Witness.SOURCE: "follows reads of the training shards into what is scored",
         Witness.RECORD: "compares when training stopped with the calibration time that the log prints",
+        Witness.RESCORE: "tells when an evaluation of the artifact opens training shards",
     },
     legal=Example(
         example_folder(PRELUDE + EVALUATE + MAIN),

@@ -32,7 +32,8 @@ def main() -> int:
     options = _arguments()
     rows = _Rows(options.rows)
     with tempfile.TemporaryDirectory(prefix="rescore-data-") as name:
-        runner = _Runner(Path(name), RescoreOptions(data=Path(name), python=options.python or "", cut=options.cut))
+        data = options.data or Path(name)
+        runner = _Runner(data, RescoreOptions(data=data, python=options.python or "", cut=options.cut))
         folders = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
         chosen = [path for path in folders if not options.only or path.name in options.only]
         trials = [rows.get(path.name, lambda path=path: runner.example(path)) for path in chosen]  # type: ignore[misc]
@@ -108,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cut", action="store_true", help="leave the scripts' own switches alone, cut them instead")
     parser.add_argument("--table", type=Path, help="also write the table to this file")
     parser.add_argument("--rows", type=Path, help="JSON lines, added to; what stands there is not run again")
+    parser.add_argument("--data", type=Path, help="a folder to keep the data sets in, made where they are missing")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     return parser.parse_args()
 
