@@ -34,9 +34,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rescore-data-") as name:
         data = options.data or Path(name)
         runner = _Runner(data, RescoreOptions(data=data, python=options.python or "", cut=options.cut))
-        folders = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
+        folders = sorted((path for path in EXAMPLES.iterdir() if path.is_dir()), key=_legal_first)
         chosen = [path for path in folders if not options.only or path.name in options.only]
-        trials = [rows.get(path.name, lambda path=path: runner.example(path)) for path in chosen]  # type: ignore[misc]
         doctored = []
         for doctoring in () if options.only else DOCTORINGS:
             read, again = (
@@ -44,6 +43,7 @@ def main() -> int:
                 for kind, rescore in (("read", False), ("again", True))
             )
             doctored.append((read, again))
+        trials = [rows.get(path.name, lambda path=path: runner.example(path)) for path in chosen]  # type: ignore[misc]
     table = _table(trials, doctored)
     print(table, end="")
     if options.table:
@@ -112,6 +112,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a folder to keep the data sets in, made where they are missing")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     return parser.parse_args()
+
+
+def _legal_first(folder: Path) -> tuple[bool, str]:
+    return not folder.name.startswith("legal_"), folder.name
 
 
 def _text() -> ValidationText:
