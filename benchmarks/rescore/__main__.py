@@ -14,15 +14,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from auditor.findings import Status
+from auditor.rescore import witness
 from auditor.rescore.witness import RescoreOptions
 from benchmarks.rescore.doctoring import ARTIFACT, DOCTORINGS, Doctoring
-from benchmarks.rescore.trials import Trial, make_data, try_folder
+from benchmarks.rescore.trials import EqualRuns, Trial, make_data, try_folder
 from rules.base import ValidationText
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+READ, AGAIN = KINDS = ("read", "again")
 DOCTORED = "legal_sliding_window"  # a legal example that is quickly evaluated
 OTHER = "legal_caseops"  # whose artifact fits the same script, and was trained for another text
 
@@ -31,20 +34,28 @@ def main() -> int:
     """Run what is missing, print the table."""
     options = _arguments()
     rows = _Rows(options.rows)
+    setattr(witness, "run_job", EqualRuns())  # noqa: B010  the type checker sees a function there
     with tempfile.TemporaryDirectory(prefix="rescore-data-") as name:
         data = options.data or Path(name)
         runner = _Runner(data, RescoreOptions(data=data, python=options.python or "", cut=options.cut))
         folders = sorted((path for path in EXAMPLES.iterdir() if path.is_dir()), key=_legal_first)
-        chosen = [path for path in folders if not options.only or path.name in options.only]
-        doctored = []
-        for doctoring in () if options.only else DOCTORINGS:
-            read, again = (
-                rows.get(f"{kind}: {doctoring.name}", lambda d=doctoring, r=rescore: runner.doctored(d, r))  # type: ignore[misc]
-                for kind, rescore in (("read", False), ("again", True))
-            )
-            doctored.append((read, again))
-        trials = [rows.get(path.name, lambda path=path: runner.example(path)) for path in chosen]  # type: ignore[misc]
-    table = _table(trials, doctored)
+        jobs = {
+            f"{kind}: {item.name}": partial(runner.doctored, item, kind == AGAIN)
+            for item in DOCTORINGS
+            for kind in KINDS
+        }
+        jobs |= {folder.name: partial(runner.example, folder) for folder in folders}
+        for key in options.only or jobs:
+            rows.get(key, jobs[key])
+    known = rows.known
+    trials = [known[folder.name] for folder in folders if folder.name in known]
+    doctored = [
+        (known[f"{READ}: {item.name}"], known[f"{AGAIN}: {item.name}"])
+        for item in DOCTORINGS
+        if f"{READ}: {item.name}" in known and f"{AGAIN}: {item.name}" in known
+    ]
+    missing = [key for key in jobs if key not in known]
+    table = _table(trials, doctored, missing)
     print(table, end="")
     if options.table:
         options.table.write_text(table, encoding="utf-8")
@@ -91,7 +102,8 @@ class _Runner:
 
     def doctored(self, doctoring: Doctoring, rescore: bool) -> Trial:
         """A doctored copy, read only or evaluated again."""
-        make_data(self.data, EXAMPLES / DOCTORED)
+        if rescore:
+            make_data(self.data, EXAMPLES / DOCTORED)
         honest = {path.name: path.read_bytes() for path in (EXAMPLES / DOCTORED).iterdir()}
         others = {"other": (EXAMPLES / OTHER / ARTIFACT).read_bytes()}
         with tempfile.TemporaryDirectory(prefix="doctored-") as name:
@@ -105,7 +117,13 @@ class _Runner:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rescore", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="examples; all, and the doctored ones")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="examples, or 'again: NAME' of doctored ones; default: all",
+    )
     parser.add_argument("--cut", action="store_true", help="leave the scripts' own switches alone, cut them instead")
     parser.add_argument("--table", type=Path, help="also write the table to this file")
     parser.add_argument("--rows", type=Path, help="JSON lines, added to; what stands there is not run again")
@@ -123,7 +141,7 @@ def _text() -> ValidationText:
     return ValidationText(facts["name"], facts["text_bytes"], official=False)
 
 
-def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> str:
+def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]], missing: Sequence[str]) -> str:
     total = sum(trial.seconds for trial in trials)
     busy = sum(trial.cpu_seconds for trial in trials)
     lines = [
@@ -152,6 +170,8 @@ def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> 
         lines += [
             f"## Doctored copies of {DOCTORED}",
             "",
+            "Equal evaluations (one script, artifact and settings) are run once.",
+            "",
             "| what was changed | by reading alone | evaluated again | what the evaluation says |",
             "|---|---|---|---|",
         ]
@@ -161,6 +181,8 @@ def _table(trials: Sequence[Trial], doctored: Sequence[tuple[Trial, Trial]]) -> 
             said = "; ".join(f"{rule} {message}" for rule, message in again.by_rescoring.items()).replace("|", "/")
             lines.append(f"| {read.name} | {alone} | {both} | {said} |")
         lines.append("")
+    if missing:
+        lines += [f"Not run: {', '.join(missing)}.", ""]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from pathlib import Path
 from auditor.audit import audit
 from auditor.findings import Status, Witness
 from auditor.rescore.witness import RescoreOptions
+from auditor.run.model import Confinement, Job, Outcome
+from auditor.run.sandbox import run_job
 from auditor.submission import load_folder
 from rules.base import ValidationText
 
@@ -82,3 +85,30 @@ def try_folder(folder: Path, text: ValidationText, options: RescoreOptions | Non
         by_rescoring=worst,
         confirmed=bool(replay and replay.pairs and not replay.missing and all(pair.exact for pair in replay.pairs)),
     )
+
+
+class EqualRuns:
+    """Runs jobs in the sandbox, and equal ones once: the same script, artifact, settings and command.
+
+    A doctored copy often differs from the honest folder in words alone; what its evaluation prints is then the same.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Outcome] = {}
+
+    def __call__(self, job: Job, confinement: Confinement | None = None) -> Outcome:
+        """What the job did, now or when an equal one was run."""
+        key = self._key(job)
+        if key not in self._known:
+            self._known[key] = run_job(job, confinement)
+        return self._known[key]
+
+    @staticmethod
+    def _key(job: Job) -> str:
+        digest = hashlib.sha256(repr((job.command, job.folder, sorted(job.environment.items()))).encode())
+        for bind in job.binds:
+            files = sorted(bind.source.rglob("*")) if bind.writable else [bind.source]
+            for path in files:
+                if path.is_file():
+                    digest.update(repr((bind.target, path.name)).encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
