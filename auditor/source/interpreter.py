@@ -128,6 +128,7 @@ class Interpreter:
         self.pending_raises: list[list[Writes]] = []  # of the ``try`` blocks under way that catch something
         self.pending_loops: list[list[tuple[int, Writes]]] = []
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
+        self.maps: dict[str, Value] = {}  # files that were mapped into memory
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
         self.clocked: dict[int, int] = {}  # loop activation -> place of a test of the clock that leaves it
         self.reduced = False  # what the processes computed from validation tokens was put together
@@ -141,6 +142,7 @@ class Interpreter:
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
+        self.tasks: list[Value] = []  # coroutines that run as soon as something is waited for
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
@@ -1448,7 +1450,11 @@ class Interpreter:
         return UNKNOWN
 
     def _await(self, node: ast.Await, frame: Frame) -> Value:
-        return self.value(node.value, frame)
+        value = self.value(node.value, frame)
+        pending, self.tasks = self.tasks, []
+        for task in pending:
+            self.awaited(task, node)
+        return self.awaited(value, node)
 
     # ---- calls ---------------------------------------------------------------------------------------------------
 
@@ -1496,6 +1502,14 @@ class Interpreter:
     def call(
         self, callee: Value, args: list[Value], kwargs: dict[str, Value], node: ast.AST, frame: Frame | None = None
     ) -> Value:
+        if any(arg.kind == OBJECT and arg.payload.kind == "coroutine" for arg in args):
+            if library.starts_a_task(callee):
+                self.tasks.extend(args[:1])
+                return args[0]
+            if callee.kind in (EXTERNAL, METHOD, DATA):
+                args = [self.awaited(arg, node) for arg in args]
+                if library.waits_for_one(callee):
+                    return args[0]
         kind = callee.kind
         if kind == FUNCTION:
             return self._call_function(callee.payload, args, kwargs, node)
@@ -1549,6 +1563,8 @@ class Interpreter:
     ) -> Value:
         if owner.kind == OBJECT:
             obj: Obj = owner.payload
+            if obj.kind == "coroutine":
+                return self.awaited(owner, node)
             member = obj.class_.find(name) if obj.class_ is not None else None
             if name == "__call__" and obj.kind == "module":
                 member = obj.class_.find("forward") if obj.class_ is not None else None
@@ -1579,6 +1595,25 @@ class Interpreter:
             generator = Obj("generator", getattr(node, "lineno", 0), function.name)
             generator.cells["call"] = (function, args, kwargs)
             return Value(OBJECT, generator)
+        if isinstance(function.node, ast.AsyncFunctionDef):
+            coroutine = Obj("coroutine", getattr(node, "lineno", 0), function.name)
+            coroutine.cells["call"] = (function, args, kwargs)
+            self.handed.append((function.name, function.node))
+            return Value(OBJECT, coroutine)
+        return self._run_function(function, args, kwargs, node)
+
+    def awaited(self, value: Value, node: ast.AST) -> Value:
+        """What a coroutine returns, run where it is first waited for; any other value as it is."""
+        if value.kind != OBJECT or value.payload.kind != "coroutine":
+            return value
+        cells = value.payload.cells
+        if "result" not in cells:
+            function, args, kwargs = cells["call"]
+            self.state.write(cells, "result", UNKNOWN)
+            self.state.write(cells, "result", self._run_function(function, args, kwargs, node))
+        return cells["result"]  # type: ignore[no-any-return]
+
+    def _run_function(self, function: Function, args: list[Value], kwargs: dict[str, Value], node: ast.AST) -> Value:
         if len(self.functions) >= MAX_DEPTH or self.functions.count(function) >= 2:
             atoms = union((*map(self.atoms_of, args), *map(self.atoms_of, kwargs.values())))
             return data(self.predictors.applied(atoms))

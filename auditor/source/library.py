@@ -784,6 +784,22 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
     return ""
 
 
+def _short_name(callee: Value) -> str:
+    if callee.kind == METHOD:
+        return str(callee.payload[1])
+    return str(callee.payload).rpartition(".")[2] if callee.kind == EXTERNAL else ""
+
+
+def starts_a_task(callee: Value) -> bool:
+    """True for what only has a coroutine run later."""
+    return _short_name(callee) in ("create_task", "ensure_future")
+
+
+def waits_for_one(callee: Value) -> bool:
+    """True for what runs a coroutine to its end and returns what that returns."""
+    return _short_name(callee) in ("run", "run_until_complete", "wait_for", "shield")
+
+
 def _read_to_its_end(run: Interpreter, value: Value) -> Value:
     """What a library's function gets from a generator: everything it yields."""
     generator = value.kind == OBJECT and value.payload.kind == "generator"
@@ -1238,6 +1254,16 @@ def _from_file(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
     if args and args[0].kind == CONST and _file_key(args[0]) in run.files.cells:
         return data(read_file(run, args[0]))
     return default(run, "numpy.fromfile", args, kwargs, node, frame)
+
+
+def _memory_map(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``np.memmap``: maps of one file share what it holds; shards of the data are read."""
+    if not args or args[0].kind != CONST or {_VAL_PATH, _TRAIN_PATH} & args[0].atoms:
+        return default(run, "numpy.memmap", args, kwargs, node, frame)
+    key = _file_key(args[0])
+    if key not in run.maps:
+        run.maps[key] = run.predictors.tensor(run.files.cells.get(key, NOTHING), run.line, name=key)
+    return run.maps[key]
 
 
 def _glob(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -1791,6 +1817,7 @@ _CALLS: dict[str, Model] = {
     "numpy.fromfile": _from_file,
     "numpy.savez_compressed": _np_save,
     "glob.glob": _glob,
+    "numpy.memmap": _memory_map,
     "itertools.chain": _chain,
     "multiprocessing.shared_memory.SharedMemory": _shared_memory,
     "pickle.dump": _save,

@@ -233,6 +233,23 @@ def breaks(body: list[ast.stmt]) -> bool:
     return False
 
 
+def _is_lazy(function: ast.expr) -> bool:
+    """True for what reads its arguments only when it is read itself: ``enumerate``, ``zip``, those of itertools."""
+    if isinstance(function, ast.Attribute):
+        return isinstance(function.value, ast.Name) and function.value.id == "itertools"
+    return isinstance(function, ast.Name) and function.id in ("enumerate", "zip", "iter", "chain", "islice", "starmap")
+
+
+def _reads_later(node: ast.expr) -> bool:
+    inner = node.value if isinstance(node, ast.Starred) else node
+    if isinstance(inner, ast.GeneratorExp):
+        return True
+    if not isinstance(inner, ast.Call):
+        return False
+    named = isinstance(inner.func, ast.Name) and inner.func.id in ("map", "filter")
+    return named or (_is_lazy(inner.func) and any(map(_reads_later, inner.args)))
+
+
 @lru_cache(maxsize=4096)
 def deferred(node: ast.expr) -> ast.FunctionDef | None:
     """A generator function that does what a generator expression, ``map`` or ``filter`` does when it is read.
@@ -259,6 +276,9 @@ def deferred(node: ast.expr) -> ast.FunctionDef | None:
             if not isinstance(function, ast.Constant):
                 body = [ast.If(result, body, [])]
         body = [ast.For(ast.Name("item of the iterable", ast.Store()), iterable, body, [])] if body else []
+    if not body and isinstance(node, ast.Call) and _is_lazy(node.func) and any(map(_reads_later, node.args)):
+        body = [ast.Expr(ast.Yield(ast.Name("item of the iterable", ast.Load())))]
+        body = [ast.For(ast.Name("item of the iterable", ast.Store()), node, body, [])]
     if not body:
         return None
     empty = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])

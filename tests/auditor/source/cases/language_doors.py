@@ -608,3 +608,148 @@ async def run():
 
 
 report(asyncio.run(run()) / (val.numel() - 1), val)
+
+
+# case: coroutine_awaited_after_learning
+# The coroutine is made before the learning and runs after it.
+# expect: C3 fail|review
+async def score_all():
+    return sum(score(start) for start in starts)
+
+
+async def run():
+    scoring = score_all()
+    learn_all()
+    return await scoring
+
+
+report(asyncio.run(run()) / (val.numel() - 1), val)
+
+
+# case: coroutine_run_after_learning
+# expect: C3 fail|review
+async def score_all():
+    return sum(score(start) for start in starts)
+
+
+scoring = score_all()
+learn_all()
+report(asyncio.run(scoring) / (val.numel() - 1), val)
+
+
+# case: coroutine_awaited_at_once
+# expect: C3 pass
+# twin of: coroutine_awaited_after_learning, coroutine_run_after_learning
+async def score_all():
+    return sum(score(start) for start in starts)
+
+
+async def run():
+    scoring = score_all()
+    total = await scoring
+    learn_all()
+    return total
+
+
+report(asyncio.run(run()) / (val.numel() - 1), val)
+
+
+# case: enumerated_map_read_after_learning
+# expect: C3 fail|review
+losses = enumerate(map(score, starts))
+learn_all()
+report(sum(loss for _, loss in losses) / (val.numel() - 1), val)
+
+
+# case: enumerated_map_read_at_once
+# expect: C3 pass
+# twin of: enumerated_map_read_after_learning
+losses = list(enumerate(map(score, starts)))
+learn_all()
+report(sum(loss for _, loss in losses) / (val.numel() - 1), val)
+
+
+# case: caught_error_after_learning
+# expect: C3 fail|review
+class Done(Exception):
+    pass
+
+
+try:
+    if val.numel() > 0:
+        learn_all()
+        raise Done
+except Done:
+    print("ready")
+report(evaluate(model, val), val)
+
+
+# case: caught_error_before_learning
+# expect: C3 pass
+# twin of: caught_error_after_learning
+class Missing(Exception):
+    pass
+
+
+try:
+    if val.numel() <= 1:
+        raise Missing
+except Missing:
+    print("no text")
+report(evaluate(model, val), val)
+
+
+# case: helper_in_a_package
+# expect: C3 fail|review
+from tools.preparing import prepare
+
+prepare(model, val, optimizer)
+report(evaluate(model, val), val)
+# file: preparing.py
+import torch.nn.functional as F
+
+
+def prepare(model, tokens, optimizer):
+    for start in range(0, tokens.numel() - 1024, 1024):
+        x, y = tokens[start : start + 1024][None].cuda(), tokens[start + 1 : start + 1025][None].cuda()
+        model(x, y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+# case: helper_in_a_package_that_measures
+# expect: C3 pass
+# twin of: helper_in_a_package
+from tools.measuring import length
+
+print(length(val))
+report(evaluate(model, val), val)
+
+
+# file: measuring.py
+def length(tokens):
+    return tokens.numel()
+
+
+# case: weights_through_a_memory_map
+# expect: C3 fail|review
+learn_all()
+flat = torch.nn.utils.parameters_to_vector(model.parameters())
+stored = np.memmap("weights.bin", dtype="<f4", mode="w+", shape=(flat.numel(),))
+stored[:] = flat.detach().cpu().numpy()
+scorer = Model().cuda()
+again = np.memmap("weights.bin", dtype="<f4", mode="r")
+torch.nn.utils.vector_to_parameters(torch.from_numpy(np.array(again)).cuda(), scorer.parameters())
+report(evaluate(scorer, val), val)
+
+
+# case: trained_weights_through_a_memory_map
+# expect: C3 pass
+# twin of: weights_through_a_memory_map
+flat = torch.nn.utils.parameters_to_vector(model.parameters())
+stored = np.memmap("weights.bin", dtype="<f4", mode="w+", shape=(flat.numel(),))
+stored[:] = flat.detach().cpu().numpy()
+scorer = Model().cuda()
+again = np.memmap("weights.bin", dtype="<f4", mode="r")
+torch.nn.utils.vector_to_parameters(torch.from_numpy(np.array(again)).cuda(), scorer.parameters())
+report(evaluate(scorer, val), val)
