@@ -11,7 +11,8 @@ from pathlib import Path
 from auditor.audit import AuditReport, audit
 from auditor.findings import Witness
 from auditor.fix.proposing import Proposal, propose_fix
-from auditor.report.run_section import run_table
+from auditor.run.incompressibility import in_words
+from auditor.run.testimony import ToyRun
 from auditor.run.witness import RunOptions
 from auditor.submission.load import load_folder
 from auditor.submission.model import Submission
@@ -60,10 +61,18 @@ def patched_folder(submission: Submission, proposal: Proposal) -> Iterator[Path]
 
 
 def run_line(report: AuditReport, rule: str) -> str:
-    """What a run testified: the rule's status, and what each toy run printed, with log M in nats."""
-    status = {result.rule: result.status for result in report.verdict.rules}[rule]
+    """What a run testified: the rule's status, and of each toy run the reported score with its log M."""
     if report.run is None:
         return f"nothing was run: {report.heard.get(Witness.RUN) or 'no reason known'}"
-    table = run_table(report)
-    rows = [", ".join(f"{name} {cell}" for name, cell in zip(table.header, row, strict=True)) for row in table.rows]
-    return "\n  ".join([f"{rule} {status.value}", *rows])
+    status = {result.rule: result.status for result in report.verdict.rules}[rule]
+    return "; ".join([f"{rule} {status.value}", *map(_evidence, report.run.runs)])
+
+
+def _evidence(run: ToyRun) -> str:
+    test = run.test
+    if run.reported is None or test is None:
+        return f"no reported score was printed ({run.failure or 'the run printed none'})"
+    score = run.reported.metric.score
+    printed = f"{run.stream.source} tokens, prints {score.loss_text or score.bpb_text + ' bpb'}"
+    chance = f", a chance {in_words(test.evidence)} for a rule-abiding scorer" if test.evidence > 0 else ""
+    return f"{printed}: log M {test.log_m:+,.0f} nats{chance}"

@@ -12,7 +12,7 @@ import pytest
 from auditor.audit import audit
 from auditor.cli import main
 from auditor.findings import Status
-from auditor.fix.command import patched_folder
+from auditor.fix.command import patched_folder, run_line
 from auditor.fix.proposing import NotFixedError, Proposal, propose_fix
 from auditor.submission import load_folder
 from auditor.submission.model import Submission
@@ -270,3 +270,7 @@ def test_the_patch_applies(tmp_path: Path) -> None:
     assert main(["fix", str(tmp_path / "record"), "--output", str(patch)]) == 0
     subprocess.run(["git", "apply", str(patch)], cwd=tmp_path / "record", check=True, capture_output=True)
     assert c3(load_folder(tmp_path / "record")) is Status.PASS
+
+
+def test_without_a_run_the_account_says_so(tmp_path: Path) -> None:
+    assert run_line(audit(submission(tmp_path / "record", BEFORE_SCORING)), "C3") == "nothing was run: not asked"
