@@ -87,8 +87,8 @@ def setting_findings(case: Case) -> list[Finding]:
         decisive = promised or any(_DECISIVE.search(item.name) for item in implied)
         but = "the README says that the defaults are the submission, but " if promised else ""
         message = (
-            f"{but}the log has settings that neither the README's command nor the script's defaults give: "
-            f"{_named(implied)}"
+            f"{but}the log has settings that neither the README's command nor the script's defaults give, so running "
+            f"it as described gives another run: {_named(implied)}"
         )
         place, steps = implied[0].first.place, _setting_steps(implied)
         findings.append(finding(Status.REVIEW if decisive else Status.PASS, message, place, steps))

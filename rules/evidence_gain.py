@@ -127,9 +127,9 @@ def _few_seeds(result: Comparison, summary: str, lines: Sequence[MetricLine]) ->
     spreads = (result.delta_nats_per_token - MARGIN_NATS_PER_TOKEN) / LARGEST_SPREAD_NATS
     opening = f"{_count(result.seeds, 'seed')}, too few for a test"
     if result.delta_nats_per_token > LARGEST_STEP_NATS:
-        message = f"{opening}, and a larger step than any accepted record made: {summary}"
+        message = f"{opening}, and a larger step than any accepted record made: {summary}. Ask for further runs"
     elif spreads < SPREADS_FOR_FEW_SEEDS:
-        message = f"{opening}: {summary}"
+        message = f"{opening}, and the gain does not stand out of what seeds differ by: {summary}. Ask for further runs"
     else:
         assumed = (
             f"{_count(result.seeds, 'seed')} alone cannot be tested; assuming that seeds differ no more than in any "

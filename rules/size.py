@@ -185,9 +185,11 @@ def _overrun_finding(overruns: Sequence[_Overrun], record: Record, doubt: str) -
     others = ", ".join(overrun.name for overrun in overruns[:MAX_NAMED_RUNS] if overrun is not largest)
     likewise = f"; likewise {others}" if others else ""
     if largest.kind == _PACKED:
+        sizes = {account.name: account.size_bytes for account in largest.accounts}
         message = (
-            f"{largest.name}: over {CAP_BYTES:,} bytes only if the script counts as it is stored. The log counts it "
-            f"compressed, as accepted records have since #1530, and it compresses that far: {figures}{likewise}"
+            f"{largest.name}: {sizes[SUBMITTED_CODE]:,} bytes with the script as it is stored, {sizes[COUNTED_CODE]:,} "
+            f"with the compressed script that the log counts ({sizes[COMPRESSED_CODE]:,} with LZMA here); accepted "
+            f"records count so since #1530{likewise}"
         )
         return _finding(Status.PASS, message, over)
     if largest.kind == _EVERY:

@@ -73,7 +73,7 @@ def _one_of_a_kind(findings: Sequence[Finding]) -> list[Finding]:
     merged = []
     for group in groups.values():
         more = len(group) - 1
-        note = f" (and so {more} more run{'s' if more > 1 else ''})" if more else ""
+        note = f"; likewise {more} more run{'s' if more > 1 else ''}" if more else ""
         steps = tuple(step for finding in group for step in finding.steps)[:MAX_STEPS]
         merged.append(replace(group[0], message=group[0].message + note, steps=steps))
     return merged

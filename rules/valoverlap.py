@@ -120,6 +120,8 @@ def _judge_preparation(
     published = shards == {PUBLISHED_SHARDS}
     if published:
         message += f". The {PUBLISHED_SHARDS} training shards of the logs are as many as the published set has"
+    else:
+        message += ". Ask which build the training shards come from"
     place = plain[0].place if plain else script.place
     return [_at(Status.PASS if published else Status.REVIEW, message, place)]
 

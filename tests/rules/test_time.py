@@ -107,7 +107,7 @@ def test_what_three_runs_have_in_common_is_said_once(evidence_of: EvidenceOf) ->
     }
     result = judge(evidence_of({**files, "submission.json": '{"val_bpb": 1.04912542}'}))
     assert [finding.status for finding in result.findings] == [Status.REVIEW]
-    assert "and so 2 more runs" in result.reason
+    assert "likewise 2 more runs" in result.reason
 
 
 def test_one_evaluation_over_its_budget(evidence_of: EvidenceOf) -> None:
