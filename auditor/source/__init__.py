@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from auditor.configuration import RunConfiguration
 from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Site
 from auditor.record.model import Record
+from auditor.source import scan
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
 from auditor.source.switches import LoggedLines
@@ -26,6 +27,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     """What the submission's script does; None when there is no script, or none that parses."""
     if submission.script is None:
         return None
+    scan.forget()
     tree = _parse(submission.script.text)
     if tree is None:
         return None

@@ -336,3 +336,26 @@ def returns_beside(function: ast.FunctionDef, flag: str, argument: str) -> bool:
 
 def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+_ANSWERS = (
+    assigned_by_update,
+    has_yield,
+    changes_state,
+    kept_arguments,
+    node_count,
+    learns,
+    called_names,
+    overwrites_data,
+    calls_something,
+    captured,
+    deferred,
+    shifted_slices,
+    returns_beside,
+)
+
+
+def forget() -> None:
+    """Let go of the scripts that were asked about: a process that reads many must not keep them all."""
+    for answers in _ANSWERS:
+        answers.cache_clear()
