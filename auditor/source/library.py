@@ -1925,6 +1925,11 @@ def call_method(
 
 def _constant_method(run: Interpreter, owner: Value, name: str, args: Args) -> Value:
     atoms = union((owner.atoms, *map(run.atoms_of, args)))
+    if name == "join" and isinstance(owner.payload, str) and len(args) == 1:
+        parts = run.elements(args[0], limit=64) or []
+        if parts and all(part.kind == CONST and isinstance(part.payload, str) for part in parts):
+            joined = owner.payload.join(part.payload for part in parts)
+            return Value(CONST, joined, atoms | _path_atoms(joined))
     known = isinstance(owner.payload, str | bytes | int | float) and all(arg.kind == CONST for arg in args)
     if not known or name not in _SAFE_METHODS or len(str(owner.payload)) > 65536:
         return data(atoms)

@@ -141,7 +141,6 @@ report(evaluate(model, val), val)
 
 # case: path_from_split_name
 # expect: C3 fail
-# xfail: C3 str.join over known pieces is not evaluated, so the path is lost
 def tokens_of(split):
     return load_tokens(os.path.join(DATA_PATH, "_".join(("fineweb", split, "*")) + ".bin"))
 
@@ -159,7 +158,6 @@ report(evaluate(model, tokens_of("val")), tokens_of("val"))
 # case: path_from_train_split_name
 # expect: C3 pass
 # twin of: path_from_split_name
-# xfail: C3 str.join over known pieces is not evaluated, so the path is lost
 def tokens_of(split):
     return load_tokens(os.path.join(DATA_PATH, "_".join(("fineweb", split, "*")) + ".bin"))
 
