@@ -266,7 +266,7 @@ def _judge_neither(sheet: BudgetSheet) -> list[Finding]:
 
 
 def _judge_declared(record: Record, sheets: Sequence[BudgetSheet]) -> list[Finding]:
-    """Times that submission.json declares. A declaration is no measurement: over a budget it is a question."""
+    """Times that submission.json or the README declares: no measurement, so over a budget they are a question."""
     budgets = {"training": TRAINING_SECONDS, "evaluation": EVALUATION_SECONDS, "adaptation": EVALUATION_SECONDS}
     over = [item for item in declared_times(record) if item.seconds > budgets[item.what] + ALLOWANCE_SECONDS]
     findings = []
@@ -275,7 +275,8 @@ def _judge_declared(record: Record, sheets: Sequence[BudgetSheet]) -> list[Findi
         worst = max(items, key=lambda item: item.seconds)
         others = f" and {len(items) - 1} more" if len(items) > 1 else ""
         message = (
-            f"submission.json declares {worst.seconds:,.1f} s of {what} ({worst.key}){others}, "
+            f"{worst.place.path.rsplit('/', 1)[-1] or 'submission.json'} declares {worst.seconds:,.1f} s of {what} "
+            f"({worst.key}){others}, "
             f"over {budgets[what]:.0f} s"
         )
         findings.append(Finding(Status.REVIEW, Witness.RECORD, message, path=worst.place.path, line=worst.place.line))

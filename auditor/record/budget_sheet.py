@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.record.model import MetricLine, Phase, Place, Record, RunLog
@@ -46,6 +46,13 @@ _DECLARED_WHAT = {
     "ttt": "adaptation",
 }
 _UNIT_SECONDS = {"ms": 1e-3, "seconds": 1.0, "secs": 1.0, "sec": 1.0, "s": 1.0, "minutes": 60.0, "min": 60.0}
+_README_TIME = re.compile(
+    r"\s{0,8}[-*+]?\s{0,4}\**(?P<what>training|train|evaluation|eval) (?:wall-?clock )?time\**\s?:\**\s{0,4}"
+    r"(?P<value>\d{1,3}(?:,\d{3}){1,3}|\d{1,8}(?:\.\d{1,4})?)\s?(?P<unit>ms|seconds|secs|sec|s)\b",
+    re.IGNORECASE,
+)
+_OF_OTHERS = re.compile(r"previous|baseline|prior|parent|\bpr ?#?\d|average|per step", re.IGNORECASE)
+_MAX_README_LINES = 2_000
 _NOT_ITS_OWN = re.compile(
     r"\bvs_|previous|baseline|prior|parent|compar|reference|\bpr_?\d|limit|cap\b|budget|max_wallclock|reserve|per_step|avg",
     re.IGNORECASE,
@@ -172,8 +179,8 @@ class DeclaredTime:
 
 
 def declared_times(record: Record) -> tuple[DeclaredTime, ...]:
-    """Durations of training, evaluation and adaptation that submission.json declares for the submission itself."""
-    found = []
+    """Durations of training, evaluation and adaptation that submission.json, or a line of the README, declares."""
+    found = list(_readme_times(record))
     for key, value in record.statement.fields.items():
         match = _DECLARED.search(key)
         if match is None or isinstance(value, bool) or not isinstance(value, (int, float)) or _NOT_ITS_OWN.search(key):
@@ -183,6 +190,18 @@ def declared_times(record: Record) -> tuple[DeclaredTime, ...]:
             place = record.statement.places.get(key, Place(""))
             found.append(DeclaredTime(key, _DECLARED_WHAT[match["what"].lower()], seconds, place))
     return tuple(found)
+
+
+def _readme_times(record: Record) -> Iterator[DeclaredTime]:
+    """ "Training time: 603,111ms", on a line of its own and to the second at least."""
+    for number, line in enumerate(record.readme_text.split("\n")[:_MAX_README_LINES], 1):
+        match = _README_TIME.match(line[:200])
+        if match is None or _OF_OTHERS.search(line[:200]):
+            continue
+        seconds = float(match["value"].replace(",", "")) * _UNIT_SECONDS[match["unit"].lower()]
+        yield DeclaredTime(
+            match["what"], _DECLARED_WHAT[match["what"].lower()], seconds, Place(record.readme_path, number)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,21 @@ def test_a_declared_time_over_the_budget_is_a_question(evidence_of: EvidenceOf) 
     assert "1,274.7" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("- Training time: 603,111ms (10 min wallclock cap)", Status.REVIEW),
+        ("- **Eval time:** 612.5 s", Status.REVIEW),
+        ("- Training time: 600,111ms", Status.PASS),
+        ("- Training time: 603,111 ms of the previous record", Status.PASS),
+        ("Training time: 12 steps", Status.PASS),
+    ],
+)
+def test_times_that_the_readme_declares(evidence_of: EvidenceOf, line: str, status: Status) -> None:
+    files = {"train_seed42.log": log(), **CLAIM, "README.md": f"A submission.\n\n{line}\n"}
+    assert judge(evidence_of(files)).status is status
+
+
 def test_times_of_others_are_not_the_submission_s(evidence_of: EvidenceOf) -> None:
     declared = '{"val_bpb": 1.04912545, "vs_previous": {"pr1908_train_ms": 601153}, "max_wallclock_seconds": 6000}'
     files = {"train_seed42.log": log(), "submission.json": declared}
