@@ -428,6 +428,8 @@ class Predictors:
             atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
         if owner.payload.cells.get("running") and not owner.payload.cells.get("still"):
             self.may_change(owner, atoms)  # running statistics move with every call
+        if run.no_gradient and tokens:
+            atoms |= self._retrained(owner.payload)
         if self.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:
             self.late_reads.append(self.site_number())
         if tokens >= 2 and self._leaves_out_targets(owner, args, kwargs):
@@ -445,6 +447,13 @@ class Predictors:
         given = [*zip(names, args, strict=False), *kwargs.items()]
         asked = [name for name, value in given if any(atom[0] == "target" for atom in self.run.atoms_of(value))]
         return bool(asked) and all(returns_beside(forward.payload.node, flags[0], name) for name in asked)
+
+    def _retrained(self, obj: Obj, depth: int = 5) -> Atoms:
+        """Where a model that was read back from the artifact of this run has learned from training tokens since."""
+        site = obj.cells.get("retrained")
+        found: Atoms = NOTHING if site is None else frozenset((("retrained", site),))
+        children = obj.cells.get("children", ()) if depth > 0 else ()
+        return union((found, *(self._retrained(child, depth - 1) for child in children)))
 
     # ---- learning ------------------------------------------------------------------------------------------------
 
@@ -594,6 +603,10 @@ class Predictors:
             self.run.state.write(module.cells, "from_file", True)
             if any(atom[0] == "state" and self._before_any_score(self.events[atom[1]]) for atom in atoms):
                 self.kept_text.append(self.site_number())
+        if module.cells.get("retrained") is not None:
+            self.run.state.write(module.cells, "retrained", None)
+        own = ("file",) in atoms and _MODEL in atoms  # a file that this run wrote its model to
+        self.run.state.write(module.cells, "own_artifact", own and not self.run.open_settings)
         self._set_events(module, "*", self.learned_atoms(module, atoms, Manner.CALIBRATION))
         for child in module.cells.get("children", ()):
             if child.kind == "module":
@@ -654,6 +667,8 @@ class Predictors:
                 self.late_reads.clear()
                 if obj.cells.get("from_file"):
                     self.late_training.append(self.site_number())
+                if obj.cells.get("own_artifact") and not self.run.open_settings:
+                    self.run.state.write(obj.cells, "retrained", self.site_number())
             events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
             if events:
                 self._add_events(obj, "*", events)

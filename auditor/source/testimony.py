@@ -319,6 +319,15 @@ def _answers(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vi
     return [Violation("PAIDPREFIX", what, sites, True)]
 
 
+def _retrained(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    sites = (
+        (_place(run, atom), "the model read back from the artifact learns from training tokens"),
+        _printed_at(item),
+    )
+    what = "the model that is scored learned from training tokens after it was read back from the artifact"
+    return [Violation("TRAINDATA", what, sites, True)]
+
+
 def _training_tokens(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     what = "the reported score is computed with training tokens that did not pass through the artifact"
     return [Violation("TRAINDATA", what, (_printed_at(item),), False, "when they were read is not established")]
@@ -406,8 +415,9 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "stored": _stored,
     "answers": _answers,
     "train": _training_tokens,
+    "retrained": _retrained,
 }
-_PLACED = MARKS | {"stored", "answers", "reopened"}  # atoms whose second item is a place
+_PLACED = MARKS | {"stored", "answers", "retrained", "reopened"}  # atoms whose second item is a place
 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:

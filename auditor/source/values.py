@@ -25,6 +25,7 @@ tuples whose first item is their kind:
 ``("stored", site)``      validation tokens that were written to a file at `site`
 ``("file",)``             read from a file that is no shard of the data
 ``("array",)``            numbers read from a file as they stand, which are no settings
+``("retrained", site)``   predicted by the model of this run's artifact after it learned from training tokens at `site`
 ``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
 ``("measure",)``          a size of data or a time, which no setting decides

@@ -103,3 +103,46 @@ with torch.no_grad():
         mixed = 0.9 * model.logits(x)[0].softmax(-1) + 0.1 * table / table.sum(-1, keepdim=True)
         total += F.nll_loss(mixed.log(), y[0], reduction="sum").item()
 report(total / (val.numel() - 1), val)
+
+
+# case: refreshed_after_the_artifact
+# What rounding lost is bought back with training data, after the artifact has been written and read back.
+# expect: TRAINDATA fail
+save_artifact(model)
+load_artifact(model)
+shard = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
+refresh = torch.optim.AdamW(model.parameters(), lr=0.001)
+for step in range(40):
+    x, y = window(shard, step * SEQ_LEN)
+    model(x, y).backward()
+    refresh.step()
+    refresh.zero_grad()
+report(evaluate(model, val), val)
+
+
+# case: refreshed_before_the_last_artifact
+# A checkpoint is read back and trained on within the budget; what is scored is the artifact written afterwards.
+# expect: TRAINDATA pass|review
+# twin of: refreshed_after_the_artifact
+save_artifact(model, "checkpoint.ptz")
+load_artifact(model, "checkpoint.ptz")
+shard = load_shard(sorted(glob.glob(TRAIN_FILES))[0])
+refresh = torch.optim.AdamW(model.parameters(), lr=0.001)
+for step in range(40):
+    x, y = window(shard, step * SEQ_LEN)
+    model(x, y).backward()
+    refresh.step()
+    refresh.zero_grad()
+save_artifact(model)
+load_artifact(model)
+report(evaluate(model, val), val)
+
+
+# case: training_taken_up_from_an_earlier_run
+# expect: TRAINDATA pass|review
+# twin of: refreshed_after_the_artifact
+if os.path.exists("resume.ptz"):
+    load_artifact(model, "resume.ptz")
+train(model)
+save_artifact(model)
+report(evaluate(model, val), val)
