@@ -175,6 +175,7 @@ def overview() -> str:
         "entropy is known (`validation_text.json`). Names say whether a folder breaks a rule; the scripts do not. "
         f"Audit one with\n\n```bash\npgolf-audit examples/{RECIPES[0].name} "
         "--validation-text examples/validation_text.json\n```\n\n"
+        "What the audit says of each, by reading and with a run: [table](../benchmarks/examples/table.md).\n\n"
         f"| folder | method | what it shows |\n|---|---|---|\n{rows}\n"
     )
 
