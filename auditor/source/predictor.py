@@ -667,7 +667,8 @@ class Predictors:
                 self.late_reads.clear()
                 if obj.cells.get("from_file"):
                     self.late_training.append(self.site_number())
-                if obj.cells.get("own_artifact") and not self.run.open_settings:
+                certain = ("doubt",) not in gradient and all(atom[0] != "val" for atom in gradient)
+                if obj.cells.get("own_artifact") and certain and not self.run.open_settings:
                     self.run.state.write(obj.cells, "retrained", self.site_number())
             events = self.learned_atoms(obj, gradient, Manner.GRADIENT)
             if events:

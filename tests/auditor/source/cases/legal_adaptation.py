@@ -433,6 +433,8 @@ class Stream:
 source, target = Stream(TRAIN_FILES), Stream(VAL_FILES)
 for step in range(1000):
     learn(*source.take(SEQ_LEN))
+save_artifact(model)
+load_artifact(model)
 total = 0.0
 for step in range(len(starts)):
     total += score(*target.take(SEQ_LEN))
@@ -675,6 +677,8 @@ report(evaluate(model, val), val)
 # expect: C3 pass|review
 # twin of: training_in_the_name_of_a_validation_folder
 train(model, files="./data/without_fineweb_val_documents/fineweb_train_*.bin")
+save_artifact(model)
+load_artifact(model)
 report(evaluate(model, val), val)
 
 
