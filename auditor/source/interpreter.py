@@ -26,7 +26,6 @@ from auditor.source.scan import (
     captured,
     changes_state,
     deferred,
-    has_yield,
     learning_names,
     learns,
     node_count,
@@ -70,6 +69,7 @@ from auditor.source.values import (
     union,
     with_atoms,
 )
+from auditor.submission import syntax
 
 NORMAL, RETURN, BREAK, CONTINUE, RAISE = range(5)
 UNROLL = 12  # known collections up to this length are walked element by element
@@ -147,7 +147,9 @@ class Interpreter:
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
-        self.learners = learning_names([tree, *(helper for _, helper in self.helpers.values())])
+        trees = [tree, *(helper for _, helper in self.helpers.values())]
+        self.learners = learning_names(trees)
+        self.generators = frozenset[ast.AST]().union(*(syntax.survey(each).generators for each in trees))
         self.blind: list[Blind] = []
         self.present: list[Frame] = []
         self.line = 0
@@ -682,7 +684,7 @@ class Interpreter:
             if calls_something(annotation):
                 self.value(annotation, frame)
         function = Function(node, frame, defaults, kw_defaults, self.path)
-        function.is_generator = not isinstance(node, ast.Lambda) and has_yield(node)
+        function.is_generator = node in self.generators
         return Value(FUNCTION, function)
 
     def _decorate(self, decorator: ast.expr, value: Value, frame: Frame) -> Value:

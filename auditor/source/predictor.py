@@ -220,12 +220,13 @@ class Predictors:
 
         `as_key`: the tokens are a key under which something was looked up. Those of earlier iterations are context.
         """
-        states = sorted(atom for atom in atoms if atom[0] == "state")
+        states = [atom for atom in atoms if atom[0] == "state"]
         if not states:
             return atoms
         taken = regions(atoms)
         if not taken:
             return atoms
+        states.sort()
         site: int | None = None
         new: list[Atom] = []
         for _, number in states:

@@ -48,19 +48,6 @@ def _set_otherwise(loop: ast.For | ast.While, names: set[str]) -> set[str]:
 
 
 @lru_cache(maxsize=65536)
-def has_yield(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """True for a generator function (yields of inner functions do not count)."""
-    pending: list[ast.AST] = list(function.body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            pending.extend(syntax.parts(node))
-    return False
-
-
-@lru_cache(maxsize=65536)
 def changes_state(function: ast.AST) -> bool:
     """True when a method of a model may do more than compute: train, write parameters, save, or call back."""
     for node in syntax.walk(function):
@@ -340,7 +327,6 @@ def _names(node: ast.AST) -> set[str]:
 
 _ANSWERS = (
     assigned_by_update,
-    has_yield,
     changes_state,
     kept_arguments,
     node_count,

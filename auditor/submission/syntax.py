@@ -36,9 +36,11 @@ class Survey:
     """What several parts of an audit look for in a whole tree, found by one walk.
 
     `calls` and `gradients` (attributes named "grad") come with the names of the functions around them, outermost first.
+    `generators` are those of the functions that yield themselves.
     """
 
     functions: tuple[FunctionNode, ...]
+    generators: frozenset[FunctionNode]
     calls: tuple[tuple[ast.Call, tuple[str, ...]], ...]
     gradients: tuple[tuple[ast.Attribute, tuple[str, ...]], ...]
 
@@ -71,18 +73,25 @@ def survey(tree: ast.Module) -> Survey:
     functions: list[FunctionNode] = []
     calls: list[tuple[ast.Call, tuple[str, ...]]] = []
     gradients: list[tuple[ast.Attribute, tuple[str, ...]]] = []
-    pending: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]
+    generators: set[FunctionNode] = set()
+    pending: list[tuple[ast.AST, tuple[str, ...], ast.AST]] = [(tree, (), tree)]
     while pending:
-        node, around = pending.pop()
+        node, around, scope = pending.pop()
         if isinstance(node, ast.Call):
             calls.append((node, around))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             functions.append(node)
             around = (*around, node.name)
+            scope = node
+        elif isinstance(node, ast.Lambda | ast.ClassDef):
+            scope = node
+        elif isinstance(node, ast.Yield | ast.YieldFrom):
+            if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+                generators.add(scope)
         elif isinstance(node, ast.Attribute) and node.attr == "grad":
             gradients.append((node, around))
-        pending.extend([(child, around) for child in parts(node)])
-    return Survey(tuple(functions), tuple(calls), tuple(gradients))
+        pending.extend([(child, around, scope) for child in parts(node)])
+    return Survey(tuple(functions), frozenset(generators), tuple(calls), tuple(gradients))
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
