@@ -38,6 +38,8 @@ class Cuts:
 
     def __init__(self, cuts: list[dict[str, Any]], overrides: list[dict[str, Any]]) -> None:
         self._overrides = overrides
+        # imported before `install` replaces compile, which this module keeps for itself
+        self._replaced = importlib.import_module("inside.constants").replaced
         self._spans = {
             str(sha256): {tuple(map(int, span)) for span in cut["spans"]} for cut in cuts for sha256 in cut["sha256"]
         }
@@ -54,7 +56,7 @@ class Cuts:
         here = [one for one in self._overrides if one.get("sha256") == digest or _is_of(one, filename)]
         if not spans and not here:
             return None
-        tree: ast.Module = importlib.import_module("inside.constants").replaced(text, here, filename)
+        tree: ast.Module = self._replaced(text, here, filename)
         for node in ast.walk(tree):
             for field in ("body", "orelse", "finalbody"):
                 block = getattr(node, field, None)
