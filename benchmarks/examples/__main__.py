@@ -42,15 +42,16 @@ def main() -> int:
                 file.write(json.dumps(known[name]) + "\n")
         print(_cells(known[name]), file=sys.stderr, flush=True)
     rows = [known[name] for name in sorted(known, key=lambda name: (not name.startswith("legal_"), name))]
+    missing = sorted({path.name for path in EXAMPLES.iterdir() if path.is_dir()} - known.keys())
     if options.table:
-        options.table.write_text(table(rows), encoding="utf-8")
+        options.table.write_text(table(rows, missing), encoding="utf-8")
     else:
-        print(table(rows), end="")
+        print(table(rows, missing), end="")
     return int(any(is_mistake(row) for row in rows))
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Markdown: how many are right, then one row a folder."""
+def table(rows: Sequence[Row], missing: Sequence[str] = ()) -> str:
+    """Markdown: how many are right, then one row a folder; `missing` are folders that were not run."""
     legal = [row for row in rows if str(row["name"]).startswith("legal_")]
     illegal = [row for row in rows if row not in legal]
     lines = [
@@ -64,6 +65,7 @@ def table(rows: Sequence[Row]) -> str:
         f"- by reading alone {sum(_has(row['read'], 'fail') for row in illegal)} violations fail, "
         f"{sum(_has(row['read'], 'review') and not _has(row['read'], 'fail') for row in illegal)} need a person, and "
         f"{sum(not row['read'] for row in legal)} legal folders pass",
+        *([f"- not run for this table: {', '.join(missing)}"] if missing else []),
         "",
         "| folder | by reading | by the run alone | both | log M | seconds of the run |",
         "|---|---|---|---|--:|--:|",

@@ -30,6 +30,11 @@ def test_the_head_counts_what_reading_and_running_decide():
     assert "by reading alone 1 violations fail, 2 need a person, and 2 legal folders pass" in text
 
 
+def test_folders_that_were_not_run_are_named():
+    assert "- not run for this table: illegal_d, legal_c" in table(ROWS, ["illegal_d", "legal_c"])
+    assert "not run" not in table(ROWS)
+
+
 def test_a_row_says_what_does_not_pass_accusations_first():
     lines = table(ROWS).splitlines()
     assert "| illegal_a | C3 review | C1 FAIL | C1 FAIL, C3 review | -250 | 12.0 |" in lines
