@@ -111,7 +111,7 @@ def _form() -> str:
         "<form hidden>"
         + choice("verdict", "Verdict", [(name, _VERDICT_WORDS[name]) for name in VERDICTS])
         + choice("rule", "Rule", [(code, code) for code in CODES])
-        + choice("status", "that", [("fail", "fails"), ("review", "is left to review")])
+        + choice("status", "which", [("fail", "fails"), ("review", "is left to review")])
         + '<label>Words<input name="text" type="search"></label><output></output></form>'
     )
 
