@@ -25,9 +25,9 @@ PACKAGE = "inside"  # under this name the modules of this folder import one anot
 def _same_hashes_every_time(path: str) -> None:
     """Start again with a fixed seed for the hashes of strings: the order of sets must not differ between two runs.
 
-    The interpreter ignores PYTHONHASHSEED under -I, whose other parts (-P, -s) are kept.
+    The interpreter ignores PYTHONHASHSEED under -I, even where it is set; the other parts of -I (-P, -s) are kept.
     """
-    if sys.flags.hash_randomization and os.environ.get("PYTHONHASHSEED") != "0":
+    if sys.flags.hash_randomization:
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-P", "-s", "-B", str(FOLDER / "start.py"), path])
 
