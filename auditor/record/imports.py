@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from auditor.submission import syntax
 from auditor.submission.model import Submission
 
 MAX_REQUIREMENTS_CHARACTERS = 20_000
@@ -39,9 +40,8 @@ def missing_modules(submission: Submission) -> list[MissingModule]:
     script = submission.script
     if script is None or script.packed:
         return []
-    try:
-        tree = ast.parse(script.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax.parse(script.text).tree
+    if tree is None:
         return []
     provided = sys.stdlib_module_names | KNOWN_PACKAGES | _local_names(submission) | _required(submission)
     found: dict[str, MissingModule] = {}
