@@ -57,8 +57,8 @@ def run_lines(report: AuditReport) -> list[str]:
         f"run: seed {report.run.seed} repeats it (--seed); confined by {report.run.confinement.name}; a toy run shows "
         "what the code does, not the run that made the submitted log"
     ]
-    for run in report.run.runs:
-        lines += _lines_of(run)
+    for run in report.run.runs:  # what is the same in a further run is not said again
+        lines += [line for line in _lines_of(run) if line not in lines]
     for item in report.disagreements:
         lines.append(
             f"the witnesses disagree on {item.rule}: source says {item.source.value}, run says {item.run.value}; "
@@ -71,7 +71,7 @@ def _lines_of(run: ToyRun) -> Iterator[str]:
     outcome = run.outcome
     ended = run.failure or (f"stopped by {outcome.stopped_by}" if outcome.stopped_by else "ran to its end")
     predictions = len(run.stream.tokens) - 1
-    yield f"run on {predictions:,} {run.stream.source} tokens: {outcome.seconds:.0f} s, {ended}"
+    yield f"run on {predictions:,} tokens ({run.stream.source}): {outcome.seconds:.0f} s, {ended}"
     if names := standins(run):
         yield f"run: stood in for what this machine lacks: {_listed(names)}"
     sizes = [f"{name}={value}" for name, (value, origin) in run.stage.settings.items() if origin == "toy size"]
