@@ -234,9 +234,10 @@ def _null_violations(
 def proved_without_a_count(runs: Sequence[ToyRun]) -> bool:
     """Whether a longer run proves a leak even if its mean left out a tail that it was divided by nevertheless."""
     tried = [run for run in runs if run.reported and run.loss_is_a_mean]
-    if len(tried) < 2:
+    if not tried:
         return False
-    shorter, longer = sorted(tried, key=lambda run: len(run.stream.tokens))[:: len(tried) - 1][:2]
+    shorter = min(tried, key=lambda run: len(run.stream.tokens))
+    longer = max(tried, key=lambda run: len(run.stream.tokens))
     if len(longer.stream.tokens) < TELLING_LENGTH * len(shorter.stream.tokens):
         return False
     accounting = tail_left_out(longer.stream, shorter.stream)
