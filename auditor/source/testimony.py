@@ -26,7 +26,7 @@ from auditor.ledger import (
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
-from auditor.source.predictor import Learning, Printed
+from auditor.source.predictor.model import Learning, Printed
 from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
 

@@ -1,0 +1,174 @@
+"""``if``, ``match`` and conditional expressions: which side the reported run takes, or both."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from auditor.source.interpreter.flow import NORMAL, varying
+from auditor.source.library import shard_paths
+from auditor.source.scan import captured
+from auditor.source.values import CONST, Atoms, Frame, Value, data, join, with_atoms
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+
+_RANK: Atoms = frozenset((("rank",),))
+_TELLING = frozenset(
+    "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
+    "choice".split()
+)
+
+
+def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
+    test = run.value(node.test, frame)
+    decided = run.truth(test)
+    if decided is not None:
+        if run.logged and test.atoms <= _RANK and _logged_otherwise(run, node, decided):
+            decided = not decided
+        if ("rank",) in test.atoms and _learns(run, node.orelse if decided else node.body):
+            return _on_other_ranks(run, node, decided, frame)
+        if decided and isinstance(node.body[-1], ast.Raise):
+            if run.pending_raises:
+                return run.either(lambda: run.block(node.body, frame), lambda: NORMAL, told=True)
+            decided = False  # the reported run did not end here
+        return run.block(node.body if decided else node.orelse, frame)
+    ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
+    if ranked is not None:
+        return _choose(run, node, ("choice", ranked[1], True, ranked[2]), frame)
+    if ("clock",) in test.atoms and run.live and isinstance(node.body[-1], ast.Break | ast.Return):
+        run.clocked[next(reversed(run.live))] = run.predictors.site_number()
+    unset = run.left_open(test)
+    negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
+
+    def branch(body: list[ast.stmt], asked: bool) -> int:
+        if asked:
+            _narrow(run, node.test, frame)
+        return run.block(body, frame)
+
+    run.open_settings += unset
+    flow = run.either(lambda: branch(node.body, not negated), lambda: branch(node.orelse, negated), told=not unset)
+    run.open_settings -= unset
+    return flow
+
+
+def _narrow(run: Interpreter, test: ast.expr, frame: Frame) -> None:
+    """Behind a test of a file's name the name is known to be of one split."""
+    for inner in ast.walk(test):
+        if isinstance(inner, ast.Name):
+            old = run.lookup(inner.id, frame)
+            if ("doubt",) in old.atoms:
+                run.bind(frame, inner.id, shard_paths.narrowed(old, [test]))
+
+
+def _learns(run: Interpreter, body: Sequence[ast.stmt]) -> bool:
+    return any(run.may_learn(statement) for statement in body)
+
+
+def _on_other_ranks(run: Interpreter, node: ast.If, decided: bool, frame: Frame) -> int:
+    """A branch that only other ranks take, and that learns: they may hand on what they learned."""
+
+    def elsewhere() -> int:
+        run.open_settings += 1
+        run.block(node.orelse if decided else node.body, frame)
+        run.open_settings -= 1
+        return NORMAL
+
+    run.either(elsewhere, lambda: NORMAL)
+    return run.block(node.body if decided else node.orelse, frame)
+
+
+def left_open(run: Interpreter, test: Value) -> bool:
+    """True for an undecided condition that a setting may decide which nothing tells.
+
+    A condition on tokens, on a model, on a loop's position, on a size or on the clock takes both ways in one run.
+    Nothing of that kind is known of the others: they may be false throughout the reported run.
+    """
+    kinds = {atom[0] for atom in run.atoms_of(test)}
+    if "setting" in kinds or ("file" in kinds and "array" not in kinds):
+        return True
+    return kinds.isdisjoint(_TELLING)
+
+
+def _logged_otherwise(run: Interpreter, node: ast.If, decided: bool) -> bool:
+    """True when the log has a line of the branch that the settings rule out, and none of the other."""
+    taken, other = (node.body, node.orelse) if decided else (node.orelse, node.body)
+    return run.logged.shows(other) and not run.logged.shows(taken)
+
+
+def _choose(run: Interpreter, node: ast.If, mark: tuple[Any, ...], frame: Frame) -> int:
+    """A branch on which of two losses is smaller: losses that it assigns were chosen after seeing them."""
+
+    def branch(body: list[ast.stmt]) -> int:
+        outer = run.state.begin()
+        selecting, run.selecting = run.selecting, run.selecting | {mark}
+        flow = run.block(body, frame)
+        run.selecting = selecting
+        for cells, key, _ in list(run.state.journal or ()):
+            value = cells.get(key)
+            if isinstance(value, Value) and (("picked",) in run.atoms_of(value) or value.kind == CONST):
+                cells[key] = Value(value.kind, value.payload, value.atoms | {mark}, value.base, value.attr)
+        run.state.keep(outer)
+        return flow
+
+    return run.either(lambda: branch(node.body), lambda: branch(node.orelse))
+
+
+def match_statement(run: Interpreter, node: ast.Match, frame: Frame) -> int:
+    subject = run.value(node.subject, frame)
+    flow = NORMAL
+    unset = run.left_open(subject)
+    for case in node.cases:
+        matched = _matches(case, subject)
+        if matched is False:
+            continue
+        for name in captured(case.pattern):
+            whole = isinstance(case.pattern, ast.MatchAs) and case.pattern.name == name
+            run.bind(frame, name, subject if whole else data(run.atoms_of(subject)))
+        if case.guard is not None:
+            met = run.truth(run.value(case.guard, frame))
+            if met is False:
+                continue
+            matched = matched and met
+        if matched:
+            return run.block(case.body, frame)
+        run.open_settings += unset
+        flow = run.either(lambda case=case: run.block(case.body, frame), lambda: NORMAL)  # type: ignore[misc]
+        run.open_settings -= unset
+        if flow != NORMAL:
+            return flow
+    return flow
+
+
+def conditional_expression(run: Interpreter, node: ast.IfExp, frame: Frame) -> Value:
+    test = run.value(node.test, frame)
+    decided = run.truth(test)
+    if decided is not None:
+        return run.value(node.body if decided else node.orelse, frame)
+    unset = run.left_open(test)
+    run.open_settings += unset
+    one, two = run.value(node.body, frame), run.value(node.orelse, frame)
+    ranked = frozenset(("choice", atom[1], True, False) for atom in test.atoms if atom[0] == "ranked")
+    one, two = with_atoms(one, ranked), with_atoms(two, ranked)
+    run.open_settings -= unset
+    result = join(one, two)
+    return result if unset else varying(result, one, two)
+
+
+def _matches(case: ast.match_case, subject: Value) -> bool | None:
+    """Whether a known subject meets a case of constants, its guard aside; None where it cannot be told."""
+    if isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None:
+        return True
+    patterns = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
+    if subject.kind != CONST:
+        return None
+    constants = [
+        item.value.value
+        for item in patterns
+        if isinstance(item, ast.MatchValue) and isinstance(item.value, ast.Constant)
+    ]
+    if len(constants) != len(patterns):
+        return None
+    return subject.payload in constants

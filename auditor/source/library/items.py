@@ -1,0 +1,250 @@
+"""Items and slices: which part of the validation text an index takes, what a table is asked for."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from auditor.ledger import RULES_OF_SCORING
+from auditor.source import scoring
+from auditor.source.library.containers import hashable, loosen, new_list
+from auditor.source.library.environment import RANK, environment_variable
+from auditor.source.library.namespaces import own_names
+from auditor.source.predictor.applying import without_index
+from auditor.source.predictor.model import PREFIX
+from auditor.source.values import (
+    CONST,
+    DATA,
+    EXTERNAL,
+    NOTHING,
+    OBJECT,
+    RANGE,
+    TUPLE,
+    UNKNOWN,
+    Atoms,
+    Obj,
+    Tags,
+    Value,
+    const,
+    data,
+    external,
+    regions,
+    union,
+    with_atoms,
+)
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+
+def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
+    """``container[index]``."""
+    index_atoms = scoring.unasked(without_index(_selecting(run, index)))
+    if container.kind == EXTERNAL:
+        if container.payload == "sys.modules" and index.kind == CONST and index.payload == "__main__":
+            return own_names(run, run.present[0])
+        if container.payload == "os.environ" and index.kind == CONST:
+            return environment_variable(run, [index])
+        if index.kind == CONST and isinstance(index.payload, str):
+            return external(f"{container.payload}.{index.payload}")
+        return external(container.payload)
+    if container.kind == TUPLE or (container.kind == OBJECT and container.payload.kind == "list"):
+        return _list_item(run, container, index, index_atoms, node)
+    if container.kind == CONST and index.kind == CONST:
+        try:
+            return const(container.payload[index.payload], container.atoms | index.atoms)
+        except Exception:
+            return data(container.atoms | index.atoms)
+    if container.kind == OBJECT:
+        return _object_item(run, container, index, index_atoms, node)
+    return _slice_data(run, container, index_atoms, index, node)
+
+
+def _selecting(run: Interpreter, index: Value) -> Atoms:
+    """What decides which part an index selects. Of a slice with a start: where it starts, not how long it is."""
+    if index.kind == TUPLE:
+        parts = index.payload
+        if len(parts) == 4 and parts[0].kind == EXTERNAL and parts[0].payload == "slice":
+            if parts[1].kind != CONST or parts[1].payload is not None:
+                loops = frozenset(atom for atom in run.atoms_of(parts[2]) if atom[0] not in ("loop", "index"))
+                return run.atoms_of(parts[1]) | loops
+            return run.atoms_of(index)
+        return union((index.atoms, *(_selecting(run, part) for part in parts)))
+    return run.atoms_of(index)
+
+
+def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
+    """A tag for a constant slice of a part of the stream; none for the shift by one between inputs and targets."""
+    slices = index.payload if index.kind == TUPLE else (index,)
+    texts = []
+    for item in slices:
+        if item.kind == CONST and isinstance(item.payload, slice) and not any(a[0] == "loop" for a in item.atoms):
+            bounds = (item.payload.start, item.payload.stop)
+            if bounds not in ((None, None), (None, -1), (1, None)):
+                texts.append(str(bounds))
+    if not texts:
+        return frozenset()
+    return frozenset(((-1, run.parts.setdefault("|".join(texts), len(run.parts))),))
+
+
+MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
+
+
+def _subset_size(index: Value) -> int:
+    """N of ``tokens[:N]`` where N is known, or at most a known number, and smaller than any full text; else 0."""
+    if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
+        start, stop = index.payload[1:3]
+        from_start = start.kind == CONST and start.payload in (None, 0)
+        return stop.payload[1] if from_start and is_cut_short(stop) else 0
+    if index.kind != CONST or not isinstance(index.payload, slice):
+        return 0
+    stop = index.payload.stop
+    known = isinstance(stop, int) and MIN_SUBSET <= stop <= MAX_SUBSET
+    return stop if known and not any(a[0] == "loop" for a in index.atoms) else 0
+
+
+def _before_the_share(run: Interpreter, index: Value) -> Tags:
+    """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all."""
+    if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
+        start, stop = index.payload[1:3]
+        if start.kind == CONST and start.payload in (None, 0) and run.atoms_of(stop) >= RANK:
+            return frozenset(((PREFIX, 0),))
+    return frozenset()
+
+
+def is_cut_short(stop: Value) -> bool:
+    """True for an end that is at most a known number, smaller than any full text: ``min(2_000_000, n)``."""
+    if stop.kind != RANGE or stop.payload[1] is None or any(atom[0] == "loop" for atom in stop.atoms):
+        return False
+    return bool(stop.payload[0] <= MIN_SUBSET <= stop.payload[1] <= MAX_SUBSET)
+
+
+def _is_whole(run: Interpreter, region: Tags) -> bool:
+    """True for what may be the whole text: no iteration under way and no constant slice took a part of it."""
+    return not any(act in run.live or act < 0 for act, _ in region)
+
+
+def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
+    """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
+    atoms = run.atoms_of(container)
+    if index.kind == CONST and index.payload == slice(None, 0):
+        return UNKNOWN  # nothing is taken
+    if container.kind == DATA and container.payload == scoring.ROW_TOTAL and _only_new_axes(index):
+        return container
+    by_token = any(atom[0] == "val" for atom in index_atoms)
+    if by_token and ("model",) not in atoms:
+        atoms = scoring.unasked(atoms)
+    if by_token and ("model",) in atoms:
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop")) | scoring.marks(index_atoms)
+        if ("picked",) not in atoms:  # losses may be told apart by their tokens
+            kept |= scoring.peeked(run, atoms, index_atoms)
+        return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
+    if any(atom[0] == "val" for atom in atoms):
+        tags = run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index)
+        if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
+            site = run.predictors.site_number()
+            run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))
+            atoms = atoms | {("subset", site)}
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        kept |= scoring.marks(index_atoms)
+        if ("picked",) in atoms and ("picked",) in index_atoms:
+            kept |= scoring.chosen(run, atoms)  # some of the losses, by what they are
+        if ("model",) in atoms:
+            kept = run.predictors.compared(kept)
+        if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
+            kept |= {("hashed",)}
+        refined = run.refine(atoms, tags)
+        if ("model",) not in atoms:
+            refined |= _place_of_tokens(run, refined, node, index, index_atoms)
+        found = run.predictors.looked_up(refined | kept)
+        return data(found | (scoring.asked(run, found, index_atoms) if by_token else NOTHING))
+    if container.base is not None:
+        partial = container.base.kind == "tensor" or index.kind == CONST
+        attr = "" if partial else container.attr
+        if by_token or any(atom[0] == "state" for atom in atoms):
+            found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
+            found |= scoring.asked(run, found, index_atoms) if by_token else NOTHING
+            keeps = run.predictors.is_predictor(container.base)
+            return data(found, container.base if keeps else None, attr)
+        return data(container.atoms | index_atoms, container.base, attr)
+    if not by_token and not any(atom[0] == "loop" for atom in index_atoms):
+        return data(run.predictors.applied(atoms | index_atoms))  # a part of a table, not an entry of it
+    found = run.predictors.looked_up(atoms | index_atoms)
+    whole_row = container.kind == DATA and container.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES)
+    return data(found if whole_row else found | scoring.asked(run, found, index_atoms))
+
+
+def _only_new_axes(index: Value) -> bool:
+    """True for ``[:, None]``."""
+    parts = index.payload if index.kind == TUPLE else (index,)
+    return all(part.kind == CONST and part.payload in (None, slice(None), ...) for part in parts)
+
+
+def _place_of_tokens(run: Interpreter, atoms: Atoms, node: ast.AST, index: Value, index_atoms: Atoms) -> Atoms:
+    """Marks of validation tokens taken from others: the next at each place, those before it, or single ones."""
+    if scoring.shifted(node, index) or ("next",) in index_atoms:
+        return scoring.targets(atoms)
+    fixed = index.kind == CONST and not any(atom[0] == "loop" for atom in index.atoms)
+    if isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Slice | ast.Tuple) and not fixed:
+        return frozenset((("entry",),))
+    return frozenset((("context",),)) if scoring.context(run, node) else NOTHING
+
+
+def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms, node: ast.AST) -> Value:
+    parts = run.elements(container, limit=256)
+    if parts is not None and index.kind == CONST:
+        try:
+            found = parts[index.payload]
+        except (IndexError, TypeError):
+            return UNKNOWN
+        if isinstance(found, list):
+            return Value(TUPLE, tuple(found)) if container.kind == TUPLE else new_list(run, found, run.line)
+        return with_atoms(found, container.atoms)
+    any_one = run.element(container)
+    any_one = with_atoms(any_one, scoring.part_of_the_text(run, run.atoms_of(any_one), node))
+    if ("rank",) in index.atoms and isinstance(index.payload, slice) and index.payload.step not in (None, 1):
+        any_one = with_atoms(any_one, frozenset((("share", run.predictors.site_number()),)))
+    tags = run.index_tags(index_atoms)
+    tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
+    marks = frozenset(
+        atom for atom in index_atoms if atom[0] in ("loop", "rank") or (not tokens and atom[0] in ("val", "hashed"))
+    ) | scoring.marks(index_atoms)
+    atoms = run.refine(any_one.atoms, tags) | marks
+    if not tokens and any(atom[0] == "val" for atom in index_atoms):
+        atoms = run.predictors.looked_up(scoring.unasked(atoms))
+        atoms |= scoring.asked(run, atoms, index_atoms)
+    found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
+    if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
+        result = new_list(run, [found_one], run.line)
+        loosen(run, result.payload)
+        return result
+    return found_one
+
+
+def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: Atoms, node: ast.AST) -> Value:
+    obj: Obj = container.payload
+    if obj.kind == "dict":
+        if index.kind == CONST and hashable(index.payload):
+            found = obj.cells.get(("k", index.payload))
+            if isinstance(found, Value):
+                return with_atoms(found, container.atoms)
+        rest = with_atoms(obj.cells.get("rest", UNKNOWN), container.atoms)
+        if any(atom[0] in ("val", "loop") for atom in index_atoms):
+            tags = run.index_tags(index_atoms)
+            tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
+            atoms = run.predictors.looked_up(run.refine(scoring.unasked(rest.atoms), tags) | tokens)
+            atoms |= scoring.asked(run, atoms, index_atoms)
+            return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
+        atoms = run.predictors.looked_up(rest.atoms)
+        return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
+    if obj.kind == "namespace":
+        if index.kind == CONST:
+            found = obj.cells.get(index.payload)
+            return found if isinstance(found, Value) else UNKNOWN
+        run.cannot_see("the script looks up its own functions by names that it computes", RULES_OF_SCORING)
+        return UNKNOWN
+    if obj.class_ is not None and obj.class_.find("__getitem__"):
+        return run.call_method(container, "__getitem__", [index], {}, node)
+    if obj.kind == "module":
+        return data(NOTHING, obj)
+    return _slice_data(run, container, index_atoms, index, node)

@@ -1,0 +1,275 @@
+"""Predictions: storage applied to tokens, and whether it had learned from them before."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from auditor.ledger import Manner, Site
+from auditor.source.predictor.model import HASHED, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.storage import retrained
+from auditor.source.scan import returns_beside
+from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Tags, Value, data, regions, union
+
+if TYPE_CHECKING:
+    from auditor.source.predictor import Predictors
+
+
+def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> Atoms:
+    """Atoms of a result in which predictors may have been applied to validation tokens.
+
+    `as_key`: the tokens are a key under which something was looked up. Those of earlier iterations are context.
+    """
+    states = [atom for atom in atoms if atom[0] == "state"]
+    if not states:
+        return atoms
+    taken = regions(atoms)
+    if not taken:
+        return atoms
+    states.sort()
+    site: int | None = None
+    new: list[Atom] = []
+    for _, number in states:
+        new.append(("under", number))
+        event = predictors.events[number]
+        meeting = [region for region in taken if predictors.overlaps(region, event.tags)]
+        if as_key and event.manner in (Manner.CACHE, Manner.STATISTICS):
+            meeting = [region for region in meeting if not _earlier(predictors, region, event.tags)]
+        if meeting:
+            if site is None:
+                site = predictors.site_number()
+            new.append(("clash", number, site))
+            if any(_surely(predictors, region, event) for region in meeting):
+                is_open = bool(predictors.run.open_settings) or event.possible
+                (predictors.likely if is_open else predictors.certain).add((number, site))
+                if not is_open:
+                    _note_epochs(predictors, event, meeting, site)
+                    if any(tag[0] in predictors.run.live for tag in event.tags):
+                        predictors.fitted.add((number, site))
+    return atoms.difference(states).union(new)
+
+
+def _earlier(predictors: Predictors, region: Tags, learned: Tags) -> bool:
+    """True for tokens of an earlier iteration of the live loop that learned from them."""
+    rounds = predictors.run.rounds
+    newest: dict[int, int] = {}
+    for act, k in region:
+        if act in predictors.run.live and any(tag[0] == act for tag in learned):
+            newest[act] = max(k, newest.get(act, k))
+    return any(k < rounds.get(act, 0) for act, k in newest.items())
+
+
+def combined(predictors: Predictors, parts: list[Atoms]) -> Atoms:
+    """Atoms of a result computed from several operands, blends and choices between them noted."""
+    atoms = without_index(predictors.applied(union(parts)))
+    picked = [part for part in parts if PICKED in part]
+    if not picked or len(parts) < 2:
+        return atoms
+    # Where the prediction was mixed with counts before, it must be known that the token itself was asked for.
+    again = all(predictors.counted(part) for part in picked)
+    if any(
+        ("asked", again) in part and PICKED not in part and predictors.counted(part) and (HASHED in part or not again)
+        for part in parts
+    ):
+        hashed = any(HASHED in part for part in parts if predictors.counted(part))
+        return atoms | {("blend", predictors.site_number(), hashed)}
+    if any(HASHED in part and MODEL not in part and any(atom[0] == "val" for atom in part) for part in parts):
+        atoms = atoms | {("mixed", predictors.site_number())}
+    return atoms
+
+
+def scored_before(predictors: Predictors, learned: Tags, calls: tuple[Site, ...]) -> bool:
+    """True when the pass under way has scored the tokens, without a gradient, that it learns from now."""
+    live = predictors.run.live
+    mine = {act: k for act, k in learned if act in live}
+    for path, parts in predictors.graded.items():
+        if path[: len(calls)] != calls[: len(path)]:
+            continue
+        for part in parts:
+            theirs = {act: k for act, k in part if act in live}
+            shared = mine.keys() & theirs.keys()
+            if shared and all(mine[act] == theirs[act] for act in shared):
+                return True
+            if not learned and part and path == calls:
+                return True
+    return False
+
+
+def counted(predictors: Predictors, atoms: Atoms) -> bool:
+    """True for a value read from counts or statistics of validation tokens."""
+    return any(
+        atom[0] in ("state", "under") and predictors.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+        for atom in atoms
+    )
+
+
+def names_parts(key: Atoms) -> bool:
+    """True for a key read from a file that a model was written to: it names the model's parts, it is no token."""
+    return ("file",) in key and MODEL in key
+
+
+def looked_up(predictors: Predictors, atoms: Atoms) -> Atoms:
+    """Atoms of an entry read from a table under some key: counts are applied when they are looked up, and what is
+    kept of them for later positions was known then."""
+    atoms = predictors.applied(atoms, as_key=True)
+    if not predictors.counted(atoms):
+        return atoms
+    return frozenset(
+        ("under", atom[1])
+        if atom[0] == "state" and predictors.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+        else atom
+        for atom in atoms
+    )
+
+
+def stored_answers(predictors: Predictors, one: Atoms, two: Atoms) -> bool:
+    """True when validation tokens are compared with what a file holds at their positions: a file that came with
+    the script, or one that it wrote validation tokens to."""
+    for tokens, stored in ((one, two), (two, one)):
+        if not any(atom[0] == "val" for atom in tokens) or MODEL in tokens:
+            continue
+        if ("file",) not in stored or any(atom[0] == "par" for atom in stored):
+            continue
+        if all(atom[0] != "val" for atom in stored) or any(atom[0] == "stored" for atom in stored):
+            return True
+    return False
+
+
+def compared(predictors: Predictors, atoms: Atoms) -> Atoms:
+    """What a comparison leaves of counts: which token or context they point at, not how often it was seen."""
+    if not predictors.counted(atoms):
+        return atoms
+    return frozenset(
+        atom
+        for atom in atoms
+        if atom[0] not in ("state", "under")
+        or predictors.events[atom[1]].manner not in (Manner.CACHE, Manner.STATISTICS)
+    )
+
+
+def chosen(predictors: Predictors, parts: list[Atoms]) -> Atoms:
+    """The smaller of several values: of losses of the same tokens, a choice made after seeing the answer."""
+    atoms = predictors.applied(union(parts))
+    losses = [part for part in parts if PICKED in part]
+    if len(losses) >= 2 and len(losses) == len(parts):
+        site = predictors.site_number()
+        again = any(atom[0] == "choice" and atom[1] == site for part in parts for atom in part)
+        whole = not any(tag[0] in predictors.run.live for region in regions(atoms) for tag in region)
+        kept = (
+            frozenset(("reopened", site, number) for number in _learned_between_passes(predictors))
+            if again
+            else NOTHING
+        )
+        return atoms | kept | {("choice", site, again or whole, not whole)}
+    return atoms
+
+
+def _learned_between_passes(predictors: Predictors) -> list[int]:
+    """Updates by gradient within a live loop that has begun again and whose iterations take the same tokens."""
+    return [
+        number
+        for number, event in enumerate(predictors.events)
+        if event.manner in (Manner.GRADIENT, Manner.ARITHMETIC)
+        and not event.possible
+        and any(
+            act in event.live and predictors.run.rounds.get(act, 0) > 0 and all(tag[0] != act for tag in event.tags)
+            for act in predictors.run.live
+        )
+    ][:1]
+
+
+def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
+    """A model's output looked up at validation tokens: the probability or loss of the realised token."""
+    taken = regions(atoms) if MODEL in atoms else []
+    if not taken:
+        return atoms
+    if predictors.run.no_gradient:
+        predictors.graded.setdefault(tuple(predictors.run.calls), set()).update(taken)
+    return atoms | {PICKED}
+
+
+def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
+    """False when a live loop gives the two regions to different iterations."""
+    live = predictors.run.live
+    first: dict[int, set[int]] = {}
+    second: dict[int, set[int]] = {}
+    for tags, found in ((one, first), (two, second)):
+        for act, k in tags:
+            if act in live:
+                found.setdefault(act, set()).add(k)
+    for act, mine in first.items():
+        other = second.get(act)
+        if other is not None and len(mine) == 1 and len(other) == 1 and mine != other:
+            return False
+    return True
+
+
+def _note_epochs(predictors: Predictors, event: Learning, meeting: list[Tags], site: int) -> None:
+    """Note a loop that scores and learns and whose iterations all take the same tokens."""
+    for act in predictors.run.live:
+        if act in event.live and predictors.run.rounds.get(act, 0) > 0:
+            tagged = any(tag[0] == act for tags in (*meeting, event.tags) for tag in tags)
+            if not tagged:
+                predictors.epochs[site] = act
+
+
+def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
+    """True when the region's tokens are certainly among those of an event that may overlap it."""
+    if (event.site, event.calls) in predictors.wiped:
+        return False
+    if any(tag[0] == PREFIX for tag in event.tags - region):
+        return False
+    live = predictors.run.live
+    here = [tag for tag in event.tags if tag[0] in live]
+    loops = [tag for tag in event.tags if tag[0] >= 0]
+    if not here:
+        return bool(loops)  # a whole pass of learning has ended
+    if event.manner in (Manner.CACHE, Manner.STATISTICS):
+        return False
+    parts = {tag for tag in event.tags if tag[0] == PART}
+    if not parts <= region:
+        return False
+    return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
+
+
+def predict(predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
+    """Call a model whose forward pass only computes."""
+    run = predictors.run
+    given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
+    atoms = predictors.applied(union((predictors.content(owner.payload), *given)))
+    for hook in owner.payload.cells.get("hooks", ()):
+        result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
+        atoms = predictors.applied(atoms | run.atoms_of(result))
+    tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
+    if run.no_gradient and tokens:
+        acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
+        atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
+    if owner.payload.cells.get("running") and not owner.payload.cells.get("still"):
+        predictors.may_change(owner, atoms)  # running statistics move with every call
+    if run.no_gradient and tokens:
+        atoms |= retrained(predictors, owner.payload)
+    if predictors.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:
+        predictors.late_reads.append(predictors.site_number())
+    if tokens >= 2 and _leaves_out_targets(predictors, owner, args, kwargs):
+        return data(frozenset(atom for atom in atoms if atom[0] != "target"))
+    return data(predictors.picked(atoms) if tokens >= 2 else atoms)
+
+
+def _leaves_out_targets(predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> bool:
+    """True for ``model(x, y, return_logits=True)`` where what is returned is computed without `y`."""
+    class_ = owner.payload.class_
+    forward = class_.find("forward") if class_ is not None else None
+    flags = [name for name, value in kwargs.items() if value.kind == CONST and value.payload is True]
+    if not flags or forward is None or not isinstance(forward.payload.node, ast.FunctionDef):
+        return False
+    names = [arg.arg for arg in forward.payload.node.args.args[1:]]
+    given = [*zip(names, args, strict=False), *kwargs.items()]
+    asked = [name for name, value in given if any(atom[0] == "target" for atom in predictors.run.atoms_of(value))]
+    return bool(asked) and all(returns_beside(forward.payload.node, flags[0], name) for name in asked)
+
+
+def without_index(atoms: Atoms) -> Atoms:
+    """What was computed from a loop variable is no longer the variable itself."""
+    if any(atom[0] == "index" for atom in atoms):
+        return frozenset(atom for atom in atoms if atom[0] != "index")
+    return atoms

@@ -1,0 +1,220 @@
+"""Learning: which storage a step, an update, a count or a loaded state makes depend on which tokens."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from auditor.ledger import Manner
+from auditor.source.predictor.applying import scored_before
+from auditor.source.predictor.model import MODEL, Learning
+from auditor.source.predictor.storage import add_events, set_events
+from auditor.source.values import NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, regions
+
+if TYPE_CHECKING:
+    from auditor.source.predictor import Predictors
+
+
+def event(predictors: Predictors, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
+    """The number of a learning event at the present place."""
+    kept = frozenset(tag for tag in tags if tag[0] in predictors.run.live or tag[0] < 0)
+    site = predictors.run.site()
+    calls = tuple(predictors.run.calls)
+    predictors.wiped.discard((site, calls))
+    key = (subject.number, kept, site, manner, calls)
+    number = predictors.event_numbers.get(key)
+    if number is None:
+        number = len(predictors.events)
+        predictors.event_numbers[key] = number
+        predictors.order += 1
+        live = frozenset(predictors.run.live)
+        possible = bool(predictors.run.open_settings)
+        if manner in (Manner.GRADIENT, Manner.ARITHMETIC) and scored_before(predictors, kept, calls):
+            predictors.after_scoring.add(number)
+        predictors.events.append(Learning(subject, attr, kept, manner, site, calls, predictors.order, live, possible))
+    return number
+
+
+def learned_atoms(
+    predictors: Predictors, subject: Obj, atoms: Atoms, manner: Manner, attr: str = "*"
+) -> frozenset[int]:
+    """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
+    numbers = {atom[1] for atom in atoms if atom[0] == "state" or _carries(predictors, atom)}
+    selected = any(atom[0] == "choice" for atom in atoms) or predictors.run.selecting
+    if selected:
+        predictors.run.open_settings += 1
+        numbers.add(predictors.event(subject, attr, frozenset(), Manner.SELECTION))
+        predictors.run.open_settings -= 1
+    doubtful = ("doubt",) in atoms
+    predictors.run.open_settings += doubtful
+    for region in regions(atoms):
+        numbers.add(predictors.event(subject, attr, region, manner))
+    predictors.run.open_settings -= doubtful
+    return frozenset(numbers)
+
+
+def _carries(predictors: Predictors, atom: Atom) -> bool:
+    """True for a value made under an event that hands the event on: what was looked up in counts may not."""
+    if atom[0] not in ("under", "clash"):
+        return False
+    counts = predictors.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+    return not counts or (atom[0] == "clash" and (atom[1], atom[2]) in predictors.certain)
+
+
+def update(
+    predictors: Predictors, value: Value, atoms: Atoms, node: ast.AST, manner: Manner = Manner.ARITHMETIC
+) -> None:
+    """An in-place operation adds `atoms` to the storage behind `value`."""
+    obj = value.base if value.base is not None else value.payload
+    if not isinstance(obj, Obj):
+        return
+    if obj.kind == "either":
+        for member in obj.cells["members"]:
+            predictors.update(data(NOTHING, member, ""), atoms, node, manner)
+        return
+    if predictors.is_predictor(obj):
+        if ("train",) in atoms and obj.cells.get("from_file"):
+            predictors.late_training.append(predictors.site_number())
+        events = predictors.learned_atoms(obj, atoms, manner, value.attr)
+        if events:
+            add_events(predictors, obj, value.attr, events)
+        return
+    old = obj.cells.get("atoms", NOTHING)
+    settled = predictors.run.settle(Value("data", None, old | atoms)).atoms
+    predictors.run.state.write(obj.cells, "atoms", settled)
+
+
+def may_change(predictors: Predictors, value: Value, atoms: Atoms) -> None:
+    """Code that is not seen may have put `atoms` into the storage behind `value`."""
+    obj = value.base if value.base is not None else value.payload
+    if not isinstance(obj, Obj) or obj.kind == "either":
+        return
+    predictors.run.open_settings += 1
+    taken = regions(atoms)
+    taken += [predictors.events[atom[1]].tags for atom in sorted(atom for atom in atoms if atom[0] == "state")]
+    if predictors.is_predictor(obj):
+        events = frozenset(predictors.event(obj, value.attr, region, Manner.ARITHMETIC) for region in taken)
+        if events:
+            add_events(predictors, obj, value.attr, events)
+    else:
+        predictors.update(value, atoms, ast.Pass())
+    predictors.run.open_settings -= 1
+
+
+def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node: ast.AST) -> None:
+    """``value.data = ...`` or an in-place overwrite: what the storage held before is forgotten."""
+    obj = value.base if value.base is not None else value.payload
+    if not isinstance(obj, Obj):
+        return
+    if name == "grad" or value.attr == "grad":
+        predictors.run.state.write(obj.cells, "grad", atoms)
+        return
+    if predictors.is_predictor(obj) and any(atom[0] == "val" for atom in atoms) and MODEL not in atoms:
+        predictors.kept_text.append(predictors.site_number())
+    if value.attr == "" or obj.kind == "either":
+        predictors.update(value, atoms, node)
+        return
+    if predictors.is_predictor(obj):
+        set_events(predictors, obj, value.attr, predictors.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
+        return
+    predictors.run.state.write(obj.cells, "atoms", atoms)
+    predictors.run.state.write(obj.cells, ("learned", "*"), frozenset())
+
+
+def _before_any_score(predictors: Predictors, event: Learning) -> bool:
+    """True for steps on validation tokens that were taken before any loss of theirs was read."""
+    return event.manner is Manner.GRADIENT and not event.possible and not predictors.graded
+
+
+def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
+    """``load_state_dict``: the module now holds what the loaded state was made of."""
+    if ("file",) in atoms and not predictors.run.open_settings:
+        predictors.run.state.write(module.cells, "from_file", True)
+        if any(atom[0] == "state" and _before_any_score(predictors, predictors.events[atom[1]]) for atom in atoms):
+            predictors.kept_text.append(predictors.site_number())
+    if module.cells.get("retrained") is not None:
+        predictors.run.state.write(module.cells, "retrained", None)
+    own = ("file",) in atoms and MODEL in atoms  # a file that this run wrote its model to
+    predictors.run.state.write(module.cells, "own_artifact", own and not predictors.run.open_settings)
+    set_events(predictors, module, "*", predictors.learned_atoms(module, atoms, Manner.CALIBRATION))
+    for child in module.cells.get("children", ()):
+        if child.kind == "module":
+            predictors.load(child, atoms)
+
+
+def count(predictors: Predictors, owner: Value, index: Value, value: Value, node: ast.expr, frame: Frame) -> None:
+    """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
+    run = predictors.run
+    index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
+    tokens = [] if predictors.names_parts(index_atoms) else regions(index_atoms)
+    storage = owner.base if owner.base is not None else owner.payload
+    if not isinstance(storage, Obj):
+        storage = None
+    atoms = value_atoms | frozenset(atom for atom in index_atoms if atom[0] in ("state", "train", "target"))
+    if tokens:
+        subject = storage or predictors.allocate("tensor", run.line, ast.unparse(node)[:40])
+        atoms = frozenset(atom for atom in atoms if atom[0] != "val")
+        atoms |= {("state", predictors.event(subject, "*", region, Manner.CACHE)) for region in tokens}
+    if storage is None:
+        run.mutate(node.value if isinstance(node, ast.Subscript) else node, atoms, frame)
+    elif storage.kind in ("list", "dict"):
+        from auditor.source.library import containers
+
+        containers.store_item(run, storage, index, Value(value.kind, value.payload, atoms, value.base, value.attr))
+    else:
+        predictors.update(data(NOTHING, storage, owner.attr), atoms, node)
+
+
+def backward(predictors: Predictors, atoms: Atoms) -> None:
+    """``loss.backward()``: every parameter the loss is differentiable in gets the loss's atoms as gradient."""
+    gradient = frozenset(atom for atom in atoms if atom[0] != "par")
+    for atom in sorted(atom for atom in atoms if atom[0] == "par"):
+        obj = predictors.objects[atom[1]]
+        predictors.run.state.write(obj.cells, "grad", obj.cells.get("grad", NOTHING) | gradient)
+        for hook in obj.cells.get("gradient_hooks", ()):
+            given = data(NOTHING, obj) if hook[1] else predictors.gradient(gradient)
+            predictors.run.call(hook[0], [given], {}, ast.Pass())
+    loose = predictors.loose_gradient
+    predictors.run.state.write(
+        loose, "grad", predictors.run.settle(Value("data", None, loose["grad"] | gradient)).atoms
+    )
+
+
+def gradient(predictors: Predictors, atoms: Atoms) -> Value:
+    """``torch.autograd.grad(loss, ...)``: the gradient itself has learned from the loss's tokens."""
+    subject = predictors.allocate("tensor", predictors.run.line, "gradient")
+    events = predictors.learned_atoms(subject, atoms, Manner.GRADIENT)
+    kept = frozenset(atom for atom in atoms if atom[0] in ("train", "loop"))
+    return data(kept | {("state", event) for event in events})
+
+
+def step(predictors: Predictors, optimizer: Obj) -> None:
+    """``optimizer.step()``: parameters take up the gradients that wait for them."""
+    params = [predictors.objects[number] for number in sorted(optimizer.cells.get("params", ()))]
+    waiting = [(obj, obj.cells["grad"]) for obj in params if obj.cells.get("grad")]
+    if not waiting:
+        loose = predictors.loose_gradient["grad"]
+        waiting = [(obj, loose) for obj in params] if loose else []
+    for obj, gradient in waiting:
+        if ("train",) in gradient:
+            predictors.trained = True
+            predictors.training_loops.update(predictors.run.live)
+            predictors.late_reads.clear()
+            if obj.cells.get("from_file"):
+                predictors.late_training.append(predictors.site_number())
+            certain = ("doubt",) not in gradient and all(atom[0] != "val" for atom in gradient)
+            if obj.cells.get("own_artifact") and certain and not predictors.run.open_settings:
+                predictors.run.state.write(obj.cells, "retrained", predictors.site_number())
+        events = predictors.learned_atoms(obj, gradient, Manner.GRADIENT)
+        if events:
+            add_events(predictors, obj, "*", events)
+            if ("train",) in gradient and ("doubt",) not in gradient and any(atom[0] == "val" for atom in gradient):
+                told = any(atom[0] == "target" for atom in gradient)  # tokens to be predicted, not a number of them
+                (predictors.mixed_training if told else predictors.kept_text).append(predictors.site_number())
+
+
+def clear_gradient(predictors: Predictors, objects: list[Obj]) -> None:
+    for obj in objects:
+        if obj.cells.get("grad"):
+            predictors.run.state.write(obj.cells, "grad", NOTHING)
+    predictors.run.state.write(predictors.loose_gradient, "grad", NOTHING)

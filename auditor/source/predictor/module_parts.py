@@ -1,0 +1,96 @@
+"""What the constructor of a torch.nn.Module of the script makes: parameters, and modules within the module."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from auditor.source.values import CLASS, EXTERNAL, Class, Frame, Value
+
+_WITHOUT_PARAMETERS = frozenset(
+    "Dropout Dropout1d Dropout2d Identity GELU ReLU ReLU6 SiLU Tanh Sigmoid Softmax LogSoftmax Softplus LeakyReLU "
+    "Flatten Unflatten CrossEntropyLoss NLLLoss Mish Hardtanh AlphaDropout".split()
+)
+
+
+def _constructor(class_: Class) -> ast.FunctionDef | None:
+    for item in class_.node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__" and item.args.args:
+            return item
+    return None
+
+
+def _own_attribute(target: ast.expr, self_name: str) -> str:
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == self_name:
+        return target.attr
+    return ""
+
+
+def parameter_attributes(class_: Class) -> tuple[str, ...]:
+    """Names of attributes that a module's constructor fills with the result of a call: its parameters and parts."""
+    names: list[str] = []
+    for base in class_.bases:
+        if base.kind == CLASS:
+            names.extend(parameter_attributes(base.payload))
+    init = _constructor(class_)
+    if init is None:
+        return tuple(dict.fromkeys(names))
+    for node in ast.walk(init):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.IfExp):
+            own = [_own_attribute(target, init.args.args[0].arg) for target in node.targets]
+            names.extend(name for name in own if name and _makes_parameters(node.value))
+    return tuple(dict.fromkeys(names))
+
+
+def constructed_parts(class_: Class, lookup: Callable[[str, Frame], Value]) -> dict[str, Class]:
+    """Attributes that the constructor sets once, whatever its arguments, to a new module of a class of the script."""
+    found: dict[str, Class] = {}
+    for base in class_.bases:
+        if base.kind == CLASS:
+            found.update(constructed_parts(base.payload, lookup))
+    init = _constructor(class_)
+    if init is None:
+        return found
+    times: dict[str, int] = {}
+    for node in ast.walk(init):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            times[node.attr] = times.get(node.attr, 0) + 1
+    for statement in init.body:
+        if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
+            continue
+        name = _own_attribute(statement.targets[0], init.args.args[0].arg)
+        made = statement.value
+        if name and times[name] == 1 and isinstance(made, ast.Call) and isinstance(made.func, ast.Name):
+            value = lookup(made.func.id, class_.frame)
+            if value.kind == CLASS and value.payload.family == "module" and value.payload is not class_:
+                found[name] = value.payload
+    return found
+
+
+def owns_parameters(class_: Class) -> bool:
+    """True for a class that inherits parameters from a library's module, such as a subclass of nn.Linear."""
+    for base in class_.bases:
+        if base.kind == CLASS:
+            if owns_parameters(base.payload):
+                return True
+        elif base.kind == EXTERNAL and base.payload.rpartition(".")[2] != "Module":
+            return True
+    return False
+
+
+def has_running_statistics(class_: Class) -> bool:
+    """True for a module whose constructor makes a batch norm."""
+    init = _constructor(class_)
+    return init is not None and any(
+        isinstance(node, ast.Attribute) and "BatchNorm" in node.attr for node in ast.walk(init)
+    )
+
+
+def _makes_parameters(call: ast.expr) -> bool:
+    for node in ast.walk(call):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if name[:1].isupper() and name not in _WITHOUT_PARAMETERS:
+                return True
+    return False

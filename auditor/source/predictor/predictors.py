@@ -1,0 +1,100 @@
+"""The storage that predictions depend on in one abstract run, and everything noted of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from auditor.ledger import Site
+from auditor.source.predictor import applying, learning, storage
+from auditor.source.predictor.model import Learning, Printed
+from auditor.source.values import NOTHING, Atoms, Obj, Tags
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+
+class Predictors:
+    """Storage that predictions depend on, and the events that changed it."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self.run = interpreter
+        self.objects: dict[int, Obj] = {}
+        self.events: list[Learning] = []
+        self.event_numbers: dict[tuple[Any, ...], int] = {}
+        self.sites: list[tuple[Site, tuple[Site, ...]]] = []
+        self.reached: set[int] = set()  # places that the reported run certainly came to
+        self.site_numbers: dict[tuple[Site, tuple[Site, ...]], int] = {}
+        self.printed: list[Printed] = []
+        self.training_reads: list[tuple[Site, tuple[Site, ...], int]] = []
+        self.order = 0
+        self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
+        self.fitted: set[tuple[int, int]] = set()  # those of them where the same iteration has learned from the tokens
+        self.likely: set[tuple[int, int]] = set()  # the same, if a setting is on that nothing tells
+        self.graded: dict[tuple[Site, ...], set[Tags]] = {}  # call path -> parts scored there without gradients
+        self.after_scoring: set[int] = set()  # gradient events on tokens that the same pass had scored
+        self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
+        self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
+        self.answered: list[int] = []  # places where tokens are compared with what a file holds
+        self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are
+        self.late_training: list[int] = []  # places of learning from training tokens after the artifact was loaded
+        self.trained = False  # on training tokens
+        self.late_reads: list[int] = []  # places where the model reads training tokens, after the last training step
+        self.time_limits: dict[int, set[float | None]] = {}  # loop activation -> times it compares its clock with
+        self.step_limits: dict[int, set[int]] = {}  # loop activation -> numbers it compares its own count with
+        self.training_loops: set[int] = set()  # loops under way at training steps
+        self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
+        self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
+        self.part_sizes: dict[int, int] = {}  # place where a part of the text is taken -> the most tokens it has
+        self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
+        self.depth = 0  # of modules that are parts of modules
+
+    def print(self, template: tuple[str | None, ...], atoms: Atoms) -> None:
+        if any(atom[0] == "val" for atom in atoms):
+            self.order += 1
+            run = self.run
+            sure = not run.undecided
+            is_open = bool(run.open_settings)
+            atoms |= run.seeded
+            self.printed.append(Printed(template, atoms, run.site(), tuple(run.calls), self.order, sure, is_open))
+
+    def site_number(self) -> int:
+        """The number of the present place, for atoms that name one."""
+        key = (self.run.site(), tuple(self.run.calls))
+        number = self.site_numbers.setdefault(key, len(self.sites))
+        if number == len(self.sites):
+            self.sites.append(key)
+        if not self.run.open_settings:
+            self.reached.add(number)
+        return number
+
+    # The rest stands in the modules of this package, by subject.
+    allocate = storage.allocate
+    tensor = storage.tensor
+    module = storage.module
+    attach = storage.attach
+    detach = storage.detach
+    content = storage.content
+    is_predictor = storage.is_predictor
+    share = storage.share
+    applied = applying.applied
+    combined = applying.combined
+    counted = applying.counted
+    names_parts = staticmethod(applying.names_parts)
+    looked_up = applying.looked_up
+    stored_answers = applying.stored_answers
+    compared = applying.compared
+    chosen = applying.chosen
+    picked = applying.picked
+    overlaps = applying.overlaps
+    predict = applying.predict
+    event = learning.event
+    learned_atoms = learning.learned_atoms
+    update = learning.update
+    may_change = learning.may_change
+    replace = learning.replace
+    load = learning.load
+    count = learning.count
+    backward = learning.backward
+    gradient = learning.gradient
+    step = learning.step
+    clear_gradient = learning.clear_gradient
