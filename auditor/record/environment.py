@@ -23,6 +23,7 @@ _STARTS_BLOCK = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@(\[
 _LITERAL = re.compile(
     r"([A-Za-z_]\w{0,40})\s?=\s?([-+]?\d[\w.+-]{0,30}|'[^'\\\n]{0,80}'|\"[^\"\\\n]{0,80}\"|True|False|None)\s{0,4}(?:#.*)?$"
 )
+_LARGEST = 1 << 63
 _TRUE = "1"
 _FALSE = "0"
 
@@ -192,11 +193,27 @@ def _constant(node: ast.expr, constants: Mapping[str, object]) -> object:
         and node.args
     ):
         return _constant(node.args[0], constants)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add):
-        left, right = _constant(node.left, constants), _constant(node.right, constants)
-        if isinstance(left, int) and isinstance(right, int):
-            return left * right if isinstance(node.op, ast.Mult) else left + right
+    if isinstance(node, ast.BinOp):
+        return _whole_number(node.op, _constant(node.left, constants), _constant(node.right, constants))
     return None
+
+
+def _whole_number(operator: ast.operator, left: object, right: object) -> int | None:
+    """Sizes as scripts write them: ``64 * 1024``, ``1 << 22``, ``2**24``; None beyond 64 bits."""
+    if not isinstance(left, int) or not isinstance(right, int) or abs(left) > _LARGEST or abs(right) > _LARGEST:
+        return None
+    value: int | None = None
+    if isinstance(operator, ast.Mult):
+        value = left * right
+    elif isinstance(operator, ast.Add):
+        value = left + right
+    elif isinstance(operator, ast.Sub):
+        value = left - right
+    elif isinstance(operator, ast.LShift) and 0 <= right <= 64:
+        value = left << right
+    elif isinstance(operator, ast.Pow) and 0 <= right <= 64:
+        value = int(left**right)
+    return value if value is not None and abs(value) <= _LARGEST else None
 
 
 def _text(value: object) -> str | None:

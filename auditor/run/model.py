@@ -142,7 +142,10 @@ class Size:
     heads: int = 4
     kv_heads: int = 2
     iterations: int = 1
+    smallest_table: int = 256  # entries that a hash table keeps at the least
+    wallclock_seconds: int = 0  # the cap on training that the script is given; 0, as scripts read it, is none
     ttt_chunk: int = 512
     batch_sequences: int = 8
     launched: bool = False  # as one process of a distributed launch (RANK=0, WORLD_SIZE=1), not as a plain one
+    vocabulary: int = 0  # ids of the tokenizer, where the script reads their number from its environment; 0: its own
     ranks: int = 1  # processes that share the work over gloo; more than one are always launched

@@ -2,11 +2,12 @@
 
 Runs are made in an order chosen for power at little cost. The first draws a short stream of uniform tokens, on which
 nothing can be learned: a leak of a few hundredths of a nat a token is a proof. Where it proved nothing although the
-source witness suspects something, a second run draws a longer stream, which shows smaller leaks; so it does where the
-tokens behind the printed mean could not be counted. Where one process proved nothing, two share the work as the
-machine's eight would, since what one rank learns may reach what another one scores. Hash tables shrink with the
-stream (see auditor/run/stage/knobs.py), so that they collide as the real ones do. Each run has fresh random numbers of
-the operating system, unless a seed repeats an earlier audit.
+source witness suspects a mixture, the vocabulary is made so small that contexts occur again, without which a cache or
+an n-gram table never speaks. Where it proved nothing although anything is suspected, one more run draws a longer
+stream, which shows smaller leaks; so it does where the tokens behind the printed mean could not be counted. Where one
+process proved nothing, two share the work as the machine's eight would, since what one rank learns may reach what
+another one scores. Hash tables shrink with the stream (see auditor/run/stage/knobs.py), so that they collide as the
+real ones do. Each run has fresh random numbers of the operating system, unless a seed repeats an earlier audit.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from auditor.run.sources import Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
+from auditor.run.stage.settings import vocabulary_variable
 from auditor.run.suffix_swap import Losses, SuffixSwap, compare, same, swap_position
 from auditor.run.testimony import ToyRun, testify
 from auditor.submission.model import Submission
 
 MAX_SEED = 1 << 31
+FEW_IDS = 68  # 4 of them special: contexts of two ids occur again within a short stream
 LONGER = 4  # times the short stream, for the second run
 MISSING_TORCH = (
     "the run witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
@@ -100,6 +103,8 @@ def run_witness(
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
     toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
     runs = [toy.run(Uniform(), options.size)]
+    if runs[0].reported and not _proved(runs) and _mixing_suspected(source):
+        runs += toy.on_few_ids(runs[0])
     # a suspicion that nothing proved, or a proof whose tokens nobody counted and that no suspicion supports
     if runs[0].reported and not _counted(runs) and _proved(runs) != _suspected(source):
         runs.append(toy.run(Uniform(), _longer(options.size)))
@@ -125,6 +130,11 @@ def _proved(runs: Sequence[ToyRun]) -> bool:
 def _counted(runs: Sequence[ToyRun]) -> bool:
     """Whether a proof stands by itself: without a count of the summed tokens, a second, longer run is asked for."""
     return any(run.test is not None and run.test.proves and run.test.accounting.exact for run in runs)
+
+
+def _mixing_suspected(source: Ledger | None) -> bool:
+    """Whether the source witness sees, or cannot exclude, that a target shapes its prediction or that sums exceed 1."""
+    return source is not None and any(violation.rule in ("C1", "C2") for violation in source.violations)
 
 
 def _suspected(source: Ledger | None) -> bool:
@@ -175,6 +185,21 @@ class _Runner:
         self.options.tell(f"running it as {ranks} processes")
         alone = replace(self, options=replace(self.options, trace=False))
         return alone._attempt(Uniform(), size)[0]
+
+    def on_few_ids(self, first: ToyRun) -> list[ToyRun]:
+        """The script with a vocabulary of a few ids, as several processes where these were asked for.
+
+        Caches that are off in one process are on in eight. Empty where the script's vocabulary is fixed, or where it
+        does not run with a small one.
+        """
+        assert first.size is not None
+        if vocabulary_variable(self.submission) is None:
+            return []
+        size = replace(first.size, label=f"{first.size.label}, few ids", vocabulary=FEW_IDS, ranks=self.options.ranks)
+        self.options.tell(f"running it with a vocabulary of {FEW_IDS} ids")
+        alone = replace(self, options=replace(self.options, trace=self.options.trace and size.ranks == 1))
+        run = alone._attempt(Uniform(name="uniform over few ids"), size)[0]
+        return [run] if run.reported else []
 
     def swap(self, first: ToyRun) -> SuffixSwap | None:
         """The suffix swap against `first`; None where the losses of its reported metric were not followed."""

@@ -49,7 +49,8 @@ class _Widened:
             return value.detach() if isinstance(value, torch.Tensor) else value
         key = (value.untyped_storage().data_ptr(), value.dtype)
         if key not in self._storages:
-            flat = value.detach().as_strided(
+            # .data: a kernel writes by address, and autograd does not count that as a change in place
+            flat = value.data.as_strided(
                 (value.untyped_storage().nbytes() // value.element_size(),), (1,), storage_offset=0
             )
             self._storages[key] = (flat, flat.float())

@@ -18,7 +18,6 @@ from auditor.run.model import Size
 
 FULL_VALIDATION_TOKENS = 62_000_000  # of the challenge's validation text (sp1024); tables are scaled in proportion
 FULL_WIDTH = 512  # the usual MODEL_DIM, against which other widths are scaled
-SMALLEST_TABLE = 256
 
 
 class Kind(StrEnum):
@@ -58,6 +57,10 @@ def _zero(base: float, size: Size) -> float:
     return 0
 
 
+def _wallclock(base: float, size: Size) -> float:
+    return size.wallclock_seconds
+
+
 def _validation_batch(base: float, size: Size) -> float:
     """The whole stream in eight parts, or a sequence for each of them."""
     return max(size.validation_tokens, 8 * size.sequence)
@@ -81,9 +84,9 @@ def _batch(base: float, size: Size) -> float:
 
 def scaled_table(base: float, size: Size) -> float | None:
     """A hash table as full as it would have been: entries in proportion to the stream, a power of two if it was one."""
-    if base <= SMALLEST_TABLE:
+    if base <= size.smallest_table:
         return None
-    entries = max(SMALLEST_TABLE, base * size.validation_tokens / FULL_VALIDATION_TOKENS)
+    entries = max(size.smallest_table, base * size.validation_tokens / FULL_VALIDATION_TOKENS)
     if math.log2(base).is_integer():
         return float(2 ** round(math.log2(entries)))
     return float(round(entries))
@@ -144,7 +147,7 @@ KNOBS = (
         r"(NUM_|TRAIN_|MAX_|N_)?(ITERATIONS|ITERS)|(NUM_)?TRAIN_STEPS|(MAX|TOTAL)_STEPS",
         lambda base, size: size.iterations,
     ),
-    _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _zero),
+    _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _wallclock),
     _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _zero),
     _size(r"DISTILL_STEPS|TTT_BURST_STEPS", _at_most(1)),
     _size(r"(VAL|QUANT_EVAL|SAVE|CHECKPOINT)(_LOSS)?_EVERY", _zero),

@@ -15,6 +15,8 @@ from auditor.run.model import Outcome, Size
 _TAIL_BYTES = 16_384
 _DETAIL = 200
 LEAST_VALIDATION_TOKENS = 1_024
+GENEROUS_CAP_SECONDS = 86_400
+LARGER_TABLE = 4_096  # entries, where a script refuses smaller tables
 
 
 class Failure(StrEnum):
@@ -53,6 +55,7 @@ _STAND_IN = re.compile(
 )
 _HEADS = re.compile(r"head|kv|gqa", re.IGNORECASE)
 _BATCH = re.compile(r"batch|accum|micro|at least one sequence|per rank", re.IGNORECASE)
+_TABLE = re.compile(r"bucket|table|hash", re.IGNORECASE)
 _SEQUENCE = re.compile(r"seq|length|too short|window|stride|chunk|prefix|context|not enough|empty", re.IGNORECASE)
 _SHAPE = re.compile(
     r"shape|size|dimension|divisible|multiple|must be|out of range|out of bounds|expected|invalid for input|"
@@ -131,8 +134,13 @@ def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None
         return replace(size, label=f"{size.label}, launched", launched=True)
     if failure not in (Failure.SIZE, Failure.OTHER):
         return None
+    if "NoneType" in detail and size.wallclock_seconds == 0:
+        # a script that keeps None for "no cap" and calculates with it nevertheless
+        return replace(size, label=f"{size.label}, time capped", wallclock_seconds=GENEROUS_CAP_SECONDS)
     if detail.startswith("ZeroDivisionError") and size.iterations == 0:
         return replace(size, label=f"{size.label}, one step", iterations=1)
+    if _TABLE.search(detail) and size.smallest_table < LARGER_TABLE:
+        return replace(size, label=f"{size.label}, larger tables", smallest_table=LARGER_TABLE)
     rungs = [(_HEADS, _all_heads), (_BATCH, _more_batch), (_SEQUENCE, _longer)]
     rungs.sort(key=lambda rung: rung[0].search(detail) is None)  # what the message names comes first
     for _, rung in rungs:

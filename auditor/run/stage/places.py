@@ -15,12 +15,12 @@ from pathlib import Path
 from auditor.run.model import Bind
 
 DATA = "/audit/data"
-SUBMISSION = "/work/submission"
+SUBMISSION = "/work/repo/records/track/submission"  # as deep as in a clone: scripts look for its root above them
 
 _DATA_SET = re.compile(r"(?<![\w.{-])fineweb(?:10B|_bytes|_edu)\w{0,80}|fineweb10B_[\w{}]{1,60}")
 _TOKENIZER = re.compile(r"(?<![\w.{-])fineweb_\w{1,80}\.(?:model|json|vocab)")
 _ROOT = re.compile(r"[\"'](/?[\w./ -]{0,100}?)/(?:datasets|tokenizers)\b")
-_FORBIDDEN_ROOTS = ("/", "/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys", "/work", "/audit", "/tmp")
+_FORBIDDEN_ROOTS = ("/", "/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev", "/sys", "/audit", "/tmp")
 _SIDECAR = re.compile(r"val_bytes_?\*|fineweb_val_bytes")
 
 
@@ -68,7 +68,8 @@ def _inside(root: str) -> str:
         return ""
     path = posixpath.normpath(posixpath.join(SUBMISSION, root))
     reserved = ("/usr/", "/lib", "/bin", "/etc/", "/proc", "/dev", "/sys", "/audit", "/tmp")
-    return "" if path.startswith(reserved) else path
+    above = f"{SUBMISSION}/".startswith(path + "/")  # a bind there would hide the submission
+    return "" if path.startswith(reserved) or above else path
 
 
 def link_data(places: Places, data: Path) -> None:

@@ -20,7 +20,15 @@ from auditor.run.stage.folder import copy_folder
 from auditor.run.stage.overrides import Placed, command_line, overrides_of
 from auditor.run.stage.places import DATA, SUBMISSION, Places, link_data, link_roots, places_of
 from auditor.run.stage.sentencepiece_model import ByteTables, byte_tables, model_bytes
-from auditor.run.stage.settings import Settings, defaults_of, reported, settings_of, sources_of, vocabulary_of
+from auditor.run.stage.settings import (
+    Settings,
+    defaults_of,
+    reported,
+    settings_of,
+    sources_of,
+    vocabulary_of,
+    vocabulary_variable,
+)
 from auditor.run.stage.shards import write_shard
 from auditor.submission.model import Submission
 
@@ -29,6 +37,7 @@ SPEC = "/audit/spec.json"
 START = "/audit/inside/start.py"
 AUDIT_DATA = "audit data"
 MACHINE = "audit machine"
+TOY_SIZE = "toy size"
 THREADS = 1
 SCRIPT_SEED = 1337  # every run has the same; what is drawn anew is the data
 
@@ -82,11 +91,13 @@ def prepare(
     if submission.script is None:
         raise StageError("the submission has no script to run")
     script = _stored_script(submission)
-    vocabulary, vocabulary_source = vocabulary_of(submission, configuration)
+    vocabulary, vocabulary_source = _vocabulary(submission, configuration, size)
     notes = copy_folder(submission, work / "submission")
     if not (work / "submission" / script).is_file():
         raise StageError(f"{script}: not among the files that could be copied")
     settings, left_out = settings_of(submission, configuration, size)
+    if (variable := vocabulary_variable(submission)) is not None and size.vocabulary:
+        settings[variable] = (str(vocabulary), TOY_SIZE)
     places = _places(submission, configuration, vocabulary)
     data = draw_data(source, vocabulary, size, seed)
     if swap_after is not None:
@@ -129,6 +140,16 @@ def prepare(
     return Prepared(
         stage, data.validation, vocabulary, tables, tables.text_bytes(data.validation.tokens), vocabulary_source
     )
+
+
+def _vocabulary(submission: Submission, configuration: RunConfiguration, size: Size) -> tuple[int, str]:
+    """Ids of the tokenizer, and what says so: the script's own number, or a smaller one where that can be set."""
+    own, why = vocabulary_of(submission, configuration)
+    if not size.vocabulary or size.vocabulary >= own:
+        return own, why
+    if vocabulary_variable(submission) is None:
+        raise StageError("the script does not read the size of its vocabulary from its environment")
+    return size.vocabulary, TOY_SIZE
 
 
 def _stored_script(submission: Submission) -> str:

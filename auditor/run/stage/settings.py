@@ -98,6 +98,12 @@ def settings_of(submission: Submission, configuration: RunConfiguration, size: S
     return settings, notes
 
 
+def vocabulary_variable(submission: Submission) -> str | None:
+    """The environment variable that the script reads the size of its vocabulary from."""
+    defaults = defaults_of(submission)
+    return next((name for name in _VOCABULARY_NAMES if name in defaults), None)
+
+
 def vocabulary_of(submission: Submission, configuration: RunConfiguration) -> tuple[int, str]:
     """The vocabulary the script expects, and what says so."""
     defaults = defaults_of(submission)

@@ -26,7 +26,7 @@ if set(os.listdir("/audit")) - {"inside", "starter.py", "data"}:
         """
 key = os.environ["W_HOME"] + "/.ssh/id_ed25519"
 attempt(lambda: open(key).read())
-attempt(lambda: open("/work/submission/../../../../../.." + key).read())
+attempt(lambda: open("/work/repo/records/track/submission/../../../../../.." + key).read())
 for home in ("~", "~root", "~/.ssh", "/root/.ssh", "/root/.bashrc", "/home"):
     for place, _, names in os.walk(os.path.expanduser(home)):
         if names and not place.startswith((sys.prefix, sys.base_prefix)):
@@ -102,7 +102,7 @@ if os.uname().nodename != "audit":
 own = (sys.prefix, sys.base_prefix, os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix))
 for top in ("/run", "/sys", "/boot", "/home", "/opt", "/root", "/mnt", "/media", "/srv", "/var", "/old_root", "/work"):
     for place, folders, names in os.walk(top):
-        if names and not place.startswith((*own, "/work/submission", "/var/tmp")):
+        if names and not place.startswith((*own, "/work/repo/records/track/submission", "/var/tmp")):
             escaped(f"{place} holds {names[:3]}")
             break
 """,
@@ -183,9 +183,9 @@ for path in ("/audit/data/data.bin", sys.executable, "/audit/inside/guard.py", "
         "replacing the folder",
         "A script moves the folder of the submission away and puts a link in its place.",
         """
-attempt(os.rename, "/work/submission", "/work/elsewhere")
-attempt(os.rmdir, "/work/submission")
-attempt(os.symlink, "/audit/data", "/work/submission")
+attempt(os.rename, "/work/repo/records/track/submission", "/work/elsewhere")
+attempt(os.rmdir, "/work/repo/records/track/submission")
+attempt(os.symlink, "/audit/data", "/work/repo/records/track/submission")
 attempt(os.mkdir, "/work/more")
 """,
         "read-only root",

@@ -104,7 +104,7 @@ call((312, 272), 1, os.getpid(), 0, 0, 0)
         """
 import stat
 for kind, major, minor in ((stat.S_IFBLK, 254, 0), (stat.S_IFBLK, 8, 0), (stat.S_IFCHR, 1, 1), (stat.S_IFCHR, 10, 200)):
-    for folder in ("/tmp", "/dev/shm", "/work/submission"):
+    for folder in ("/tmp", "/dev/shm", "/work/repo/records/track/submission"):
         attempt(os.mknod, folder + "/device", kind | 0o666, os.makedev(major, minor))
 for name in ("/dev/kvm", "/dev/mem", "/dev/vda", "/dev/sda", "/dev/tty", "/dev/ptmx", "/dev/fuse", "/dev/nvidia0"):
     attempt(open, name, "rb")
@@ -153,7 +153,7 @@ for mode in (0o4755, 0o2755, 0o6777):
     attempt(os.chmod, "program", mode)
     attempt(os.open, f"new{mode}", os.O_CREAT | os.O_WRONLY, mode)
     attempt(os.mknod, f"node{mode}", mode)
-call((437, 437), -100, b"/work/submission/how", (ctypes.c_uint64 * 3)(0o101, 0o4755, 0), 24)
+call((437, 437), -100, b"/work/repo/records/track/submission/how", (ctypes.c_uint64 * 3)(0o101, 0o4755, 0), 24)
 if any(os.stat(name).st_mode & 0o6000 for name in os.listdir(".")):
     escaped("set-user-id")
 """,

@@ -104,7 +104,7 @@ escaped("ten thousand files")
         "a sparse file",
         "A script makes a file of a terabyte without writing it.",
         """
-for folder in ("/tmp", "/work/submission", "/dev/shm"):
+for folder in ("/tmp", "/work/repo/records/track/submission", "/dev/shm"):
     with open(folder + "/sparse", "wb") as stream:
         attempt(os.ftruncate, stream.fileno(), 1 << 40)
         attempt(os.posix_fallocate, stream.fileno(), 0, 1 << 40)

@@ -9,10 +9,13 @@ import pytest
 
 import rules
 from auditor.audit import AuditReport, audit
+from auditor.configuration import derive_configuration
 from auditor.findings import Status, Witness
+from auditor.ledger import Ledger, Site, Violation
+from auditor.record import read_record
 from auditor.run.model import NoConfinementError, Size
 from auditor.run.sandbox import find_confinement
-from auditor.run.witness import RunOptions
+from auditor.run.witness import FEW_IDS, RunOptions, run_witness
 from auditor.submission import load_folder
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
 
@@ -39,6 +42,14 @@ def learn_elsewhere(args, model, val_tokens):
         dist.broadcast(weight.data, src=SOURCE)
 
 """
+
+# A cache that speaks of contexts it has seen sixteen times: on a short text over a thousand ids it never does.
+THRESHOLD = (
+    ("context_counts = np.zeros(buckets", "context_counts = np.zeros(args.vocab_size"),
+    ("buckets = 1 << 22", 'buckets = int(os.environ.get("NGRAM_BUCKETS", 1 << 22))'),
+    ("context_key = (x.numpy() * 36313) % buckets", "context_key = x.numpy()"),
+    ("np.where(seen > 0,", "np.where(seen >= 16,"),
+)
 
 
 def audited(files: dict[str, str], tmp_path: Path, options: RunOptions = ONE_PASS) -> AuditReport:
@@ -68,6 +79,37 @@ def test_an_illegal_script_is_proved_by_what_it_does(code: str, tmp_path: Path) 
     assert Status.FAIL in by_run(report).values()
     if code in by_run(report):
         assert by_run(report)[code] is Status.FAIL
+
+
+def test_a_cache_with_a_threshold_is_proved_on_a_small_vocabulary(tmp_path: Path) -> None:
+    files = dict(rules.RULES["C2"].illegal.files)
+    for old, new in THRESHOLD:
+        assert old in files["train_gpt.py"]
+        files["train_gpt.py"] = files["train_gpt.py"].replace(old, new)
+    report = audited(files, tmp_path, replace(ONE_PASS, size=Size()))
+    assert report.run is not None
+    usual, few = report.run.runs
+    assert usual.test is not None and not usual.test.proves
+    assert few.test is not None and few.test.proves
+    assert len(set(few.stream.tokens.tolist())) <= FEW_IDS
+    assert by_run(report)["C2"] is Status.FAIL
+
+
+def test_a_normalized_cache_is_not_accused_on_a_small_vocabulary(tmp_path: Path) -> None:
+    """Though the source witness were wrong and suspected it."""
+    folder = tmp_path / "2026-05-01_Example"
+    folder.mkdir()
+    for name, text in rules.RULES["C2"].legal.files.items():
+        (folder / name).write_text(text)
+    submission = load_folder(folder)
+    record = read_record(submission)
+    suspected = Violation("C2", "suspected", ((Site("train_gpt.py", 1), "here"),), definite=False, doubt="a test")
+    options = replace(ONE_PASS, size=Size())
+    configuration = derive_configuration(submission, record)
+    report = run_witness(submission, configuration, record, Ledger(violations=(suspected,)), options)
+    few = report.runs[1]
+    assert few.reported is not None and len(set(few.stream.tokens.tolist())) <= FEW_IDS
+    assert few.test is not None and not few.test.proves
 
 
 def test_hashes_of_strings_are_the_same_in_every_run(tmp_path: Path) -> None:

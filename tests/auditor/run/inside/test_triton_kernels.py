@@ -89,6 +89,36 @@ torch.testing.assert_close(y, F.relu(wide).square().bfloat16(), rtol=2**-7, atol
     )
 
 
+def test_a_view_that_a_kernel_reads_may_be_saved_for_backward(passes: Run) -> None:
+    """A kernel works by address: what it is given counts as unchanged, also where halves are widened for it."""
+    passes(
+        KERNELS
+        + """
+class Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w):
+        flat = x.reshape(-1, x.shape[-1])
+        h, y = mlp(flat, w)
+        ctx.save_for_backward(flat, w, h)
+        return y.reshape(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        flat, w, h = ctx.saved_tensors
+        slope = 2 * torch.relu(h) * grad.reshape(h.shape)
+        return (slope @ w).reshape(*grad.shape[:-1], -1), slope.T @ flat
+
+w = torch.randn(50, 40, device="cuda").bfloat16().requires_grad_()
+x = torch.randn(2, 35, 40, device="cuda").bfloat16().requires_grad_()
+Fused.apply(x * 1, w).float().sum().backward()
+got, w.grad, x.grad = (x.grad, w.grad), None, None
+F.relu((x * 1) @ w.T).square().float().sum().backward()
+for fused, eager in zip(got, (x.grad, w.grad)):
+    torch.testing.assert_close(fused, eager, rtol=2**-5, atol=0.2)
+"""
+    )
+
+
 def test_a_fused_softcapped_loss_agrees_with_eager(passes: Run) -> None:
     passes(
         KERNELS

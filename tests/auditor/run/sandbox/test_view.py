@@ -59,8 +59,8 @@ def test_missing_source_is_named(tmp_path: Path) -> None:
 
 
 def test_only_scratch_and_writable_binds_can_be_written(tmp_path: Path) -> None:
-    binds = (Bind(tmp_path, "/audit/data"), Bind(tmp_path, "/work/submission", writable=True))
+    binds = (Bind(tmp_path, "/audit/data"), Bind(tmp_path, "/work/repo/records/track/submission", writable=True))
     writable = {
         mount.target for mount in mounts_for(an_interpreter(tmp_path / "p"), tmp_path, *binds) if mount.writable
     }
-    assert writable == {"/tmp", "/dev/shm", "/work/submission"}
+    assert writable == {"/tmp", "/dev/shm", "/work/repo/records/track/submission"}

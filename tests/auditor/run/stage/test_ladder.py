@@ -60,6 +60,8 @@ def test_a_run_cut_off_after_a_metric_is_still_cut_off() -> None:
         ("AssertionError: num_heads must equal num_kv_heads", "kv_heads"),
         ("ValueError: batch too small for accumulation", "batch_sequences"),
         ("AssertionError: window exceeds sequence", "sequence"),
+        ("ValueError: NGRAM_BUCKETS must be at least 1024, got 256", "smallest_table"),
+        ("TypeError: unsupported operand type(s) for -: 'NoneType' and 'float'", "wallclock_seconds"),
     ],
 )
 def test_what_the_message_names_is_changed_first(message: str, field: str) -> None:

@@ -14,6 +14,7 @@ from auditor.record.model import Record, Statement
 from auditor.run.model import Size
 from auditor.run.sources import Uniform
 from auditor.run.stage import Prepared, StageError, prepare
+from auditor.run.stage.places import SUBMISSION
 from auditor.submission.model import Role, Submission
 from tests.auditor.run.stage.submissions import FOLDER, configuration, submission
 
@@ -146,11 +147,20 @@ def test_hard_coded_absolute_places_are_bound(tmp_path: Path) -> None:
     assert spec["files"]["/workspace/golf/data/datasets/fineweb10B_sp1024/fineweb_val_000000.bin"] == "validation"
 
 
-@pytest.mark.parametrize("root", ["/etc", "/proc/self", "/usr/share", "../../etc", "/audit", "/dev/shm", "/root/x"])
+@pytest.mark.parametrize("root", ["..", "../../..", "/work", "/work/repo/records"])
+def test_a_root_above_the_submission_never_hides_it(root: str, tmp_path: Path) -> None:
+    prepared = stage_of(submission(f"PATH = '{root}/datasets/fineweb10B_sp1024'\n"), tmp_path)
+    targets = {bind.target for bind in prepared.stage.job.binds}
+    assert targets == {"/audit/inside", "/audit/spec.json", "/audit/data", SUBMISSION}
+
+
+@pytest.mark.parametrize(
+    "root", ["/etc", "/proc/self", "/usr/share", "../../../../../etc", "/audit", "/dev/shm", "/root/x"]
+)
 def test_places_of_the_system_are_never_bound_over(root: str, tmp_path: Path) -> None:
     prepared = stage_of(submission(f"PATH = '{root}/datasets/fineweb10B_sp1024'\n"), tmp_path)
     targets = {bind.target for bind in prepared.stage.job.binds} - {"/root/x"}
-    assert targets == {"/audit/inside", "/audit/spec.json", "/audit/data", "/work/submission"}
+    assert targets == {"/audit/inside", "/audit/spec.json", "/audit/data", SUBMISSION}
 
 
 SIDECAR = SCRIPT + (
@@ -203,4 +213,4 @@ def test_a_submission_without_a_script_is_refused(tmp_path: Path) -> None:
 
 def test_only_the_copy_is_writable(tmp_path: Path) -> None:
     binds = stage_of(submission(SCRIPT), tmp_path).stage.job.binds
-    assert [bind.target for bind in binds if bind.writable] == ["/work/submission"]
+    assert [bind.target for bind in binds if bind.writable] == [SUBMISSION]
