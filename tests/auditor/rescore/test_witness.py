@@ -12,12 +12,13 @@ pytest.importorskip("sentencepiece")
 
 from auditor.configuration import derive_configuration
 from auditor.record import read_record
-from auditor.rescore.model import RescoreReport, Way
+from auditor.rescore.model import RescoreReport, Scale, Way
 from auditor.rescore.witness import NotRescoredError, RescoreOptions, rescore_witness
 from auditor.run.model import NoConfinementError
 from auditor.run.sandbox import find_confinement
 from auditor.submission import load_folder
 from rules.base import ValidationText
+from rules.example import example_folder
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EXAMPLE = EXAMPLES / "legal_sliding_window"
@@ -85,3 +86,14 @@ def test_a_folder_without_an_artifact_says_so(tmp_path: Path) -> None:
     (folder / "final_model.int6.ptz").unlink()
     with pytest.raises(NotRescoredError, match="no artifact"):
         rescored(folder, RescoreOptions())
+
+
+def test_a_script_without_an_artifact_is_trained_at_toy_size(sandbox: None, tmp_path: Path) -> None:
+    for name, content in example_folder().items():
+        (tmp_path / name).write_text(content)
+    report = rescored(tmp_path, RescoreOptions(retrain=True, seed=1))
+    (training,) = report.training
+    assert (training.scale, training.failure) == (Scale.TOY, "")
+    assert training.compared > 0
+    assert training.repeated == training.compared  # from its artifact alone
+    assert any("torchrun" in reason for reason in report.reasons)
