@@ -14,6 +14,7 @@ from pathlib import Path
 
 GIB = 1 << 30
 MIB = 1 << 20
+MISSING_TORCH = "executing the script needs torch, which this Python lacks: pip install 'pgolf-audit[run]'"
 
 
 @dataclass(frozen=True, slots=True)

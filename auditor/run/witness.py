@@ -26,7 +26,7 @@ from auditor.ledger import RULES_OF_SCORING, Ledger
 from auditor.record.model import Record
 from auditor.run.byte_test import known_mistakes
 from auditor.run.events import Places, read_trace
-from auditor.run.model import Confinement, Limits, NoConfinementError, Outcome, Size
+from auditor.run.model import MISSING_TORCH, Confinement, Limits, NoConfinementError, Outcome, Size
 from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sandbox import find_confinement, remove_tree, run_job
 from auditor.run.sources import Source, Uniform
@@ -41,9 +41,6 @@ from auditor.submission.model import Submission
 MAX_SEED = 1 << 31
 FEW_IDS = 68  # 4 of them special: contexts of two ids occur again within a short stream
 LONGER = 4  # times the short stream, for the second run
-MISSING_TORCH = (
-    "the run witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
-)
 
 
 class NotRunError(Exception):

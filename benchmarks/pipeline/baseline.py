@@ -131,7 +131,16 @@ def run_baseline(script: Path, data: Path, work: Path) -> Speed:
     inside = Path(next(iter(auditor.run.__path__))) / "inside"
     outcome = run_job(
         Job(
-            (sys.executable, "-I", "-B", "-c", PROCESSOR_TIME, "/audit/inside/start.py", "/work/submission/spec.json"),
+            (
+                sys.executable,
+                "-P",
+                "-s",
+                "-B",
+                "-c",
+                PROCESSOR_TIME,
+                "/audit/inside/start.py",
+                "/work/submission/spec.json",
+            ),
             "/work/submission",
             environment,
             (Bind(inside, "/audit/inside"), Bind(data, "/audit/data"), Bind(work, "/work/submission", writable=True)),

@@ -8,20 +8,16 @@ independently (see capture.py).
 from __future__ import annotations
 
 import ast
-import builtins
-import hashlib
 import importlib
 import importlib.util
 import json
 import sys
-import types
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 STAND_INS = Path("/audit/inside/start.py")
-
-_compile, _exec = builtins.compile, builtins.exec
 
 
 def _load(name: str, path: Path) -> Any:
@@ -34,69 +30,51 @@ def _load(name: str, path: Path) -> Any:
 
 
 class Cuts:
-    """Statements to leave out, by the hash of the text they belong to; and constants of a toy run to replace."""
+    """Statements to leave out, by the hash of the text they belong to; false when there are none."""
 
-    def __init__(self, cuts: list[dict[str, Any]], overrides: list[dict[str, Any]]) -> None:
-        self._overrides = overrides
-        # imported before `install` replaces compile, which this module keeps for itself
-        self._replaced = importlib.import_module("inside.constants").replaced
+    def __init__(self, cuts: Sequence[Mapping[str, Any]]) -> None:
         self._spans = {
             str(sha256): {tuple(map(int, span)) for span in cut["spans"]} for cut in cuts for sha256 in cut["sha256"]
         }
 
-    def compile(self, text: bytes, filename: str) -> types.CodeType:
-        """The code of a file without what is left out of it."""
-        code: types.CodeType = _compile(self._reduced(text, filename) or text, filename, "exec", dont_inherit=True)
-        return code
+    def __bool__(self) -> bool:
+        return bool(self._spans)
 
-    def _reduced(self, text: str | bytes, filename: str) -> ast.Module | None:
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        digest = hashlib.sha256(data).hexdigest()
-        spans = self._spans.get(digest, set())
-        here = [one for one in self._overrides if one.get("sha256") == digest or _is_of(one, filename)]
-        if not spans and not here:
-            return None
-        tree: ast.Module = self._replaced(text, here, filename)
-        for node in ast.walk(tree):
-            for field in ("body", "orelse", "finalbody"):
-                block = getattr(node, field, None)
-                if isinstance(block, list):
-                    setattr(node, field, [self._left_out(statement, spans) for statement in block])
+    def of(self, digest: str) -> Set[tuple[int, ...]]:
+        """The statements of the text with this hash that are left out: first line, last line, column."""
+        return self._spans.get(digest, frozenset())
+
+
+def _leave_out(tree: ast.Module, spans: Set[tuple[int, ...]]) -> None:
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, [_left_out(statement, spans) for statement in block])
+
+
+def _left_out(statement: ast.stmt, spans: Set[tuple[int, ...]]) -> ast.stmt:
+    if (statement.lineno, statement.end_lineno, statement.col_offset) not in spans:
+        return statement
+    return ast.copy_location(ast.Pass(), statement)
+
+
+def changed_texts(cuts: Cuts, overrides: Sequence[Mapping[str, Any]]) -> Any:
+    """Compiles texts without what is left out and with the constants of a toy run; installed where there are any."""
+    constants, texts = map(importlib.import_module, ("inside.constants", "inside.texts"))
+    replacing = constants.Overrides(overrides, Path.cwd())
+
+    def change(text: str | bytes, filename: str) -> ast.Module | None:
+        tree: ast.Module | None = replacing.change(text, filename)
+        if spans := cuts.of(constants.hash_of(text)) if cuts else None:
+            tree = tree or texts.parsed(text, filename)
+            _leave_out(tree, spans)
         return tree
 
-    @staticmethod
-    def _left_out(statement: ast.stmt, spans: set[tuple[int, ...]]) -> ast.stmt:
-        if (statement.lineno, statement.end_lineno, statement.col_offset) not in spans:
-            return statement
-        return ast.copy_location(ast.Pass(), statement)
-
-    def install(self) -> None:
-        """Reduce text that a packed script executes, too."""
-        if not self._spans and not self._overrides:
-            return
-        cuts = self
-
-        def exec_(source: Any, globals: Any = None, locals: Any = None, /, **keywords: Any) -> None:
-            caller = sys._getframe(1)
-            if globals is None:
-                globals = caller.f_globals
-                locals = caller.f_locals if locals is None else locals
-            if isinstance(source, (str, bytes)) and (tree := cuts._reduced(source, "<string>")) is not None:
-                source = _compile(tree, "<string>", "exec", dont_inherit=True)
-            _exec(source, globals, locals if locals is not None else globals, **keywords)
-
-        def compile_(source: Any, filename: Any, mode: str, flags: int = 0, *args: Any, **keywords: Any) -> Any:
-            if isinstance(source, (str, bytes)) and mode == "exec":
-                source = cuts._reduced(source, str(filename)) or source
-            return _compile(source, filename, mode, flags, *args, **keywords)
-
-        builtins.exec = exec_
-        builtins.compile = compile_
-
-
-def _is_of(override: dict[str, Any], filename: str) -> bool:
-    """Whether a constant stands in the stored file of this name."""
-    return not override.get("sha256") and Path(filename).resolve() == (Path.cwd() / str(override["path"])).resolve()
+    made = texts.Texts(change)
+    if cuts or replacing:
+        made.install()
+    return made
 
 
 def main(argv: list[str]) -> int:
@@ -110,11 +88,10 @@ def main(argv: list[str]) -> int:
     stand_ins.prepare(spec)
     if reporter is not None:
         _load("audit_capture", FOLDER / "capture.py").install(spec, reporter)
-    cuts = Cuts(spec.get("cuts", []), spec.get("overrides", []))
-    cuts.install()
+    texts = changed_texts(Cuts(spec.get("cuts", ())), spec.get("overrides", ()))
     importlib.import_module("inside.guard").install(spec, reporter)
     script = (Path.cwd() / spec["script"]).resolve()
-    code: int = stand_ins.run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], cuts.compile)
+    code: int = stand_ins.run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], texts.compile)
     return code
 
 

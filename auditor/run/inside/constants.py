@@ -8,15 +8,12 @@ default, a dictionary's entry, or the default of a call such as `os.environ.get(
 from __future__ import annotations
 
 import ast
-import builtins
 import hashlib
-import importlib.machinery
-import sys
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .texts import parsed
 from .usage import note
 
 Override = Mapping[str, Any]
@@ -24,7 +21,7 @@ Override = Mapping[str, Any]
 
 def replaced(text: str | bytes, overrides: Sequence[Override], filename: str) -> ast.Module:
     """The syntax tree of `text` with the overrides' constants in it. Each that does not fit is noted and left out."""
-    tree: ast.Module = _compile(text, filename, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    tree = parsed(text, filename)
     for override in overrides:
         if not _replace(tree, override):
             note(f"override of {override['name']} at {filename}:{override['line']} found no constant {override['old']}")
@@ -89,7 +86,7 @@ def _last(target: ast.expr) -> str:
 
 
 class Overrides:
-    """The overrides of one run, by the file or the hash of the text they belong to."""
+    """The overrides of one run, by the file or the hash of the text they belong to; false when there are none."""
 
     def __init__(self, overrides: Sequence[Override], folder: Path) -> None:
         self._by_path: dict[str, list[Override]] = {}
@@ -100,53 +97,20 @@ class Overrides:
             else:
                 self._by_path.setdefault(str((folder / str(override["path"])).resolve()), []).append(override)
 
-    def compile(self, text: bytes, filename: str) -> types.CodeType:
-        """The code of a file, with its overrides."""
-        here = [*self._by_path.get(str(Path(filename).resolve()), ()), *self._for_text(text)]
-        return _compile(replaced(text, here, filename) if here else text, filename, "exec", dont_inherit=True)
+    def __bool__(self) -> bool:
+        return bool(self._by_path or self._by_hash)
 
-    def _for_text(self, text: str | bytes) -> list[Override]:
-        if not self._by_hash:
-            return []
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        return self._by_hash.get(hashlib.sha256(data).hexdigest(), [])
+    def change(self, text: str | bytes, filename: str) -> ast.Module | None:
+        """What a text becomes; None where no override belongs to it."""
+        here = [*self._of_file(filename), *self._by_hash.get(hash_of(text), ())] if self else []
+        return replaced(text, here, filename) if here else None
 
-    def install(self) -> None:
-        """Apply them to modules that the script imports and to text that it executes."""
-        if self._by_path:
-            self._watch_imports()
-        if self._by_hash:
-            self._watch_text()
-
-    def _watch_imports(self) -> None:
-        overrides = self
-
-        def source_to_code(self: Any, data: Any, path: Any, *, _optimize: int = -1) -> Any:
-            if isinstance(data, bytes) and str(Path(str(path)).resolve()) in overrides._by_path:
-                return overrides.compile(data, str(path))
-            return _compile(data, path, "exec", dont_inherit=True, optimize=_optimize)
-
-        importlib.machinery.SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
-
-    def _watch_text(self) -> None:
-        overrides = self
-
-        def compile_(source: Any, filename: Any, mode: str, flags: int = 0, *args: Any, **keywords: Any) -> Any:
-            if isinstance(source, (str, bytes)) and mode == "exec" and (here := overrides._for_text(source)):
-                source = replaced(source, here, str(filename))
-            return _compile(source, filename, mode, flags, *args, **keywords)
-
-        def exec_(source: Any, globals: Any = None, locals: Any = None, /, **keywords: Any) -> None:
-            caller = sys._getframe(1)
-            if globals is None:
-                globals = caller.f_globals
-                locals = caller.f_locals if locals is None else locals
-            if isinstance(source, (str, bytes)) and (here := overrides._for_text(source)):
-                source = _compile(replaced(source, here, "<string>"), "<string>", "exec", dont_inherit=True)
-            _exec(source, globals, locals if locals is not None else globals, **keywords)
-
-        builtins.compile = compile_
-        builtins.exec = exec_
+    def _of_file(self, filename: str) -> Sequence[Override]:
+        if not self._by_path or filename.startswith("<"):  # what is compiled from no file
+            return ()
+        return self._by_path.get(str(Path(filename).resolve()), ())
 
 
-_compile, _exec = builtins.compile, builtins.exec
+def hash_of(text: str | bytes) -> str:
+    """The SHA-256 by which a text is known."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text).hexdigest()

@@ -1,7 +1,9 @@
-"""Runs a submitted script, unchanged, on a machine that has no GPU: `python -I -B start.py spec.json`.
+"""Runs a submitted script, unchanged, on a machine that has no GPU: `python -P -s -B start.py spec.json`.
 
 The spec (JSON) names the script, its arguments, the seed, and what to put in place of the machine. Nothing of this
-folder stays on sys.path. The process ends with the script's own exit code.
+folder stays on sys.path. The process ends with the script's own exit code. Not -I, under which the interpreter ignores
+PYTHONHASHSEED: with another seed for the hashes of strings the order of sets would differ between two runs. What else
+-E would ignore is not there: the environment is the auditor's own, name by name.
 """
 
 from __future__ import annotations
@@ -20,16 +22,6 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PACKAGE = "inside"  # under this name the modules of this folder import one another
-
-
-def _same_hashes_every_time(path: str) -> None:
-    """Start again with a fixed seed for the hashes of strings: the order of sets must not differ between two runs.
-
-    The interpreter ignores PYTHONHASHSEED under -I, even where it is set; the other parts of -I (-P, -s) are kept.
-    """
-    if sys.flags.hash_randomization:
-        os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-P", "-s", "-B", str(FOLDER / "start.py"), path])
 
 
 def load_package() -> None:
@@ -112,7 +104,7 @@ def run_script(path: Path, argv: list[str], compile_text: Callable[[bytes, str],
         return _exit_code(end.code)
     except BaseException:
         kind, value, trace = sys.exc_info()
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == FOLDER:
             trace = trace.tb_next
         traceback.print_exception(kind, value, trace)
         return 1
@@ -131,7 +123,6 @@ def _exit_code(code: object) -> int:
 
 def main(argv: list[str]) -> int:
     """Run the script that the spec file argv[1] names."""
-    _same_hashes_every_time(argv[1])
     spec = json.loads(Path(argv[1]).read_bytes())
     sys.dont_write_bytecode = True
     load_package()
@@ -144,11 +135,13 @@ def main(argv: list[str]) -> int:
     prepare(spec)
     script = (Path.cwd() / spec["script"]).resolve()
     overrides = _module("constants").Overrides(spec.get("overrides", ()), Path.cwd())
-    overrides.install()
+    texts = _module("texts").Texts(overrides.change)
+    if overrides:
+        texts.install()
     if spec.get("trace", "none") != "none":
         _module("trace").install(spec, reporter)
     _module("guard").install(spec, reporter)
-    return run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], overrides.compile)
+    return run_script(script, [spec["script"], *map(str, spec.get("argv", ()))], texts.compile)
 
 
 if __name__ == "__main__":

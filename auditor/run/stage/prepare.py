@@ -80,11 +80,13 @@ def prepare(
     limits: Limits | None = None,
     losses: bool = False,
     swap_after: int | None = None,
+    script_seed: int = SCRIPT_SEED,
 ) -> Prepared:
     """Lay out one run below `work`, an empty folder of the auditor.
 
-    `seed` draws the audit data; the script does not learn it. `losses` asks the tracer for the loss of each position.
-    With `swap_after` the validation text after that position is drawn anew, everything else is the same.
+    `seed` draws the audit data; the script does not learn it, its own is `script_seed`. `losses` asks the tracer for
+    the loss of each position. With `swap_after` the validation text after that position is drawn anew, everything else
+    is the same.
 
     Raises StageError when the submission has no script.
     """
@@ -104,7 +106,7 @@ def prepare(
         data = replace(data, validation=swapped(data.validation, swap_after, seed))
     files = _write_data(work / "data", places, data, vocabulary)
     binds = link_roots(places, work / "submission", work / "data")
-    _point(settings, submission, places)
+    _point(settings, submission, places, script_seed)
     if size.launched or size.ranks > 1:
         launch = LAUNCH | {"WORLD_SIZE": str(size.ranks)}
         settings.update((name, (value, MACHINE)) for name, value in launch.items())
@@ -115,7 +117,7 @@ def prepare(
     spec = {
         "script": script,
         "argv": command_line(submission, size, _targets(places)),
-        "seed": SCRIPT_SEED,
+        "seed": script_seed,
         "threads": THREADS,
         "ranks": size.ranks,
         "vocabulary": vocabulary,
@@ -206,7 +208,7 @@ def _targets(places: Places) -> dict[str, str]:
     }
 
 
-def _point(settings: Settings, submission: Submission, places: Places) -> None:
+def _point(settings: Settings, submission: Submission, places: Places, script_seed: int) -> None:
     """Set the variables of places and seeds that the submission reads."""
     defaults = defaults_of(submission)
     for name, value in _targets(places).items():
@@ -214,7 +216,7 @@ def _point(settings: Settings, submission: Submission, places: Places) -> None:
             settings[name] = (value, AUDIT_DATA)
     for name in defaults:
         if name == "SEED" or name.endswith("_SEED"):
-            settings[name] = (str(SCRIPT_SEED), MACHINE)
+            settings[name] = (str(script_seed), MACHINE)
 
 
 def _as_json(placed: Placed) -> dict[str, object]:
@@ -238,7 +240,7 @@ def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, l
         "OPENBLAS_NUM_THREADS": str(THREADS),
     }
     return Job(
-        command=(python, "-I", "-B", START, SPEC),
+        command=(python, "-P", "-s", "-B", START, SPEC),
         folder=SUBMISSION,
         environment=environment,
         binds=(

@@ -38,9 +38,9 @@ def run_script(tmp_path: Path) -> Run:
         spec_file = tmp_path / "spec.json"
         spec_file.write_text(json.dumps({"script": "train_gpt.py", "seed": 1, "threads": 1, **spec}))
         return subprocess.run(
-            [sys.executable, "-I", "-B", str(START), str(spec_file)],
+            [sys.executable, "-P", "-s", "-B", str(START), str(spec_file)],
             cwd=folder,
-            env={"PATH": os.defpath, "HOME": str(tmp_path), **environment},
+            env={"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONHASHSEED": "0", **environment},
             capture_output=True,
             text=True,
             timeout=1800,

@@ -160,7 +160,7 @@ def test_two_processes_over_gloo(tmp_path: Path) -> None:
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": "2", "HOME": str(tmp_path)}
     peers = [
         subprocess.Popen(
-            [sys.executable, "-I", "-B", str(start), "spec.json"],
+            [sys.executable, "-P", "-s", "-B", str(start), "spec.json"],
             cwd=tmp_path,
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,

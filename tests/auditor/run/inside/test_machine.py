@@ -277,3 +277,26 @@ def test_constants_of_packed_text(run_script: Run, run: str) -> None:
     done = run_script(outer, overrides=[override])
     assert done.stdout.split() == ["64", "__main__", "64"], done.stderr
     assert run_script(outer).stdout.split() == ["512", "__main__", "512"]
+
+
+@pytest.mark.parametrize(("line", "annotation"), [("from __future__ import annotations", "int"), ("", "<class 'int'>")])
+def test_text_is_compiled_under_the_future_of_the_script_that_compiles_it(
+    run_script: Run, line: str, annotation: str
+) -> None:
+    """Where a constant is replaced anywhere, compile and exec are the auditor's; nothing else may change by that."""
+    text = f"""{line}
+SIZE = 512
+inner = "def f(x: int): pass\\nprint(f.__annotations__['x'])"
+exec(inner)
+exec(compile(inner, "inner", "exec"))
+exec(compile(inner, "inner", "exec", dont_inherit=True))
+def own():
+    inside = 1
+    exec("print(inside, value)", {{"value": SIZE}}, locals())
+own()
+"""
+    override = {"path": "train_gpt.py", "line": 2, "name": "SIZE", "old": "512", "new": "64"}
+    for overrides, size in (([], 512), ([override], 64)):
+        done = run_script(text, overrides=overrides)
+        expected = [annotation, annotation, "<class 'int'>", f"1 {size}"]
+        assert done.stdout.splitlines() == expected, done.stderr

@@ -58,6 +58,7 @@ def test_a_traceback_begins_in_the_script(run_script: Run) -> None:
     assert "train_gpt.py" in done.stderr.splitlines()[1]
     assert "return 1 / 0" in done.stderr
     assert "start.py" not in done.stderr
+    assert run_script("def broken(:\n").stderr.splitlines()[0].endswith('train_gpt.py", line 1')
 
 
 def test_two_runs_print_the_same(run_script: Run) -> None:
@@ -103,3 +104,11 @@ def test_a_module_beside_the_script_is_the_scripts_own(passes: Run) -> None:
         """,
         files={"flash_attn_interface.py": "def flash_attn_func(q, k, v):\n    return 'its own'\n"},
     )
+
+
+def test_files_of_the_folder_shadow_nothing_before_the_script_begins(passes: Run) -> None:
+    """Forbidden: a submission that is executed earlier than its script, by a name that the auditor's code imports."""
+    hostile = "import os\nprint('shadowed', __name__, flush=True)\nos._exit(9)\n"
+    names = ("json", "inside", "start", "sitecustomize", "usercustomize", "numpy", "importlib", "types", "usage")
+    done = passes("print('the script')\n", files={f"{name}.py": hostile for name in names})
+    assert done.stdout == "the script\n"
