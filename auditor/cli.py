@@ -128,7 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report", metavar="FORMAT=FILE", action="append", default=[], help="also write the report in another format"
     )
-    parser.add_argument("--keep-logs", metavar="DIR", help="with --retrain: an existing folder for each run's log")
+    parser.add_argument(
+        "--keep-logs",
+        metavar="DIR",
+        help="with --retrain: an existing folder for each run's log and for retrain.sh, the launches at full size",
+    )
     parser.add_argument("--attest", metavar="FILE", help="also write an in-toto statement about the audited bytes")
     parser.add_argument("--as-of", metavar="DATE", help="judge by what was known on this day (YYYY-MM-DD)")
     parser.add_argument(
@@ -233,13 +237,14 @@ def _rescore_options(options: argparse.Namespace) -> RescoreOptions | None:
 
 
 def _keep_logs(report: AuditReport, folder: str) -> None:
-    """The whole output of each training run, as a file of its seed."""
+    """The whole output of each training run, and what would train at full size, as files of a folder."""
     from pathlib import Path
 
-    for training in report.rescore.training if report.rescore else ():
-        name = "toy" if training.seed is None else f"seed{training.seed}"
+    from auditor.rescore.training import kept_files
+
+    for name, content in (kept_files(report.rescore) if report.rescore else {}).items():
         try:
-            (Path(folder) / f"retrained_{name}.log").write_bytes(training.log)
+            (Path(folder) / name).write_bytes(content)
         except OSError as error:
             raise CannotAuditError(f"--keep-logs {folder}: {error.strerror or error}") from error
 

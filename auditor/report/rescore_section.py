@@ -163,6 +163,10 @@ def rescore_document(report: AuditReport) -> dict[str, object] | None:
             }
             for training in rescored.training
         ],
+        "launches": [
+            {"seed": launch.seed, "environment": dict(launch.environment), "command": list(launch.command)}
+            for launch in rescored.launches
+        ],
         "reasons": list(rescored.reasons),
     }
 

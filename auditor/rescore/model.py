@@ -197,6 +197,34 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """How one seed of the claim is trained again at full size, on a machine with `gpus` GPUs that is set apart for it.
+
+    `environment` are the settings of the reported run with this seed; data and tokenizer lie where they say.
+    """
+
+    seed: int | None
+    gpus: int
+    script: str  # relative to the record folder, which is the working directory
+    environment: Mapping[str, str]
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What starts the run."""
+        return ("torchrun", "--standalone", f"--nproc_per_node={self.gpus}", self.script)
+
+    @property
+    def log(self) -> str:
+        """The file that keeps what it prints."""
+        return log_name(self.seed)
+
+
+def log_name(seed: int | None) -> str:
+    """The file that keeps a training run's output, by its seed."""
+    return "retrained.log" if seed is None else f"retrained_seed{seed}.log"
+
+
+@dataclass(frozen=True, slots=True)
 class RescoreReport:
     """Everything the rescore witness did. Parts that could not be done are None, with the reason in `reasons`."""
 
@@ -207,6 +235,7 @@ class RescoreReport:
     replay: Replay | None = None
     independent: Independent | None = None
     training: tuple[Training, ...] = ()
+    launches: tuple[Launch, ...] = ()  # of the claim's seeds at full size, where this machine cannot train them
     claim_on_cpu: bool = False  # the log says that the claim was made without a GPU
     settings_known: bool = False  # a log prints the settings of the claimed run
     reasons: tuple[str, ...] = ()

@@ -149,6 +149,16 @@ def settings_of(
     submission: Submission, configuration: RunConfiguration, seed: int | None, places: Places, text: TextData
 ) -> Settings:
     """The variables of the reported run with this seed, its places those of the audit."""
+    settings = reported_settings(submission, configuration, seed)
+    defaults = defaults_of(submission)
+    for name, value in targets(places, text).items():
+        if name in defaults or name in settings:
+            settings[name] = (value, OF_AUDIT)
+    return settings
+
+
+def reported_settings(submission: Submission, configuration: RunConfiguration, seed: int | None) -> Settings:
+    """What the reported run set, with this seed: none of the machine's own variables, no default of the script."""
     settings: Settings = {}
     defaults = defaults_of(submission)
     for name in dict.fromkeys((*defaults, *configuration.environment)):
@@ -159,9 +169,6 @@ def settings_of(
             settings[name] = (value, source)
     if seed is not None and ("SEED" in defaults or "SEED" in settings):
         settings["SEED"] = (str(seed), REPORTED)
-    for name, value in targets(places, text).items():
-        if name in defaults or name in settings:
-            settings[name] = (value, OF_AUDIT)
     return settings
 
 

@@ -2,13 +2,15 @@
 
 A claim that was made on a CPU is trained again as reported: its seeds, its settings, its training shards, in the
 sandbox. One that was made on GPUs would need them inside the sandbox, which shows none; the report then gives the
-settings and the torchrun command for a machine set apart for it, and says *not checked*. At toy size the run witness's
-stage is used: the script trains, writes its artifact, and that artifact alone must give the scores again.
+settings and the torchrun command of every seed for a machine set apart for it, and says *not checked*. At toy size each
+seed is trained on the run witness's stage: the script trains, writes its artifact, and that artifact alone must give
+the scores again.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,8 +23,8 @@ from auditor.record.model import Record, RunLog
 from auditor.rescore.artifact import artifact_of, names_in
 from auditor.rescore.comparison import paired
 from auditor.rescore.cut import cut_out
-from auditor.rescore.model import Artifact, Pair, Scale, Training
-from auditor.rescore.stage import ALL, WITH_REAL_CLOCK, Toy, lay_out, scratch
+from auditor.rescore.model import Artifact, Launch, Pair, RescoreReport, Scale, Training, log_name
+from auditor.rescore.stage import ALL, WITH_REAL_CLOCK, Toy, lay_out, reported_settings, scratch, script_of
 from auditor.rescore.switches import eval_only_switches
 from auditor.rescore.text_data import TextData, find_text
 from auditor.run.model import GIB, Confinement, Limits, Outcome, Size
@@ -31,6 +33,7 @@ from auditor.run.sandbox import run_job
 from auditor.run.sources import Uniform
 from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import classify, next_step
+from auditor.run.stage.prepare import SCRIPT_SEED
 from auditor.submission.model import Role, StoredFile, Submission
 
 if TYPE_CHECKING:
@@ -39,10 +42,10 @@ if TYPE_CHECKING:
 MAX_SEEDS = 8
 MAX_FILES = 10_000  # of a run's folder that are looked at
 MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
-TORCHRUN = "torchrun --standalone --nproc_per_node={gpus}"
+MAX_GPUS = 8
 ON_GPUS = (
-    "the claim was made on GPUs, which the sandbox does not show: on a machine set apart for it, run {command} "
-    "{script} under the settings of the report"
+    "the claim was made on GPUs, which the sandbox does not show: on a machine set apart for it, run {command} in the "
+    "record folder under the settings of the claim (--keep-logs DIR writes them down as DIR/retrain.sh)"
 )
 NO_SHARDS = "training as reported needs the training shards beside the validation text (--data)"
 
@@ -99,16 +102,21 @@ class Trainer:
             log=outcome.stdout,
         )
 
-    def toy(self) -> Training:
-        """One toy run, and an evaluation of the artifact that it leaves."""
+    def at_toy_size(self) -> Iterator[Training]:
+        """A toy run of every claimed seed, and an evaluation of the artifact that it leaves."""
+        for seed in claimed_seeds(self.record) or (None,):
+            yield self._toy(seed)
+
+    def _toy(self, seed: int | None) -> Training:
         size: Size | None = Size()
+        named = "" if seed is None else f"seed {seed} "
         while size is not None:
-            self.options.tell(f"training at toy size ({size.label})")
+            self.options.tell(f"training {named}at toy size ({size.label})")
             with scratch(self.work) as work:
                 try:
-                    prepared = self._prepared(work, size)
+                    prepared = self._prepared(work, size, seed)
                 except StageError as error:
-                    return Training(Scale.TOY, None, 0.0, (), str(error))
+                    return Training(Scale.TOY, seed, 0.0, (), str(error))
                 before = _files(work / "submission")
                 outcome = run_job(prepared.stage.job, self.confinement)
                 metrics = printed_metrics(outcome.stdout)
@@ -117,11 +125,11 @@ class Trainer:
                     failure = _failure(outcome, metrics)
                     left = None if failure else self._artifact(work / "submission", before)
                     again = self._again(work, prepared, left) if left else None
-                    return _toy(outcome, metrics, failure, left, again)
+                    return _toy(seed, outcome, metrics, failure, left, again)
             size = step.next_size
         raise AssertionError("a ladder ends with a step that has no next size")
 
-    def _prepared(self, work: Path, size: Size) -> Prepared:
+    def _prepared(self, work: Path, size: Size, seed: int | None) -> Prepared:
         return prepare(
             self.submission,
             self.configuration,
@@ -132,6 +140,7 @@ class Trainer:
             work=work,
             python=self.python,
             limits=Limits(seconds=self.options.seconds),
+            script_seed=SCRIPT_SEED if seed is None else seed,
         )
 
     def _artifact(self, folder: Path, before: Mapping[str, float]) -> Artifact | None:
@@ -176,11 +185,53 @@ class Trainer:
             return printed_metrics(run_job(job, self.confinement).stdout)
 
 
-def command_on_gpus(record: Record, script: str) -> str:
-    """Why a claim of GPUs is not trained again here, with the command that would."""
+def claimed_seeds(record: Record) -> tuple[int, ...]:
+    """The seeds of the claim: those it names, else those of its logs."""
+    named = [seed.seed for seed in record.statement.seeds]
+    seeds = named or [seed for log in claim_logs(record) if (seed := seed_of(log)) is not None]
+    return tuple(dict.fromkeys(seeds))[:MAX_SEEDS]
+
+
+def launches_on_gpus(submission: Submission, configuration: RunConfiguration, record: Record) -> tuple[Launch, ...]:
+    """What trains each seed of the claim again at full size, on as many GPUs as its logs name (1 to 8; else 8)."""
     worlds = [log.world_size for log in record.logs if log.world_size]
-    gpus = min(max(worlds, default=8), 8)
-    return ON_GPUS.format(command=TORCHRUN.format(gpus=gpus), script=script)
+    gpus = max(1, min(max(worlds, default=MAX_GPUS), MAX_GPUS))
+    return tuple(
+        Launch(
+            seed,
+            gpus,
+            script_of(submission),
+            {name: value for name, (value, _) in reported_settings(submission, configuration, seed).items()},
+        )
+        for seed in claimed_seeds(record) or (None,)
+    )
+
+
+def shell_script(launches: Sequence[Launch]) -> str:
+    """The launches as a script for a machine with GPUs: one run after the other, each run's log kept.
+
+    Every word of the submission is quoted; its names are those of environment variables.
+    """
+    lines = [
+        "#!/bin/sh",
+        "# Trains every seed of the claim again: sh retrain.sh RECORD-FOLDER LOG-FOLDER",
+        "# This executes the submission's own code without a sandbox, on a machine set apart for it.",
+        "# Data and tokenizer lie where the settings say; change these paths where they lie elsewhere.",
+        "set -eu",
+        'logs=$(cd "$2" && pwd)',
+        'cd "$1"',
+    ]
+    for launch in launches:
+        words = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
+        words.append(shlex.join(launch.command))
+        lines += ["", " \\\n    ".join(["env", *words, f'>"$logs/{launch.log}" 2>&1'])]
+    return "\n".join(lines) + "\n"
+
+
+def kept_files(report: RescoreReport) -> dict[str, bytes]:
+    """What --keep-logs keeps, by name: the whole output of each training run, and the launches at full size."""
+    files = {log_name(training.seed): training.log for training in report.training}
+    return files | ({"retrain.sh": shell_script(report.launches).encode()} if report.launches else {})
 
 
 def has_training_shards(text: TextData) -> bool:
@@ -189,6 +240,7 @@ def has_training_shards(text: TextData) -> bool:
 
 
 def _toy(
+    seed: int | None,
     outcome: Outcome,
     metrics: tuple[PrintedMetric, ...],
     failure: str,
@@ -203,7 +255,7 @@ def _toy(
     repeated = sum(_figures(one) == _figures(other) for one, other in compared)
     return Training(
         Scale.TOY,
-        None,
+        seed,
         outcome.seconds,
         metrics,
         failure,

@@ -16,12 +16,24 @@ from auditor.record.claimed_line import claim_logs
 from auditor.record.model import MetricLine, Record, RunLog
 from auditor.rescore.artifact import find_artifact
 from auditor.rescore.comparison import paired
-from auditor.rescore.model import Artifact, Cut, Independent, Pair, Replay, RescoreReport, Score, Text, Training, Way
+from auditor.rescore.model import (
+    Artifact,
+    Cut,
+    Independent,
+    Launch,
+    Pair,
+    Replay,
+    RescoreReport,
+    Score,
+    Text,
+    Training,
+    Way,
+)
 from auditor.rescore.stage import ALL, PLAIN, lay_out, scratch, script_of
 from auditor.rescore.switches import eval_only_switches
 from auditor.rescore.text_data import DataError, TextData, find_text
-from auditor.rescore.training import NO_SHARDS, Trainer, command_on_gpus, has_training_shards
-from auditor.run.model import GIB, Confinement, Limits, NoConfinementError, Outcome
+from auditor.rescore.training import NO_SHARDS, ON_GPUS, Trainer, has_training_shards, launches_on_gpus
+from auditor.run.model import GIB, MISSING_TORCH, Confinement, Limits, NoConfinementError, Outcome
 from auditor.run.printed import PrintedMetric, printed_metrics
 from auditor.run.sandbox import find_confinement, run_job
 from auditor.run.stage.ladder import classify
@@ -31,9 +43,6 @@ from auditor.submission.model import Submission
 from rules.base import ValidationText
 from rules.rescored import NOISE_BPB, PROOF_BPB
 
-MISSING_TORCH = (
-    "the rescore witness executes the script with torch, which this Python lacks: pip install 'pgolf-audit[run]'"
-)
 MAX_LOGS = 40  # that a replay is compared with, where sizes do not tell which run is the artifact's
 NO_WAY = "it has no switch to evaluate only, and where it reads its artifact was not found: nothing was run"
 _ON_CPU = re.compile(r"\bdevice\s{0,3}[:=]\s{0,3}['\"]?cpu\b", re.IGNORECASE)
@@ -90,6 +99,7 @@ def rescore_witness(
     replay, independent = None, None
     reasons: list[str] = []
     training: list[Training] = []
+    launches: tuple[Launch, ...] = ()
     with scratch() as work:
         data = _text(submission, configuration, options, vocabulary, work)
         if artifact is not None:
@@ -104,7 +114,7 @@ def rescore_witness(
         if options.retrain:
             python = options.python or sys.executable
             trainer = Trainer(submission, configuration, record, options, confinement, python, vocabulary, work)
-            training, why = _trained(trainer, data, artifact)
+            training, launches, why = _trained(trainer, data, artifact)
             reasons += [why] if why else []
     return RescoreReport(
         text=_described(data, text),
@@ -114,23 +124,28 @@ def rescore_witness(
         replay=replay,
         independent=independent,
         training=tuple(training),
+        launches=launches,
         reasons=tuple(reasons),
         claim_on_cpu=_claimed_on_cpu(artifact.log if artifact else None, record),
         settings_known=_settings_known(configuration),
     )
 
 
-def _trained(trainer: Trainer, data: TextData, artifact: Artifact | None) -> tuple[list[Training], str]:
-    """Training again as far as this machine can, and why it cannot go further ("" where it can)."""
+def _trained(
+    trainer: Trainer, data: TextData, artifact: Artifact | None
+) -> tuple[list[Training], tuple[Launch, ...], str]:
+    """Training again as far as this machine can, how a machine with GPUs goes further, and why this one cannot."""
     record = trainer.record
+    launches: tuple[Launch, ...] = ()
     log = next(iter(claim_logs(record)), None)
     if not _claimed_on_cpu(log, record):
-        why = command_on_gpus(record, script_of(trainer.submission))
+        launches = launches_on_gpus(trainer.submission, trainer.configuration, record)
+        why = ON_GPUS.format(command=" ".join(launches[0].command))
     elif data.drawn or not has_training_shards(data):
         why = NO_SHARDS
     else:
-        return list(trainer.as_reported(data, artifact.seed if artifact else None)), ""
-    return [trainer.toy()], why
+        return list(trainer.as_reported(data, artifact.seed if artifact else None)), (), ""
+    return list(trainer.at_toy_size()), launches, why
 
 
 def _text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sentencepiece")
 
+from auditor.cli import main
 from auditor.configuration import derive_configuration
 from auditor.record import read_record
 from auditor.rescore.model import RescoreReport, Scale, Way
@@ -23,6 +25,7 @@ from rules.example import example_folder
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 EXAMPLE = EXAMPLES / "legal_sliding_window"
 CLAIMED = "quantized_sliding_window"
+SEEDS = (42, 314, 999)  # that the made-up claim names
 TEXT = ValidationText("toy", 8_180, official=False)
 
 
@@ -89,11 +92,23 @@ def test_a_folder_without_an_artifact_says_so(tmp_path: Path) -> None:
 
 
 def test_a_script_without_an_artifact_is_trained_at_toy_size(sandbox: None, tmp_path: Path) -> None:
+    """Each claimed seed: the script trains, writes its artifact, and that alone gives its scores again."""
+    folder, kept, report = tmp_path / "record", tmp_path / "kept", tmp_path / "report.json"
+    folder.mkdir()
+    kept.mkdir()
     for name, content in example_folder().items():
-        (tmp_path / name).write_text(content)
-    report = rescored(tmp_path, RescoreOptions(retrain=True, seed=1))
-    (training,) = report.training
-    assert (training.scale, training.failure) == (Scale.TOY, "")
-    assert training.compared > 0
-    assert training.repeated == training.compared  # from its artifact alone
-    assert any("torchrun" in reason for reason in report.reasons)
+        (folder / name).write_text(content)
+    arguments = ["--rescore", "--retrain", "--seed", "1", "--keep-logs", str(kept), "--format", "json"]
+    assert main([str(folder), *arguments, "--output", str(report)]) in (0, 1, 3)
+    rescored = json.loads(report.read_text())["rescore"]
+    assert [training["scale"] for training in rescored["training"]] == [Scale.TOY.value] * len(SEEDS)
+    assert [training["seed"] for training in rescored["training"]] == list(SEEDS)
+    for training in rescored["training"]:
+        repeated, compared = training["repeated_from_artifact"]
+        assert (training["failure"], repeated) == ("", compared)
+        assert compared > 0
+        log = (kept / f"retrained_seed{training['seed']}.log").read_text()
+        assert "val_bpb" in log
+        assert log.endswith(training["log"])
+    assert [launch["seed"] for launch in rescored["launches"]] == list(SEEDS)
+    assert (kept / "retrain.sh").read_text().count("torchrun") == len(SEEDS)
