@@ -96,8 +96,9 @@ class _Page:
     def _rules(self) -> str:
         titles = rule_titles()
         rows = "".join(
-            f'<tr><td><strong title="{self.text(titles.get(rule.rule, ""))}">{self.text(rule.rule)}</strong></td>'
-            f"<td>{self._word(rule.status)}</td><td>{self.text(rule.reason, 400)}</td></tr>"
+            f"<tr><td><strong>{self.text(rule.rule)}</strong></td><td>{self._word(rule.status)}</td>"
+            f'<td><span class="title">{self.text(titles.get(rule.rule, ""))}</span><br>'
+            f"{self.text(rule.reason, 400)}</td></tr>"
             for rule in self.report.verdict.rules
         )
         return f'<table class="grid rules"><tbody>{rows}</tbody></table>'
@@ -119,7 +120,8 @@ class _Page:
 
     def _finding(self, finding: Finding) -> Iterator[str]:
         where = f"{self.text(place(self.report, finding.path, finding.line))}: " if finding.path else ""
-        where = where if not finding.steps else ""
+        if finding.steps or finding.message.startswith(place(self.report, finding.path, 0)):
+            where = ""  # the steps, or the message itself, say it
         yield f'<p>{where}{self.text(finding.message)} <span class="aside">[{finding.witness.value}]</span></p>'
         passages = self.excerpts.passages(finding)
         told = [passage for passage in passages if passage.step.message]

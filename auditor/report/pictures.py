@@ -18,9 +18,9 @@ from auditor.report.escape import visible
 if TYPE_CHECKING:
     from auditor.run.events import Timeline
 
-WIDTH = 720
-ROW = 26
-LABEL = 300  # room for words on the left
+WIDTH = 440  # narrow enough that words can be read on a phone
+ROW = 34
+BAR = 9
 MAX_BARS = 10
 MAX_LABEL = 46
 
@@ -43,19 +43,21 @@ def size_picture(report: AuditReport) -> Picture | None:
     if not largest:
         return None
     rows = sorted(largest.items(), key=lambda row: -row[1])[:MAX_BARS]
-    scale = (WIDTH - LABEL - 90) / max(CAP_BYTES, rows[0][1])
-    cap = LABEL + CAP_BYTES * scale
+    scale = WIDTH / max(CAP_BYTES, rows[0][1])
+    cap = CAP_BYTES * scale
     parts = []
     for index, (name, size) in enumerate(rows):
-        top = index * ROW + 4
+        top = index * ROW
         kind = "over" if size > CAP_BYTES else "bar"
-        parts.append(_text(LABEL - 8, top + 13, name, anchor="end"))
-        parts.append(_rect(LABEL, top, size * scale, 16, kind))
-        parts.append(_text(LABEL + size * scale + 6, top + 13, f"{size:,}", soft=True))
-    height = len(rows) * ROW + 22
-    parts.append(f'<line class="cap" x1="{cap:.1f}" x2="{cap:.1f}" y1="0" y2="{height - 18}"/>')
+        parts += _row(top, name, f"{size:,}")
+        parts.append(_rect(0, top + 18, size * scale, BAR, kind))
+        parts.append(_cap(cap, top))
+    height = len(rows) * ROW + 16
     parts.append(_text(cap, height - 4, f"cap {CAP_BYTES:,}", anchor="end", soft=True))
-    return Picture(_svg(parts, height, "sizes in bytes"), "Largest figure of each account, in bytes.")
+    return Picture(
+        _svg(parts, height, "sizes in bytes"),
+        "Largest figure of each way to count, in bytes; SIZE says which one decides.",
+    )
 
 
 def budget_picture(report: AuditReport) -> Picture | None:
@@ -73,22 +75,19 @@ def budget_picture(report: AuditReport) -> Picture | None:
     ]
     lanes = [lane for lane in lanes if lane[2]]
     longest = max([TRAINING_SECONDS, *(sum(entry.seconds for entry in entries) for _, _, entries in lanes)])
-    scale = (WIDTH - 150 - 70) / longest
+    scale = WIDTH / longest
     parts: list[str] = []
     for index, (name, cap, entries) in enumerate(lanes):
-        top = index * 44 + 6
-        parts.append(_text(142, top + 16, name, anchor="end"))
-        parts += _stack(entries, top, scale)
+        top = index * ROW
         total = sum(entry.seconds for entry in entries)
-        parts.append(_text(150 + total * scale + 6, top + 16, f"{total:,.0f} s", soft=True))
+        parts += _row(top, name, f"{total:,.0f} s{f' of {cap:.0f} s' if cap else ''}")
+        parts += _stack(entries, top + 18, scale)
         if cap:
-            at = 150 + cap * scale
-            parts.append(f'<line class="cap" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 4}" y2="{top + 28}"/>')
+            parts.append(_cap(cap * scale, top))
     run = f"seed {sheet.seed}" if sheet.seed is not None else report.submission.relative(sheet.log)
     return Picture(
-        _svg(parts, len(lanes) * 44, "seconds of each phase"),
-        f"Timed phases of {run}; the dashed lines are the budgets of {TRAINING_SECONDS:.0f} and "
-        f"{EVALUATION_SECONDS:.0f} s.",
+        _svg(parts, len(lanes) * ROW, "seconds of each phase"),
+        f"Timed phases of {run}; the dashed lines are the budgets.",
     )
 
 
@@ -108,12 +107,12 @@ def timeline_picture(report: AuditReport) -> Picture | None:
     if not orders:
         return None
     rank = {order: index / max(1, len(orders) - 1) for index, order in enumerate(orders)}
-    left, height, room = 60.0, 220.0, WIDTH - 80.0
+    left, height, room = 34.0, 180.0, WIDTH - 34.0
     parts = [
         _text(left, height + 16, "position 0", soft=True),
         _text(left + room, height + 16, f"{length - 1:,}", anchor="end", soft=True),
-        _text(4, height - 4, "first", soft=True),
-        _text(4, 14, "last", soft=True),
+        _text(0, height - 4, "first", soft=True),
+        _text(0, 12, "last", soft=True),
         f'<line class="axis" x1="{left}" x2="{left + room}" y1="{height}" y2="{height}"/>',
     ]
     before = 0
@@ -163,13 +162,24 @@ def _of(sheet: BudgetSheet, budget: str) -> list[BudgetEntry]:
 
 
 def _stack(entries: Sequence[BudgetEntry], top: float, scale: float) -> list[str]:
-    parts, left = [], 150.0
+    parts, left = [], 0.0
     for index, entry in enumerate(entries):
         width = entry.seconds * scale
         title = f"{entry.phase}: {entry.seconds:,.1f} s"
-        parts.append(_rect(left, top, width, 22, "bar2" if index % 2 else "bar", title))
+        parts.append(_rect(left, top, width, BAR, "bar2" if index % 2 else "bar", title))
         left += width
     return parts
+
+
+def _row(top: float, name: str, figure: str) -> list[str]:
+    """The words above a bar: what it is on the left, how much on the right."""
+    return [_text(0, top + 12, name), _text(WIDTH, top + 12, figure, anchor="end", soft=True)]
+
+
+def _cap(at: float, top: float) -> str:
+    """A dashed line across the bar of the row that begins at `top`."""
+    at = min(at, WIDTH - 0.5)
+    return f'<line class="cap" x1="{at:.1f}" x2="{at:.1f}" y1="{top + 15:.0f}" y2="{top + 30:.0f}"/>'
 
 
 def _svg(parts: Sequence[str], height: float, title: str) -> str:
