@@ -29,6 +29,7 @@ from reference_pipeline.pipeline import check_settings, log_data, seed_everythin
 from reference_pipeline.prepare_data import ToyData, prepare_toy_data
 from reference_pipeline.quantization import gptq_phase
 from reference_pipeline.scoring import ValidationData, eval_val, eval_val_sliding, timed_eval
+from reference_pipeline.shards import write_atomically
 from reference_pipeline.training import train_model
 
 
@@ -74,10 +75,9 @@ def run(h: Hyperparameters, output: Path, console: Console) -> dict[str, float]:
     rank, world_size, device = start_distributed()
     if h.torch_threads > 0:
         torch.set_num_threads(h.torch_threads)
-    output.mkdir(parents=True, exist_ok=True)
     h.artifact_path = str(output / "final_model.int6.ptz")
     code_path = output / "train_gpt.py"
-    code_path.write_text(bundle("reference_pipeline.pipeline"), encoding="utf-8")
+    write_atomically(code_path, bundle("reference_pipeline.pipeline").encode())
     open_log(output / "train.log" if rank == 0 else None, console=False)
     toy = None
     if "DATA_PATH" not in os.environ:

@@ -15,6 +15,7 @@ from pathlib import Path
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.packing import Recipe, pack_submission
 from reference_pipeline.prepare_data import prepare_toy_data
+from reference_pipeline.shards import write_atomically
 
 SEEDS = (1337, 42, 2025)
 TOY_DATA: dict[str, object] = {"kind": "sp", "vocab_size": 512, "train_bytes": 600_000, "val_bytes": 8_000}
@@ -194,9 +195,8 @@ def main() -> None:
         )
     toy = prepare_toy_data(arguments.data, **TOY_DATA)
     validation_text = {"name": toy.name, "text_bytes": toy.text_bytes, "entropy_floor_bpb": toy.entropy_floor_bpb}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "validation_text.json").write_text(json.dumps(validation_text, indent=1) + "\n")
-    (arguments.output / "README.md").write_text(overview(), encoding="utf-8")
+    write_atomically(arguments.output / "validation_text.json", (json.dumps(validation_text, indent=1) + "\n").encode())
+    write_atomically(arguments.output / "README.md", overview().encode())
     for recipe in RECIPES:
         if arguments.only and recipe.name not in arguments.only:
             continue

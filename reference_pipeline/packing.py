@@ -109,7 +109,7 @@ def pack_submission(recipe: Recipe, output: Path, seeds: tuple[int, ...], data_f
         work = Path(name)
         (work / "data").symlink_to(data_folder.resolve())
         script = work / "train_gpt.py"
-        script.write_text(wrap_code(source) if recipe.wrap else source, encoding="utf-8")
+        write_atomically(script, (wrap_code(source) if recipe.wrap else source).encode())
         tokenizer = "bytes" if str(toy.tokenizer_path) == "bytes" else f"./data/tokenizers/{toy.name}.model"
         environment = {
             "DATA_PATH": f"./data/datasets/{toy.name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
@@ -11,8 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from reference_pipeline import packing
+from reference_pipeline.__main__ import run
 from reference_pipeline.bundling import bundle
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.examples import RECIPES
@@ -148,3 +151,13 @@ def test_a_disk_that_fills_up_leaves_the_old_folder_alone(tmp_path, monkeypatch)
 def test_an_unfinished_log_names_what_is_missing():
     with pytest.raises(PipelineError, match="log of seed 7: no line matches"):
         read_run(7, "1/3 train_loss: 2.0\n", "quantized")
+
+
+def test_a_full_disk_stops_the_default_run_before_training(tiny, tmp_path, monkeypatch):
+    def no_space(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(PipelineError, match=r"out/train_gpt\.py: cannot write .*free disk space"):
+        run(tiny, tmp_path / "out", Console(quiet=True))
+    assert not list((tmp_path / "out").iterdir())
