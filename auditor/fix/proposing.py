@@ -60,6 +60,8 @@ def propose_fix(submission: Submission, rule: str) -> Proposal:
     if status is not Status.FAIL:
         raise NotFixedError(f"{rule} does not fail here ({status.value}): there is nothing to patch")
     statuses, findings = _judged(submission, report.configuration, report.record, rule)
+    if not findings:
+        raise NotFixedError(_not_in_the_script(report, rule))
     first = statuses
     edits: list[Edit] = []
     patched = submission
@@ -116,6 +118,15 @@ def _judged(
         item for item in results[rule].findings if item.status is Status.FAIL and item.witness is Witness.SOURCE
     ]
     return {code: result.status for code, result in results.items()}, findings
+
+
+def _not_in_the_script(report: AuditReport, rule: str) -> str:
+    findings = [item for result in report.verdict.rules if result.rule == rule for item in result.findings]
+    failing = [f"{item.message} [{item.witness.value}]" for item in findings if item.status is Status.FAIL]
+    where = f"\nWhat fails: {failing[0]}." if failing else ""
+    return (
+        f"no patch is offered: what fails is no order of learning and scoring within the script.{where}\n\n{LEGAL_FORM}"
+    )
 
 
 def _not_understood(rule: str, finding: Finding | None) -> str:

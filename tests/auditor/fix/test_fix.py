@@ -274,3 +274,19 @@ def test_the_patch_applies(tmp_path: Path) -> None:
 
 def test_without_a_run_the_account_says_so(tmp_path: Path) -> None:
     assert run_line(audit(submission(tmp_path / "record", BEFORE_SCORING)), "C3") == "nothing was run: not asked"
+
+
+def test_what_no_patch_of_the_script_would_mend_is_said(tmp_path: Path) -> None:
+    """A script in order, and a command that has it train on the validation shard: C3 fails, the script is not why."""
+    folder = tmp_path / "record"
+    folder.mkdir()
+    for name, content in RULES["C3"].legal.files.items():
+        trained = "train_loader:dataset:sp1024_valonly train_shards:1\n" if name.endswith(".log") else ""
+        (folder / name).write_text(trained + content)
+    link = "ln -s /data/sp1024/fineweb_val_000000.bin /data/sp1024_valonly/fineweb_train_000000.bin"
+    readme = f"# Try\n\n```bash\n{link}\n```\n"
+    (folder / "README.md").write_text(readme)
+    given = load_folder(folder)
+    assert c3(given) is Status.FAIL
+    with pytest.raises(NotFixedError, match=r"no order of learning and scoring within the script\.\nWhat fails: .*lays"):
+        propose_fix(given, "C3")
