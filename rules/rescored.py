@@ -25,7 +25,8 @@ NOISE_BPB = 1e-3
 is twenty times that, and half of what a record must gain (0.005 nats a token, 0.002 bpb at SP8192), so that what it
 confirms is the claim and not its neighbour."""
 PROOF_BPB = 1e-2
-"""Half precision throughout, against fp32 in the log, moved a toy score by 3e-3 bpb in the same measurement: no accusation begins below three times that. What is larger is another artifact, another text or another evaluation."""
+"""Half precision throughout, against fp32 in the log, moved a toy score by 3e-3 bpb in the same measurement: no
+accusation begins below three times that. What is larger is another artifact, another text or another evaluation."""
 NAMED_MISTAKE_WITHIN = 3e-3
 """Relative. How closely a known mistake must explain a wrong denominator to be called by its name."""
 LOOK_AHEAD = 0.5

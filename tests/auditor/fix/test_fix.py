@@ -288,5 +288,5 @@ def test_what_no_patch_of_the_script_would_mend_is_said(tmp_path: Path) -> None:
     (folder / "README.md").write_text(readme)
     given = load_folder(folder)
     assert c3(given) is Status.FAIL
-    with pytest.raises(NotFixedError, match=r"no order of learning and scoring within the script\.\nWhat fails: .*lays"):
+    with pytest.raises(NotFixedError, match=r"no order of learning and scoring within the script\.\nWhat fails: .*lay"):
         propose_fix(given, "C3")
