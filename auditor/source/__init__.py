@@ -11,15 +11,16 @@ from pathlib import PurePosixPath
 from auditor.configuration import RunConfiguration
 from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Site
 from auditor.record.model import Record
-from auditor.source import scan
+from auditor.source import native, scan
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
 from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
 from auditor.submission import syntax
-from auditor.submission.model import SourceText, Submission
+from auditor.submission.model import Role, SourceText, Submission
 
 _RECURSION = 12_000
+_FIRST_PROCESS = frozenset(("RANK", "LOCAL_RANK"))  # which torchrun sets whatever the command says; this one logs
 _DISTRIBUTED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}  # torchrun, 8 GPUs
 
 
@@ -34,14 +35,21 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     from auditor.record.claimed_line import claimed_lines, nearest_lines
 
     lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
-    run = interpret(submission.script, submission.helpers, configuration, lines)
+    run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     claimed = claimed_lines(record)
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
     ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
     stated = any(setting.source != "title" for setting in configuration.environment.values())
     if not lines and not stated and not ledger.violations and not _learned_first(ledger):
-        opened = interpret(submission.script, submission.helpers, configuration, lines, open_switches=True)
+        opened = interpret(
+            submission.script,
+            submission.helpers,
+            configuration,
+            lines,
+            open_switches=True,
+            natives=_natives(submission),
+        )
         return _with_open_switches(ledger, testify(opened, claimed, metrics, near))
     return ledger
 
@@ -65,6 +73,18 @@ def _with_open_switches(ledger: Ledger, opened: Ledger) -> Ledger:
     return replace(ledger, scored=ledger.scored + scored, violations=violations)
 
 
+def _natives(submission: Submission) -> native.Folder:
+    """The C and C++ sources of the folder, each with its text."""
+    stored = submission.by_role(Role.NATIVE)
+    texts = {
+        item.path: item.data.decode("utf-8", "replace")
+        for item in stored
+        if item.complete and item.data is not None and item.path.endswith(native.SOURCES)
+    }
+    prebuilt = any(item.path.endswith((*native.LIBRARIES, ".o", ".a")) for item in submission.files)
+    return native.Folder(texts, prebuilt)
+
+
 def interpret(
     script: SourceText,
     helpers: tuple[SourceText, ...],
@@ -72,6 +92,7 @@ def interpret(
     logged: LoggedLines | None = None,
     *,
     open_switches: bool = False,
+    natives: native.Folder | None = None,
 ) -> Interpreter:
     """Run the abstract interpreter over a script that parses."""
     tree = _parse(script.text)
@@ -85,7 +106,8 @@ def interpret(
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
-        run = Interpreter(script.path, tree, environment_of(script, configuration), modules, logged, open_switches)
+        environment = environment_of(script, configuration)
+        run = Interpreter(script.path, tree, environment, modules, logged, open_switches, natives=natives)
         run.run()
     finally:
         sys.setrecursionlimit(limit)
@@ -101,6 +123,8 @@ def environment_of(script: SourceText, configuration: RunConfiguration) -> Calla
     def lookup(name: str) -> str | None:
         if name in script.environment:
             return script.environment[name]
+        if name in _FIRST_PROCESS:
+            return _DISTRIBUTED[name]
         setting = configuration.lookup(name)
         if setting is not None:
             return setting.value

@@ -6,6 +6,7 @@ events before it.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -67,7 +68,8 @@ def testify(
             item.calls,
             item in reported,
             why if item in reported else "",
-            tied=any(may_print(item.template, line.raw) for line in (claimed or logged)),
+            tied=any(may_print(item.template, line.raw) for line in (claimed or logged))
+            or (item in reported and _seen_at_work(run, item)),
         )
         for item in passes
     )
@@ -153,6 +155,21 @@ def _doubt_alternatives(reported: list[_Pass]) -> None:
             item.sure = False
             item.possible |= item.atoms
             item.atoms = set()
+
+
+def _seen_at_work(run: Interpreter, item: _Pass) -> bool:
+    """True when the log has lines that only the function prints where the metric's predictions are made or changed.
+
+    Then that function made the reported score, whatever the line with the score was called when it was logged.
+    """
+    numbers = {atom[2] if atom[0] == "clash" else atom[1] for atom in item.atoms if atom[0] in _PLACED | {"clash"}}
+    sites = [run.predictors.sites[int(str(number))][0] for number in numbers]
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and any(site.function == node.name and node.lineno <= site.line <= (node.end_lineno or 0) for site in sites)
+        and run.logged.shows(node.body)
+        for node in run.entered
+    )
 
 
 def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
@@ -276,6 +293,18 @@ def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     return found
 
 
+def _told(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """What native code proposes for a token, knowing that token, changes its score."""
+    if not atom[2] and ("told", atom[1], True) in item.atoms:
+        return []  # said with certainty
+    called, known = _place(run, atom), run.native.told.get(int(str(atom[1])))
+    what = "a hint that changes the scored probability is made with knowledge of the very token that is predicted"
+    inner = ((known[0], known[1]),) if known is not None else ()
+    sites = (*inner, (called, "native code makes hints for validation tokens here"), _printed_at(item))
+    doubt = "" if atom[2] else "whether what knows the token decides a score could not be followed"
+    return [Violation("C1", what, sites, bool(atom[2]), doubt)]
+
+
 def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     sites = ((_place(run, atom), "probabilities or losses are changed here"), _printed_at(item))
     what = "probabilities are changed, and not normalised again, before they are scored"
@@ -382,7 +411,11 @@ def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     sites = ((site, "the smaller of several losses is kept here"), (item.site, "the reported score is printed"))
     if atom[2]:
         what = "the reported score keeps the better of several scores of the same tokens"
-        return [Violation("C4", what, sites, sure, doubt)]
+        found = [Violation("C4", what, sites, sure, doubt)]
+        if atom[4:] == ("branch",):
+            what = "which of several predictions counts is decided by their losses on the realised tokens"
+            found.append(Violation("C1", what, sites, sure, doubt))
+        return found
     what = "which prediction counts is chosen by its loss on the realised token"
     scores = "the better of several scores of the same tokens counts"
     return [
@@ -409,6 +442,7 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "reopened": _reopened,
     "mixed": _mixed,
     "peeked": _peeked,
+    "told": _told,
     "unnormal": _unnormal,
     "share": _share,
     "subset": _subset,

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from auditor.source import scoring
+from auditor.source import native, scoring
 from auditor.source.library import sequences
 from auditor.source.values import (
     CLASS,
@@ -94,6 +94,10 @@ def _binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Va
         return sequences.repeated(run, left)
     if left.kind == CLASS or right.kind == CLASS:
         return UNKNOWN
+    if isinstance(op, ast.Div) and (path := native.joined_path(left, right)) is not None:
+        return path
+    if isinstance(op, ast.BitAnd) and any(side.kind == CONST and side.payload is False for side in (left, right)):
+        return const(False)
     one, two = bounds(left), bounds(right)
     if one is not None and two is not None:
         ranged = _range_arithmetic(op, one, two)

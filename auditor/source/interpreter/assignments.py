@@ -10,7 +10,7 @@ from auditor.source import scoring
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import NORMAL
 from auditor.source.interpreter.loops import deferred_generator
-from auditor.source.library import containers
+from auditor.source.library import columns, containers
 from auditor.source.scan import calls_something, deferred
 from auditor.source.values import (
     CHOICE,
@@ -179,6 +179,8 @@ def _assign_item(run: Interpreter, target: ast.Subscript, value: Value, frame: F
                 run.overrides[str(index.payload)] = str(value.payload)
             elif index.kind == CONST:
                 run.state.write(run.files.cells, f"environ {index.payload}", run.atoms_of(value))
+        elif (changed := columns.overwritten(run, owner, index, value)) and isinstance(target.value, ast.Name):
+            run.bind(frame, target.value.id, changed)
         else:
             run.predictors.count(owner, index, value, target, frame)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RANK: Atoms = frozenset((("rank",),))
 _TELLING = frozenset(
     "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
-    "choice".split()
+    "choice told hint".split()
 )
 
 
@@ -37,7 +37,7 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
         return run.block(node.body if decided else node.orelse, frame)
     ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
     if ranked is not None:
-        return _choose(run, node, ("choice", ranked[1], True, ranked[2]), frame)
+        return _choose(run, node, ("choice", ranked[1], True, ranked[2], "branch"), frame)
     if ("clock",) in test.atoms and run.live and isinstance(node.body[-1], ast.Break | ast.Return):
         run.clocked[next(reversed(run.live))] = run.predictors.site_number()
     unset = run.left_open(test)

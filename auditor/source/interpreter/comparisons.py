@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from auditor.source import native
 from auditor.source.library import containers, tensors
 from auditor.source.values import (
     CLASS,
@@ -35,12 +36,12 @@ def comparison(run: Interpreter, node: ast.Compare, frame: Frame) -> Value:
     for op, right_node in zip(node.ops, node.comparators, strict=True):
         right = run.value(right_node, frame)
         decided = _compare_one(run, op, left, right)
-        if decided is False:
+        if decided is False or native.never_above(left, op, right):
             return const(False, left.atoms | right.atoms)
         if decided is None:
             outcome = None
         one, two = run.atoms_of(left), run.atoms_of(right)
-        atoms |= one | two
+        atoms |= native.compared(left, right, one | two)
         if run.live and ("clock",) in one | two:
             _note_time_limit(run, left, right)
         elif run.live and right.kind == CONST and type(right.payload) is int:

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.interpreter.flow import NORMAL
-from auditor.source.library import attributes, containers, items, text
+from auditor.source.library import attributes, columns, containers, items, text
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -176,7 +176,13 @@ def unary_operation(run: Interpreter, node: ast.UnaryOp, frame: Frame) -> Value:
         if isinstance(node.op, ast.Invert) and isinstance(operand.payload, int):
             return const(~operand.payload, operand.atoms)
         return operand
-    return data(run.atoms_of(operand))
+    if isinstance(node.op, ast.USub) and operand.kind == EXTERNAL and operand.payload in _INFINITY:
+        return const(float("-inf"))
+    inverted = columns.inverted(run, operand) if isinstance(node.op, ast.Invert) else None
+    return inverted or data(run.atoms_of(operand))
+
+
+_INFINITY = frozenset(("numpy.inf", "math.inf", "torch.inf"))
 
 
 def boolean_operation(run: Interpreter, node: ast.BoolOp, frame: Frame) -> Value:

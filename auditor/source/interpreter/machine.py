@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from auditor.ledger import Blind, Site
+from auditor.source import native
 from auditor.source.interpreter import (
     arithmetic,
     assignments,
@@ -99,7 +100,7 @@ class Interpreter:
     """One abstract run of `tree`, the script at `path`.
 
     `environment` says what an environment variable was set to, `helpers` maps module names to (path, tree) of the
-    folder's other Python files, `logged` are the lines that the reported runs printed.
+    folder's other Python files, `logged` are the lines that the reported runs printed, `natives` the folder's C files.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Interpreter:
         logged: LoggedLines | None = None,
         open_switches: bool = False,
         budget: int = DEFAULT_BUDGET,
+        natives: native.Folder | None = None,
     ) -> None:
         self.path = path
         self.tree = tree
@@ -118,6 +120,7 @@ class Interpreter:
         self.helpers = helpers or {}
         self.logged = logged or LoggedLines(())
         self.open_switches = open_switches  # treat switches that are off by default as undecided
+        self.native = natives or native.Folder()
         self.modules: dict[str, Value] = {}
         self.budget = budget
         self.state = State()

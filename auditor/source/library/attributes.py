@@ -36,7 +36,7 @@ METADATA = frozenset(
 )
 VIEWS = frozenset(
     "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias "
-    "numpy data_ptr untyped_storage storage grad_fn "
+    "numpy data_ptr data_as untyped_storage storage grad_fn "
     "parameters buffers named_parameters named_buffers modules named_modules children named_children "
     "state_dict items values keys narrow chunk split unbind select view_as expand_as param_groups module "
     "_orig_mod".split()

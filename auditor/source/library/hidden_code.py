@@ -6,7 +6,9 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING
+from auditor.source import native
 from auditor.source.library.signatures import Args, Kwargs, Model
+from auditor.source.library.unmodelled import default
 from auditor.source.values import CONST, UNKNOWN, Frame, Value, data, external, union
 
 if TYPE_CHECKING:
@@ -28,8 +30,18 @@ def _extension(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
 
 
 def _native(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    run.cannot_see("native code called through ctypes", RULES_OF_SCORING)
-    return UNKNOWN
+    return native.load(run, args[0]) if args else UNKNOWN
+
+
+def _first(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """A pointer to what the first argument points to."""
+    return args[0] if args else UNKNOWN
+
+
+def _joined(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``os.path.join(folder, "name.so")`` keeps the name of native code."""
+    path = native.joined_path(args[0], args[-1]) if len(args) > 1 else None
+    return path or default(run, "os.path.join", args, kwargs, node, frame)
 
 
 def _import_module(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -65,6 +77,8 @@ CALLS: dict[str, Model] = {
     "importlib.import_module": _import_module,
     "ctypes.CDLL": _native,
     "ctypes.cdll.LoadLibrary": _native,
+    **dict.fromkeys(("ctypes.c_void_p", "ctypes.cast", "ctypes.byref"), _first),
+    "os.path.join": _joined,
     **dict.fromkeys(
         ("torch.utils.cpp_extension.load", "torch.utils.cpp_extension.load_inline", "torch.ops.load_library"),
         _extension,

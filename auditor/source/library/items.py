@@ -6,7 +6,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING
-from auditor.source import scoring
+from auditor.source import native, scoring
+from auditor.source.library import columns
 from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
     """``container[index]``."""
     index_atoms = scoring.unasked(without_index(_selecting(run, index)))
+    if container.kind == DATA and container.base is None:
+        return columns.item(run, container, index, _slice_data(run, container, index_atoms, index, node))
     if container.kind == EXTERNAL:
         if container.payload == "sys.modules" and index.kind == CONST and index.payload == "__main__":
             return own_names(run, run.present[0])
@@ -129,6 +132,8 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     atoms = run.atoms_of(container)
     if index.kind == CONST and index.payload == slice(None, 0):
         return UNKNOWN  # nothing is taken
+    if ("model",) not in atoms and native.read_ahead(node, atoms):
+        return data(atoms | {("told", run.predictors.site_number(), None)})
     if container.kind == DATA and container.payload == scoring.ROW_TOTAL and _only_new_axes(index):
         return container
     by_token = any(atom[0] == "val" for atom in index_atoms)

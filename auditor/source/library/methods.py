@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from auditor.source import scoring
+from auditor.source import native, scoring
+from auditor.source.library import columns
 from auditor.source.library.attributes import METADATA, RETURNING_SELF, VIEWS
 from auditor.source.library.callbacks import run_callbacks
 from auditor.source.library.environment import parser_method
@@ -66,9 +67,10 @@ _OBJECT_METHODS: dict[str, Any] = {
     "file": file_method,
     "buffer": buffer_method,
     "namespace": namespace_method,
+    native.KIND: native.call,
 }
 _OVERWRITES = frozenset(
-    "zero_ fill_ copy_ normal_ uniform_ trunc_normal_ constant_ set_ kaiming_uniform_ random_ orthogonal_".split()
+    "zero_ fill_ fill copy_ normal_ uniform_ trunc_normal_ constant_ set_ kaiming_uniform_ random_ orthogonal_".split()
 )
 _IN_PLACE_OPERATORS = frozenset(
     "__iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __ipow__ __imatmul__ __ior__ __iand__ __ixor__".split()
@@ -179,7 +181,10 @@ def _data_method(
         return Value(DATA, scoring.ROW_TOTAL, atoms)
     if owner.kind == DATA and name in ("exp", "log", "sigmoid", "maximum", "logsumexp"):
         return scoring.transformed(run, name, [owner, *args], atoms)
-    keeps = name in scoring.SHAPES or (owner.payload == scoring.ROW_TOTAL and name.startswith("clamp"))
+    if (same := columns.kept(owner, name, atoms)) is not None:
+        return same
+    keeps = isinstance(owner.payload, str) and name in scoring.SHAPES
+    keeps = keeps or (owner.payload == scoring.ROW_TOTAL and name.startswith("clamp"))
     return Value(DATA, owner.payload if owner.kind == DATA and keeps else None, atoms)
 
 

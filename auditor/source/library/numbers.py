@@ -108,7 +108,7 @@ def _clock(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: F
 
 CALLS: dict[str, Model] = {
     "int": _pure(int),
-    "float": _pure(float),
+    **dict.fromkeys(("float", "numpy.float32", "numpy.float64"), _pure(float)),
     "bool": _pure(bool),
     "abs": _pure(abs),
     "round": _pure(round),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING
+from auditor.source import native
 from auditor.source.library.signatures import Args
 from auditor.source.values import CONST
 
@@ -29,6 +30,7 @@ def outside_access(run: Interpreter, name: str, args: Args) -> str:
     if name.startswith(_COMMANDS) and args:
         words = run.elements(args[0], limit=64) if args[0].kind != CONST else [args[0]]
         command = " ".join(str(word.payload) for word in words or [] if word.kind == CONST)
+        native.compiled(run, args[0])
         found = next((item for item in _FETCHING if item in command + " "), "")
         found = found or next((item for item in _COMPILERS if command.split(" ")[0] == item), "")
         if found:

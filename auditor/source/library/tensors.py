@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner
 from auditor.source import scoring
+from auditor.source.library import columns
 from auditor.source.library.signatures import Args, Kwargs, Model
+from auditor.source.library.unmodelled import default
 from auditor.source.values import NONE, NOTHING, UNKNOWN, Atoms, Frame, Value, data, regions, union
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ def statistic(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame
 
 
 def _nonzero(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    taken = columns.where(run, args)
+    if taken is not None:
+        return taken
     parts = [run.atoms_of(arg) for arg in args]
     if len(args) == 1:
         return data(positions(union(parts)))
@@ -88,8 +93,23 @@ def change_in_place(run: Interpreter, owner: Value, atoms: Atoms, node: ast.AST,
     return owner
 
 
+def _stack(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return columns.stacked(run, args, kwargs) or default(run, "numpy.stack", args, kwargs, node, frame)
+
+
+def _argmax(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return columns.largest(run, "argmax", args, kwargs) or default(run, "numpy.argmax", args, kwargs, node, frame)
+
+
+def _max(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return columns.largest(run, "max", args, kwargs) or default(run, "numpy.max", args, kwargs, node, frame)
+
+
 CALLS: dict[str, Model] = {
     "numpy.add.at": _count_at,
+    "numpy.stack": _stack,
+    "numpy.argmax": _argmax,
+    "numpy.max": _max,
     **dict.fromkeys(("numpy.bincount", "torch.bincount", "numpy.unique", "collections.Counter"), statistic),
     **dict.fromkeys(("numpy.where", "torch.where", "numpy.flatnonzero", "torch.nonzero"), _nonzero),
 }
