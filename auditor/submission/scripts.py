@@ -49,10 +49,11 @@ def choose_script(folder: str, files: Sequence[StoredFile], read_elsewhere: _Rea
     train_gpt.py, unless README or logs only ever run another file; without one, the file they run, or the one that
     looks most like a trainer. `read_elsewhere` returns a file of the same tree by its path from the root.
     """
-    sources = {
-        item.path: item for item in files if item.role is Role.HELPER and item.data is not None and not item.tail
-    }
+    python = {item.path: item for item in files if item.role is Role.HELPER and item.data is not None and not item.tail}
+    sources = {path: item for path, item in python.items() if _text(item).strip()}
     path, reason, problems = _choose(folder, files, sources)
+    if path is None and python and not sources:
+        reason = f"{min(python)} is an empty file"
     if path is None:
         return ScriptChoice(None, "", reason, _helpers(sources, None, read_elsewhere), (Problem(folder, reason),))
     read = _reader(files, read_elsewhere)

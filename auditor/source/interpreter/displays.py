@@ -131,7 +131,7 @@ def _generate(run: Interpreter, generators: list[ast.comprehension], scope: Fram
             continue
         if None in decided:
             exact = False
-        tested = union(run.atoms_of(run.value(test, scope)) for test in head.ifs)
+        tested = union(run.atoms_of(run.value(test, scope)) for test in head.ifs if not _asks_identity(test))
         if ("picked",) in tested:
             for name in [inner.id for inner in ast.walk(head.target) if isinstance(inner, ast.Name)]:
                 kept = scoring.chosen(run, run.atoms_of(run.lookup(name, scope)), again=True)
@@ -141,3 +141,8 @@ def _generate(run: Interpreter, generators: list[ast.comprehension], scope: Fram
         run.abstract.pop()
     del run.live[act]
     return exact
+
+
+def _asks_identity(test: ast.expr) -> bool:
+    """True for ``x is not None``, which asks whether there is a value and not how large it is."""
+    return isinstance(test, ast.Compare) and all(isinstance(op, ast.Is | ast.IsNot) for op in test.ops)

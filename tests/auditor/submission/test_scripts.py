@@ -90,6 +90,13 @@ def test_nothing_that_scores() -> None:
     assert len(choice.problems) == 1
 
 
+def test_an_empty_script_is_none() -> None:
+    choice = chosen({"train_gpt.py": " \n", "README.md": "# x"})
+    assert choice.script is None
+    assert [problem.message.rpartition("/")[2] for problem in choice.problems] == ["train_gpt.py is an empty file"]
+    assert chosen({"train_gpt.py": "\n", "train.py": "print(f'val_bpb:{1:.4f}')\n"}).script is not None
+
+
 def test_the_script_of_a_folder_in_the_folder() -> None:
     choice = chosen({"final/train_gpt.py": SCORES, "final/old/train_gpt.py": "x = 1\n", "README.md": "# x"})
     assert name_of(choice) == "final/train_gpt.py"

@@ -409,3 +409,20 @@ else:
 if rounds:
     adapt(model, val)
 report(evaluate(model, val), val)
+
+
+# case: learns_first_with_a_rank_in_the_command
+# torchrun numbers its processes whatever the command says; the first one prints.
+# setting: RANK=80
+# expect: C3 fail
+adapt(model, val)
+if int(os.environ.get("RANK", "0")) == 0:
+    report(evaluate(model, val), val)
+
+
+# case: scores_with_a_rank_in_the_command
+# setting: RANK=80
+# expect: C3 pass
+# twin of: learns_first_with_a_rank_in_the_command
+if int(os.environ.get("RANK", "0")) == 0:
+    report(evaluate(model, val), val)

@@ -363,3 +363,96 @@ for start in starts:
         logits = model(x, y, return_logits=True)
     total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
 report(total / (val.numel() - 1), val)
+
+
+# case: lower_loss_of_a_token_by_branch
+# expect: C1 fail
+expert = Model().cuda()
+train(expert)
+total = 0.0
+with torch.no_grad():
+    for start in starts:
+        x, y = window(val, start)
+        one, two = token_nll(model.logits(x)[0], y[0]), token_nll(expert.logits(x)[0], y[0])
+        for j in range(y.numel()):
+            nll, other = one[j].item(), two[j].item()
+            if other < nll:
+                nll = other
+            total += nll
+report(total / (val.numel() - 1), val)
+
+
+# case: surer_expert_of_a_token_by_branch
+# The surer of two distributions is scored; what was scored is not asked.
+# expect: C1 pass
+# twin of: lower_loss_of_a_token_by_branch
+expert = Model().cuda()
+train(expert)
+total = 0.0
+with torch.no_grad():
+    for start in starts:
+        x, y = window(val, start)
+        first, second = model.logits(x)[0].log_softmax(-1), expert.logits(x)[0].log_softmax(-1)
+        for j in range(y.numel()):
+            row = first[j]
+            if (second[j].exp() * second[j]).sum() > (row.exp() * row).sum():
+                row = second[j]
+            total -= row[y[0, j]].item()
+report(total / (val.numel() - 1), val)
+
+
+# case: lower_loss_under_another_name_in_the_log
+# The line with the score was renamed since; a line that only the scoring function prints shows that it made the score.
+# log: last_score val_loss:2.05 val_bpb:1.21
+# logged:   experts: 5211 of 77120 tokens improved
+# expect: C1 fail
+expert = Model().cuda()
+train(expert)
+
+
+def better_of_two():
+    total, improved = 0.0, 0
+    with torch.no_grad():
+        for start in starts:
+            x, y = window(val, start)
+            one, two = token_nll(model.logits(x)[0], y[0]), token_nll(expert.logits(x)[0], y[0])
+            for j in range(y.numel()):
+                nll, other = one[j].item(), two[j].item()
+                if other < nll:
+                    nll = other
+                    improved += 1
+                total += nll
+    print(f"  experts: {improved} of {val.numel()} tokens improved")
+    return total / (val.numel() - 1)
+
+
+report(better_of_two(), val)
+
+
+# case: lower_loss_that_no_log_shows
+# Nothing of the function stands in the log: other code may have made the score.
+# log: last_score val_loss:2.05 val_bpb:1.21
+# logged:   experts: off
+# expect: C1 review
+# twin of: lower_loss_under_another_name_in_the_log
+expert = Model().cuda()
+train(expert)
+
+
+def better_of_two():
+    total, improved = 0.0, 0
+    with torch.no_grad():
+        for start in starts:
+            x, y = window(val, start)
+            one, two = token_nll(model.logits(x)[0], y[0]), token_nll(expert.logits(x)[0], y[0])
+            for j in range(y.numel()):
+                nll, other = one[j].item(), two[j].item()
+                if other < nll:
+                    nll = other
+                    improved += 1
+                total += nll
+    print(f"  experts: {improved} of {val.numel()} tokens improved")
+    return total / (val.numel() - 1)
+
+
+report(better_of_two(), val)
