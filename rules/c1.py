@@ -104,7 +104,8 @@ that tilts the distribution, if the hint, its gate and its strength see the pref
     ),
     blind_spots=(
         "Attention masks and shifts inside the model are not proved causal by reading; the run witness tests them.",
-        "State machines in native code are not followed: the result is review.",
+        "Native code is not followed. Some functions were read by hand and are known by a fingerprint of all the code "
+        "that they run; any other is review.",
         "Whether earlier documents are legal context was contested (#1988); the accepted rows mask them.",
     ),
     judge=judge,

@@ -40,6 +40,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
     ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
+    ledger = replace(ledger, notes=(*ledger.notes, *run.native.judged.items()))
     stated = any(setting.source != "title" for setting in configuration.environment.values())
     if not lines and not stated and not ledger.violations and not _learned_first(ledger):
         opened = interpret(

@@ -27,7 +27,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -108,6 +108,7 @@ class Folder:
         self.prebuilt = prebuilt
         self.built: dict[str, set[str]] = {}  # name of a library -> names of what it was made from; "" for unknown
         self.told: dict[int, tuple[Site, str]] = {}  # place of a call -> where its code reads the token itself
+        self.judged: dict[Site, str] = {}  # functions that were judged by their reading, for notes
         self._items: dict[str, list[Item]] = {}
 
     def items(self, path: str) -> list[Item]:
@@ -213,7 +214,10 @@ def _write_outputs(
     seen = library.cells.get("seen", ())
     again = any(run.predictors.overlaps(region, other) for region in taken for other in seen)
     run.state.write(library.cells, "seen", (*seen, *taken))
-    run.native.told[site] = _place(run, library, name, reading)
+    place, _ = run.native.told[site] = _place(run, library, name, reading)
+    run.native.judged[replace(place, line=_first_line(run, library, name))] = (
+        f"{name} is native code that was read by hand; it is known by the fingerprint of all that it runs"
+    )
     kept = frozenset(atom for atom in given if atom[0] not in ("val", "target", "context", "entry", "next", "loop"))
     ahead = any(atom[0] == "target" for atom in given)
     hint = frozenset((("hint", ahead),)) if taken else NOTHING
@@ -231,11 +235,19 @@ def _write_outputs(
 
 def _place(run: Interpreter, library: Obj, name: str, reading: Reading) -> tuple[Site, str]:
     """Where the function reads the token that an output is for, and what it does there."""
-    path = run.native.source_of(library.name)
-    function = next(item for item in run.native.items(path) if item.function == name)
+    path, function = _definition(run, library, name)
     token = function.tokens[min(reading.place, len(function.tokens) - 1)]
     why = reading.why or "the same tokens are given to the same state again"
     return Site(path, token.line, name), why
+
+
+def _first_line(run: Interpreter, library: Obj, name: str) -> int:
+    return _definition(run, library, name)[1].tokens[0].line
+
+
+def _definition(run: Interpreter, library: Obj, name: str) -> tuple[str, Item]:
+    path = run.native.source_of(library.name)
+    return path, next(item for item in run.native.items(path) if item.function == name)
 
 
 def is_probability(value: Value) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from auditor.source.native_text import UnreadableError, fingerprint, items_of
 from auditor.submission.model import Role, StoredFile
 from benchmarks.evasions.cases import FOLDER, PRELUDE, read_theme
 from benchmarks.evasions.judging import configuration_of, record_of, submission_of
+from benchmarks.native.__main__ import main
 from rules import RULES
 from rules.base import Evidence
 
@@ -42,7 +44,7 @@ READINGS = {
     "expert_follow": Reading(
         {2: Output(False), 3: Output(False, True), 4: Output(True), 5: Output(True, True)},
         tokens=0,
-        place=75,
+        place=67,
         why="the class of tokens[i] opens the gate",
     ),
 }
@@ -233,3 +235,23 @@ def test_the_table_of_readings_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(table) >= 11
     assert any(output.own for reading in table.values() for output in reading.outputs.values())
     assert all(reading.why for reading in table.values() if any(output.own for output in reading.outputs.values()))
+
+
+def test_what_was_judged_by_a_reading_is_noted() -> None:
+    prelude = (FOLDER / PRELUDE).read_text(encoding="utf-8")
+    case = read_theme("native", f"# case: native\n# twin of: none\n{LIBRARY}\n{TOKEN_ONLY}", prelude)[0]
+    submission = submission_of(case)
+    stored = StoredFile(f"{submission.folder}/expert.c", len(EXPERT), Role.NATIVE, EXPERT.encode())
+    ledger = witness(replace(submission, files=(stored,)), configuration_of(case), record_of(case))
+    assert ledger is not None
+    assert [(site.line, "read by hand" in text) for site, text in ledger.notes] == [(10, True)]
+
+
+def test_fingerprints_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "expert.c"
+    source.write_text(EXPERT)
+    assert main([str(source)]) == 0
+    assert fingerprint(items_of(EXPERT), "expert_follow") in capsys.readouterr().out
+    assert main([str(source), "--tokens", "expert_follow"]) == 0
+    assert "67 line 14: tokens" in capsys.readouterr().out
+    assert main([str(tmp_path / "missing.c")]) == 2

@@ -1,0 +1,1 @@
+"""Fingerprints of native code, for entering what a person read in it."""
