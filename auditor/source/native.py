@@ -14,7 +14,8 @@ entry says, for one function,
 
 A function that is not in the table is not seen through: that is a review, as ever. So is a library of which it cannot
 be told that it is made from the file that was read: a command with other flags than those of `_HARMLESS_FLAGS`,
-several sources, a prebuilt binary in the folder.
+several sources, a prebuilt binary in the folder, a source of which the script writes another text. A source that the
+script holds as a text of its own and writes before it compiles it is read like a file.
 
 An output that knows its own token is evidence only where it reaches the score: a threshold that it cannot pass, or a
 branch that the settings close, keeps it out, and the interpreter follows that (see also `auditor.source.columns`). The
@@ -49,6 +50,7 @@ _HARMLESS_FLAGS = ("-O", "-march=", "-mtune=", "-std=", "-fPIC", "-shared", "-W"
 UNSEEN = "native code called through ctypes"
 MAX_COMMAND = 64  # words
 MAX_NESTING = 4  # of texts within texts
+_HOLE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Folder:
         self.prebuilt = prebuilt
         self.built: dict[str, set[str]] = {}  # name of a library -> names of what it was made from; "" for unknown
         self.told: dict[int, tuple[Site, str]] = {}  # place of a call -> where its code reads the token itself
+        self.changed: set[str] = set()  # names of sources that the script writes something unknown to, or two texts
+        self.origins: dict[str, Site] = {}  # sources that the script itself writes -> where
         self.judged: dict[Site, str] = {}  # functions that were judged by their reading, for notes
         self._items: dict[str, list[Item]] = {}
 
@@ -127,29 +131,50 @@ class Folder:
             return ""
         name = next(iter(made_from))
         paths = [path for path in self.texts if PurePosixPath(path).name == name]
-        return paths[0] if len(paths) == 1 else ""
+        return paths[0] if len(paths) == 1 and name not in self.changed else ""
 
-
-def is_native_name(text: object) -> bool:
-    """True for the name of a native source or library."""
-    return isinstance(text, str) and text.endswith((*SOURCES, *LIBRARIES))
+    def write(self, name: str, text: str | None, site: Site) -> None:
+        """The script writes a source of that name; None for a text that is not known."""
+        path = f"{site.path}!/{name}"
+        others = [held for key, held in self.texts.items() if PurePosixPath(key).name == name]
+        if text is None or any(held != text for held in others):
+            self.changed.add(name)
+        elif not others:
+            self.texts[path], self.origins[path] = text, site
 
 
 def joined_path(left: Value, right: Value) -> Value | None:
     """``folder / "name.so"``: a path whose last part is known; None for anything else."""
-    if right.kind == CONST and is_native_name(right.payload):
-        return Value(FORMAT, (left, "/" + right.payload), left.atoms | right.atoms)
+    if right.kind in (CONST, FORMAT) and _name(right).endswith((*SOURCES, *LIBRARIES)):
+        return Value(FORMAT, (left, "/", right), left.atoms | right.atoms)
     return None
 
 
 def _name(value: Value) -> str:
-    """The last part of a path that is known, else ""."""
-    last: object = value
-    for _ in range(MAX_NESTING):
-        if not isinstance(last, Value):
-            break
-        last = last.payload[-1] if last.kind == FORMAT and last.payload else last.payload if last.kind == CONST else ""
-    return last.rpartition("/")[2] if isinstance(last, str) else ""
+    """The last part of a path, with a star for every hole in it; "" if nothing of it is known."""
+    text = "".join(_pieces(value, MAX_NESTING)).rpartition("/")[2]
+    return "" if set(text) <= {_HOLE} else text
+
+
+def _pieces(value: Value, depth: int) -> list[str]:
+    if value.kind == CONST and isinstance(value.payload, str):
+        return [value.payload]
+    if value.kind != FORMAT or depth == 0:
+        return [_HOLE]
+    return [
+        piece for part in value.payload for piece in ([part] if isinstance(part, str) else _pieces(part, depth - 1))
+    ]
+
+
+def written(run: Interpreter, path: Value, content: Value) -> None:
+    """Note that the script writes `content` to a native source, or something to a library."""
+    name = _name(path)
+    if name.endswith(LIBRARIES):
+        run.native.built.setdefault(name, set()).add("")
+    elif name.endswith(SOURCES):
+        text = content.payload if content.kind == CONST else None
+        text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        run.native.write(name, text if isinstance(text, str) else None, run.site())
 
 
 def compiled(run: Interpreter, command: Value) -> None:
@@ -215,7 +240,9 @@ def _write_outputs(
     again = any(run.predictors.overlaps(region, other) for region in taken for other in seen)
     run.state.write(library.cells, "seen", (*seen, *taken))
     place, _ = run.native.told[site] = _place(run, library, name, reading)
-    run.native.judged[replace(place, line=_first_line(run, library, name))] = (
+    if place.function == name:
+        place = replace(place, line=_first_line(run, library, name))
+    run.native.judged[place] = (
         f"{name} is native code that was read by hand; it is known by the fingerprint of all that it runs"
     )
     kept = frozenset(atom for atom in given if atom[0] not in ("val", "target", "context", "entry", "next", "loop"))
@@ -238,7 +265,7 @@ def _place(run: Interpreter, library: Obj, name: str, reading: Reading) -> tuple
     path, function = _definition(run, library, name)
     token = function.tokens[min(reading.place, len(function.tokens) - 1)]
     why = reading.why or "the same tokens are given to the same state again"
-    return Site(path, token.line, name), why
+    return run.native.origins.get(path, Site(path, token.line, name)), why
 
 
 def _first_line(run: Interpreter, library: Obj, name: str) -> int:

@@ -113,7 +113,7 @@ def attribute(run: Interpreter, owner: Value, name: str, node: ast.AST) -> Value
         result = found[0] if found else UNKNOWN
         for other in found[1:]:
             result = join(result, other)
-        return result
+        return with_atoms(result, owner.atoms)
     if owner.kind == OBJECT:
         return _object_attribute(run, owner, name, node)
     if owner.kind == CLASS:
@@ -153,7 +153,7 @@ def subscript(run: Interpreter, container: Value, index: Value, node: ast.AST) -
         result = run.subscript(container.payload[0], index, node)
         for option in container.payload[1:]:
             result = join(result, run.subscript(option, index, node))
-        return result
+        return with_atoms(result, container.atoms)
     return items.item(run, container, index, node)
 
 

@@ -52,7 +52,7 @@ def element(run: Interpreter, value: Value) -> Value:
         result = run.element(value.payload[0])
         for option in value.payload[1:]:
             result = join(result, run.element(option))
-        return result
+        return with_atoms(result, value.atoms)
     if value.kind == OBJECT:
         return with_atoms(sequences.any_element(run, value), value.atoms)
     if value.kind == CONST:

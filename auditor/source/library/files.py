@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING
+from auditor.source import native
 from auditor.source.library.containers import new_list
 from auditor.source.library.file_contents import file_key, outside_file, read_file, write_file
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
@@ -36,6 +37,7 @@ def path_of(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: 
 def rename_file(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """What one file holds is found under another name afterwards."""
     if len(args) >= 2:
+        native.written(run, args[1], UNKNOWN)
         write_file(run, args[1], read_file(run, args[0]))
     return args[1] if len(args) >= 2 else UNKNOWN
 
@@ -104,6 +106,7 @@ def file_method(
 ) -> Value | None:
     path = owner.payload.cells["path"]
     if name in ("write", "writelines") and args:
+        native.written(run, path, args[0])
         if VAL_PATH in args[0].atoms:
             write_file(run, path, through_path(run, "read", args[0].atoms))  # a file put into an archive
         elif args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):

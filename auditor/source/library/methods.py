@@ -117,6 +117,7 @@ def _data_method(
     if name == "with_name" and len(args) == 1 and args[0].kind in (CONST, FORMAT):
         return path_of(run, args, {}, node, frame)
     if name in ("write_bytes", "write_text") and args:
+        native.written(run, owner, args[0])
         write_file(run, owner, rest)
         return UNKNOWN
     if name in ("read_bytes", "read_text"):

@@ -205,6 +205,31 @@ def test_a_library_of_other_making_is_not_seen_through() -> None:
     assert judged(TOKEN_ONLY, binary="libexpert.so").status is Status.REVIEW
 
 
+def test_a_source_that_the_script_writes_is_read_like_a_file() -> None:
+    text = f"EXPERT = r'''{EXPERT}'''\nSOURCE.write_text(EXPERT)\n\n\n"
+    held = LIBRARY.replace("def load_expert():", f"{text}def load_expert():")
+    assert judged(TOKEN_ONLY, library=held, expert="").status is Status.REVIEW  # a file of that name says otherwise
+    named = held.replace('"expert.c"', 'f"expert_{os.getpid()}.c"')
+    assert judged(TOKEN_ONLY, library=named).status is Status.PASS
+    assert judged(WORD_ONLY, library=named).status is Status.FAIL
+    other = EXPERT.replace("tokens[i] > 100", "tokens[i + 1] > 100")
+    assert judged(TOKEN_ONLY, library=named.replace(EXPERT, other)).status is Status.REVIEW
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        'SOURCE.write_text(os.environ.get("CODE", ""))',
+        'open(SOURCE, "a").write("int idle;")',
+        'os.replace(HERE / "notes.txt", SOURCE)',
+        "LIBRARY.write_bytes(zlib.decompress(b'x'))",
+    ],
+)
+def test_a_source_or_library_that_the_script_changes_is_unknown(write: str) -> None:
+    changed = LIBRARY.replace("def load_expert():", f"{write}\n\n\ndef load_expert():")
+    assert judged(TOKEN_ONLY, library=changed).status is Status.REVIEW
+
+
 def test_the_same_tokens_given_twice_to_one_state_are_asked_about() -> None:
     again = "hint, trust, word, word_trust = follow(lib, val.numpy()[1:])\n"
     assert judged(again + TOKEN_ONLY).status is Status.REVIEW

@@ -872,3 +872,42 @@ for first, last in chunks:
         end = min(start + SEQ_LEN, last)
         total += score(val[start:end][None].cuda(), val[start + 1 : end + 1][None].cuda())
 report(total / total_tokens, val)
+
+
+# case: segments_of_batches_claimed_in_turn
+# Lists of lists that are filled as they are needed; which list a segment holds is one of several.
+# expect: C3 pass
+# expect: C4 pass
+# twin of: segments_of_batches_learned_first
+segments = []
+for batch_number, first in enumerate(starts):
+    key = batch_number // 8
+    if not segments or segments[-1][0] != key:
+        segments.append((key, []))
+    segments[-1][1].append((batch_number, [(first, SEQ_LEN)]))
+total = 0.0
+for place, (key, batches) in enumerate(segments):
+    for batch_number, entries in batches:
+        for first, length in entries:
+            x, y = val[first : first + length][None].cuda(), val[first + 1 : first + length + 1][None].cuda()
+            total += score(x, y)
+            learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: segments_of_batches_learned_first
+# expect: C3 fail
+segments = []
+for batch_number, first in enumerate(starts):
+    key = batch_number // 8
+    if not segments or segments[-1][0] != key:
+        segments.append((key, []))
+    segments[-1][1].append((batch_number, [(first, SEQ_LEN)]))
+total = 0.0
+for place, (key, batches) in enumerate(segments):
+    for batch_number, entries in batches:
+        for first, length in entries:
+            x, y = val[first : first + length][None].cuda(), val[first + 1 : first + length + 1][None].cuda()
+            learn(x, y)
+            total += score(x, y)
+report(total / (val.numel() - 1), val)
