@@ -4,6 +4,9 @@ A rule-abiding score of position i depends on the artifact and on tokens before 
 the same seeds, one thread and a virtual clock are equal bit by bit up to the swap when that holds; a loss that moves
 names a position whose prediction knew a later token. A third run, equal to the first in everything, tells whether the
 script repeats itself at all: where it does not, nothing is concluded.
+
+The distribution test comes with it. The first token that is changed, x_t, has the same tokens before it in both runs:
+the distribution that its probability is taken from, where the tracer saw the whole of it, must be the same.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,8 @@ from auditor.run.printed import shape
 
 MOVED_NATS = 1e-6  # a loss that moves by less may be another order of the same sums
 PROVED_POSITIONS = 2  # fewer are told, and left to a person
+MOVED_MARK = 1e-3  # of a row's mark, nats: a distribution that knows its target moves by far more
+SUMS_TO_ONE = 0.05  # log-probabilities in bf16 are off by as much
 WHERE = 0.61  # of the stream: inside a chunk and a window, whatever their sizes
 
 Losses = NDArray[np.float64]
@@ -36,6 +41,8 @@ class SuffixSwap:
     first: int
     largest: float
     repeats: bool | None = None
+    target: int = -1  # the first position whose token was changed; -1 where its distribution was not seen in both runs
+    target_moved: bool = False  # whether the distribution for it was another one
 
     @property
     def proves(self) -> bool:
@@ -52,13 +59,16 @@ def swap_position(length: int) -> int:
     return int(WHERE * length) | 1
 
 
-def losses_of(records: Iterable[Mapping[str, object]], line: str, length: int) -> Losses | None:
-    """The losses, (length,) with NaN where unknown, behind the last printed line like `line`, figures aside."""
+def losses_of(records: Iterable[Mapping[str, object]], line: str, length: int, what: str = "values") -> Losses | None:
+    """The losses, (length,) with NaN where unknown, behind the last printed line like `line`, figures aside.
+
+    With `what` "marks": of the rows they were taken from; "mass": what these rows' probabilities sum to.
+    """
     found = None
     for record in records:
         if record.get("kind") != "losses" or shape(str(record.get("line"))) != shape(line):
             continue
-        text = record.get("values")
+        text = record.get(what)
         try:
             content = base64.b64decode(text if isinstance(text, str) else "", validate=True)
         except (binascii.Error, ValueError):
@@ -81,6 +91,17 @@ def compare(first: Losses, second: Losses, after: int) -> SuffixSwap:
         first=int(moved[0]) + 1 if len(moved) else -1,
         largest=float(change.max(initial=0.0)),
     )
+
+
+def compare_target(
+    found: SuffixSwap, first: Losses, second: Losses, tokens: NDArray[np.uint16], changed: NDArray[np.uint16]
+) -> SuffixSwap:
+    """`found` with the distribution test, from the marks of both runs and their tokens, each (length,)."""
+    different = np.flatnonzero(tokens != changed)
+    if not len(different) or np.isnan(first[different[0]]) or np.isnan(second[different[0]]):
+        return found
+    target = int(different[0])
+    return replace(found, target=target, target_moved=bool(abs(first[target] - second[target]) > MOVED_MARK))
 
 
 def same(first: Losses, second: Losses, after: int) -> bool:

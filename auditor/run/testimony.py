@@ -34,7 +34,7 @@ from auditor.run.model import Outcome, Size, Stage
 from auditor.run.printed import PrintedMetric, Reported
 from auditor.run.sandbox.noticed import noticed_in
 from auditor.run.sources import Stream
-from auditor.run.suffix_swap import Losses, SuffixSwap, losses_of
+from auditor.run.suffix_swap import PROVED_POSITIONS, SUMS_TO_ONE, Losses, SuffixSwap, losses_of
 
 DEFAULT_RULE = "C1"
 UNCOUNTED = (
@@ -97,6 +97,21 @@ class ToyRun:
         if self.reported is None:
             return None
         return losses_of(self.outcome.records, self.reported.metric.score.raw, len(self.stream.tokens))
+
+    @property
+    def marks(self) -> Losses | None:
+        """A mark of the distribution behind each loss, (length,), NaN where the tracer did not see the whole of it."""
+        if self.reported is None:
+            return None
+        return losses_of(self.outcome.records, self.reported.metric.score.raw, len(self.stream.tokens), "marks")
+
+    @property
+    def mass(self) -> Losses | None:
+        """What the probabilities behind each loss sum to, (length,), NaN as for `marks`."""
+        if self.reported is None:
+            return None
+        found = losses_of(self.outcome.records, self.reported.metric.score.raw, len(self.stream.tokens), "mass")
+        return None if found is None or np.isnan(found).all() else found
 
     @property
     def loss_is_a_mean(self) -> bool:
@@ -169,6 +184,7 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | No
     violations += _byte_violations(finished[0], metric)
     violations += _outward_violations(finished[0])
     violations += _swap_violations(swap, finished[0], metric)
+    violations += _mass_violations(finished[0], metric)
     traced = replace(traced, scored=tuple(_under(entry, metric) for entry in traced.scored if entry.metric.reported))
     return replace(
         traced,
@@ -176,7 +192,7 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | No
         violations=tuple(violations),
         blind=(*traced.blind, *_untrusted(finished)),
         unchecked=(*traced.unchecked, *_powerless(finished)),
-        notes=(*traced.notes, *_notes(finished, metric), *_swap_notes(swap, metric)),
+        notes=(*traced.notes, *_notes(finished, metric), *_swap_notes(swap, metric), *_mass_notes(finished[0], metric)),
     )
 
 
@@ -296,7 +312,16 @@ def _byte_violations(run: ToyRun, metric: Metric) -> Iterable[Violation]:
 
 def _swap_violations(swap: SuffixSwap | None, run: ToyRun, metric: Metric) -> Iterable[Violation]:
     """Later tokens that reached earlier losses: learning before scoring where the trace shows it, else C1."""
-    if swap is None or not swap.moved or swap.repeats is not True:
+    if swap is None or swap.repeats is not True:
+        return
+    sites = ((metric.site, "the score of the run is printed"),)
+    if swap.target_moved:
+        message = (
+            f"the token at position {swap.target:,} was changed, with those after it and none before, and the script "
+            "run again: the distribution that its probability is taken from is another one; an unchanged run repeats it"
+        )
+        yield Violation("C1", message, sites, False, "one position only")
+    if not swap.moved:
         return
     ledger = run.ledger
     after = any(scored.after for scored in ledger.scored if scored.metric.reported) if ledger else False
@@ -305,7 +330,6 @@ def _swap_violations(swap: SuffixSwap | None, run: ToyRun, metric: Metric) -> It
         f"{swap.compared:,} earlier losses moved, the first at position {swap.first:,}, by up to {swap.largest:.3g} "
         "nats; an unchanged run repeats every one of them"
     )
-    sites = ((metric.site, "the score of the run is printed"),)
     yield Violation("C3" if after else "C1", message, sites, swap.proves, "" if swap.proves else "one position only")
 
 
@@ -318,8 +342,40 @@ def _swap_notes(swap: SuffixSwap | None, metric: Metric) -> Iterable[tuple[Site,
             f"the tokens after position {swap.after:,} were changed and the script run again: none of "
             f"{swap.compared:,} earlier losses moved",
         )
+        if swap.target >= 0 and not swap.target_moved:
+            yield (
+                metric.site,
+                f"the distribution for position {swap.target:,} stayed the same when its token was changed",
+            )
     elif swap.repeats is False:
         yield metric.site, "the script does not repeat its own losses in equal runs, so a suffix swap shows nothing"
+
+
+def _mass_violations(run: ToyRun, metric: Metric) -> Iterable[Violation]:
+    """Log-probabilities handed to a loss that do not sum to one over the vocabulary."""
+    mass = run.mass
+    if mass is None:
+        return
+    above = np.flatnonzero(mass > 1 + SUMS_TO_ONE)
+    if len(above) < PROVED_POSITIONS:
+        return
+    message = (
+        f"the probabilities behind {len(above):,} of {int((~np.isnan(mass)).sum()):,} losses sum to more than 1 over "
+        f"the vocabulary, up to {float(np.nanmax(mass)):.4g}, the first at position {int(above[0]):,}"
+    )
+    doubt = "whether something normalises them after the loss was taken, the tracer did not follow"
+    yield Violation("C2", message, ((metric.site, "the score of the run is printed"),), False, doubt)
+
+
+def _mass_notes(run: ToyRun, metric: Metric) -> Iterable[tuple[Site, str]]:
+    mass = run.mass
+    if mass is None or float(np.nanmax(mass)) > 1 + SUMS_TO_ONE:
+        return
+    yield (
+        metric.site,
+        f"the probabilities behind {int((~np.isnan(mass)).sum()):,} losses sum to 1 over the vocabulary "
+        f"({float(np.nanmin(mass)):.4f} to {float(np.nanmax(mass)):.4f})",
+    )
 
 
 def _untrusted(runs: Sequence[ToyRun]) -> Iterable[Blind]:

@@ -34,7 +34,7 @@ from auditor.run.stage import Prepared, StageError, prepare
 from auditor.run.stage.ladder import next_step
 from auditor.run.stage.places import SUBMISSION
 from auditor.run.stage.settings import vocabulary_variable
-from auditor.run.suffix_swap import Losses, SuffixSwap, compare, same, swap_position
+from auditor.run.suffix_swap import SuffixSwap, compare, compare_target, same, swap_position
 from auditor.run.testimony import ToyRun, testify
 from auditor.submission.model import Submission
 
@@ -118,6 +118,13 @@ def _longer(size: Size) -> Size:
         validation_tokens=LONGER * size.validation_tokens,
         training_tokens=2 * size.training_tokens,
     )
+
+
+def _repeats(first: ToyRun, again: ToyRun, until: int) -> bool:
+    """Whether an equal run gave the same losses, and the same distributions, up to position `until`."""
+    if first.losses is None or again.losses is None or not same(first.losses, again.losses, until):
+        return False
+    return first.marks is None or (again.marks is not None and same(first.marks, again.marks, until))
 
 
 def _proved(runs: Sequence[ToyRun]) -> bool:
@@ -204,20 +211,17 @@ class _Runner:
             return None
         after = swap_position(len(first.stream.tokens))
         self.options.tell(f"running it again with other text behind position {after:,}")
-        changed = self._again(first, after)
-        if changed is None:
+        changed, _ = self._attempt(Uniform(), first.size, after)
+        if changed.losses is None:
             return None
-        found = compare(first.losses, changed, after)
-        if not found.moved:
+        found = compare(first.losses, changed.losses, after)
+        if first.marks is not None and changed.marks is not None:
+            found = compare_target(found, first.marks, changed.marks, first.stream.tokens, changed.stream.tokens)
+        if not found.moved and not found.target_moved:
             return found
         self.options.tell("running it once more, unchanged, to see whether it repeats itself")
-        repeated = self._again(first, None)
-        return replace(found, repeats=repeated is not None and same(first.losses, repeated, after))
-
-    def _again(self, first: ToyRun, swap_after: int | None) -> Losses | None:
-        assert first.size is not None
-        again, _ = self._attempt(Uniform(), first.size, swap_after)
-        return again.losses
+        again, _ = self._attempt(Uniform(), first.size)
+        return replace(found, repeats=_repeats(first, again, max(after, found.target)))
 
     def _attempt(self, source: Source, size: Size, swap_after: int | None = None) -> tuple[ToyRun, Size | None]:
         with _hostile_folder() as folder:

@@ -7,7 +7,7 @@ import pytest
 
 from auditor.run.sources import Uniform, draw_stream
 from auditor.run.stage.audit_data import swapped
-from auditor.run.suffix_swap import MOVED_NATS, SuffixSwap, compare, losses_of, same, swap_position
+from auditor.run.suffix_swap import MOVED_NATS, SuffixSwap, compare, compare_target, losses_of, same, swap_position
 
 LENGTH = 101
 AFTER = 61
@@ -78,3 +78,33 @@ def test_the_swap_changes_text_behind_the_position_and_nothing_else():
     assert (other.tokens[after + 1 :] != stream.tokens[after + 1 :]).mean() > 0.9
     assert (other.is_bos == stream.is_bos).all() and (other.tokens[other.is_bos] == 1).all()
     assert sorted(other.tokens) == sorted(stream.tokens)
+
+
+def marks(**changes):
+    values = np.arange(LENGTH, dtype=float)
+    for position, value in changes.items():
+        values[int(position[1:])] = value
+    return values
+
+
+def tokens(**changes):
+    return marks(**changes).astype(np.uint16)
+
+
+def test_a_distribution_that_stays_when_its_token_changes_is_named():
+    clean = compare(losses(), losses(p62=9.0), AFTER)
+    found = compare_target(clean, marks(), marks(p70=3.0), tokens(), tokens(p63=7, p70=9))
+    assert (found.target, found.target_moved) == (63, False)
+
+
+def test_a_distribution_that_knows_its_token_moves():
+    clean = compare(losses(), losses(p62=9.0), AFTER)
+    found = compare_target(clean, marks(), marks(p63=63.1), tokens(), tokens(p63=7, p70=9))
+    assert (found.target, found.target_moved) == (63, True)
+
+
+def test_a_distribution_that_was_not_seen_tells_nothing():
+    clean = compare(losses(), losses(), AFTER)
+    unseen = compare_target(clean, marks(p63=np.nan), marks(p63=1.0), tokens(), tokens(p63=7))
+    assert (unseen.target, unseen.target_moved) == (-1, False)
+    assert compare_target(clean, marks(), marks(), tokens(), tokens()) == clean

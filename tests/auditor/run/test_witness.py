@@ -112,6 +112,46 @@ def test_a_normalized_cache_is_not_accused_on_a_small_vocabulary(tmp_path: Path)
     assert few.test is not None and not few.test.proves
 
 
+def with_evaluation(change: tuple[str, str]) -> dict[str, str]:
+    """The honest script, whose evaluation takes its loss from log-probabilities changed as given."""
+    evaluation = EVALUATE.replace(
+        "loss_sum += model(x, y).item() * (end - i)",
+        "loss_sum += F.nll_loss(rows[0], y[0]).item() * (end - i)",
+    ).replace("            loss_sum", "            rows = model.logits(x).log_softmax(-1)\n            loss_sum", 1)
+    return example_folder(PRELUDE + evaluation.replace(*change) + MAIN)
+
+
+UNCHANGED = ("rows[0]", "rows[0]")
+OWN_TARGET = ("log_softmax(-1)", "add(F.one_hot(y, args.vocab_size)).log_softmax(-1)")
+NOT_NORMALIZED = ("log_softmax(-1)", "log_softmax(-1) + 0.1")
+
+
+def swapped_run(files: dict[str, str], tmp_path: Path) -> AuditReport:
+    return audited(files, tmp_path, replace(ONE_PASS, swap=True))
+
+
+def test_an_honest_distribution_sums_to_one_and_does_not_know_its_token(tmp_path: Path) -> None:
+    report = swapped_run(with_evaluation(UNCHANGED), tmp_path)
+    assert report.run is not None and report.run.swap is not None
+    assert report.run.swap.clean and report.run.swap.target >= 0 and not report.run.swap.target_moved
+    assert any("sum to 1 over the vocabulary" in text for _, text in report.run.ledger.notes)
+    assert set(by_run(report).values()) == {Status.PASS}
+
+
+def test_a_distribution_that_knows_its_own_token_moves_when_that_is_changed(tmp_path: Path) -> None:
+    report = swapped_run(with_evaluation(OWN_TARGET), tmp_path)
+    assert report.run is not None and report.run.swap is not None
+    assert report.run.swap.target_moved and report.run.swap.repeats
+    assert report.run.swap.moved == 0  # no earlier loss tells
+    assert by_run(report)["C1"] is Status.FAIL  # by the score
+
+
+def test_log_probabilities_above_one_in_sum_are_told(tmp_path: Path) -> None:
+    report = swapped_run(with_evaluation(NOT_NORMALIZED), tmp_path)
+    assert report.run is not None
+    assert any(found.rule == "C2" and "sum to more than 1" in found.message for found in report.run.ledger.violations)
+
+
 def test_hashes_of_strings_are_the_same_in_every_run(tmp_path: Path) -> None:
     """Or sets would be walked in another order, and equal runs would differ."""
     script = (PRELUDE + EVALUATE + MAIN).replace("def main():\n", "def main():\n    print('hash', hash('order'))\n", 1)

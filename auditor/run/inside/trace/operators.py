@@ -666,7 +666,8 @@ def loss_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: di
     base = seen.plain() if seen is not None else Shadow()
     named = tracer.named(tags, call)
     if LOSS_VALUES.wanted:
-        LOSS_VALUES.keep(named, _each(predictions, target))
+        rows = _rows(predictions)
+        LOSS_VALUES.keep(named, _each(rows, target), rows)
     if value.shape == named.shape:
         put(value, tagged(value, named, base))
         return
@@ -675,10 +676,14 @@ def loss_of_targets(tracer: Tracer, func: Any, args: tuple[Any, ...], kwargs: di
     put(value, Shadow(base.inputs, base.learned, base.rows, base.perhaps, None, losses))
 
 
-def _each(predictions: Tensor, target: Tensor) -> Tensor:
-    """The loss of each target by itself, (targets,), whatever the reduction; masked targets give any value."""
+def _rows(predictions: Tensor) -> Tensor:
+    """Log-probabilities as nll_loss takes them, (targets, V)."""
     rows = predictions.detach().movedim(1, -1) if predictions.dim() > 2 else predictions.detach()
-    rows = rows.reshape(-1, rows.shape[-1])
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def _each(rows: Tensor, target: Tensor) -> Tensor:
+    """The loss of each target by itself, (targets,), whatever the reduction; masked targets give any value."""
     return -rows.gather(1, target.reshape(-1, 1).clamp(0, rows.shape[-1] - 1)).squeeze(1)
 
 

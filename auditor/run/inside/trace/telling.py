@@ -289,7 +289,10 @@ class Teller:
             self._report(self._timeline(state, learned))
             if state["tags"] is not None:
                 values = LOSS_VALUES.of(state["tags"], self.history.stream.length, POSITION)
-                self._report({"kind": "losses", "line": state["line"], "values": as_text(values)})
+                self._report({
+                    "kind": "losses", "line": state["line"], "values": as_text(values[:, 0]),
+                    "marks": as_text(values[:, 1]), "mass": as_text(values[:, 2]),
+                })  # fmt: skip
         self._timelines.clear()
 
     def _timeline(self, state: dict[str, Any], learned: np.ndarray) -> dict[str, Any]:

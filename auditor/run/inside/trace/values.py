@@ -2,7 +2,8 @@
 
 Kept only when a run's spec asks for them ("losses": true). A value is known by its tag, which names the call that
 computed it and the position it is a loss of, so that a printed number's own losses can be told from those of other
-evaluations.
+evaluations. Where the whole row that a loss was taken from was at hand, a mark of the row is kept with it, which tells
+whether the distribution is the same in another run, and for log-probabilities their mass, which has to be one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 MOST_VALUES = 4_000_000
+LOWEST = 1e4  # entries of a row are cut here: a masked one is -inf
 
 
 class LossValues:
@@ -28,19 +30,28 @@ class LossValues:
         self._values: list[np.ndarray] = []
         self._count = 0
 
-    def keep(self, tags: torch.Tensor, values: torch.Tensor) -> None:
-        """`values` (any shape, n elements in the order of `tags`) belong to `tags` (-1: to none)."""
+    def keep(self, tags: torch.Tensor, values: torch.Tensor, rows: torch.Tensor | None = None) -> None:
+        """`values` (any shape, n elements in the order of `tags`) belong to `tags` (-1: to none).
+
+        `rows`, (n, V), are the log-probabilities or scores that they were taken from, where these are at hand.
+        """
         if not self.wanted or self._count >= MOST_VALUES:
             return
         flat = tags.reshape(-1).numpy()
         known = flat >= 0
+        kept = np.full((int(known.sum()), 3), np.nan)
+        kept[:, 0] = values.detach().to(torch.float64).reshape(-1).numpy()[known]
+        if rows is not None and len(rows) == len(flat):
+            wide = rows.detach()[torch.from_numpy(known)].to(torch.float64)
+            kept[:, 1] = (wide.clamp(-LOWEST, LOWEST) @ _mark(wide.shape[-1])).numpy()
+            kept[:, 2] = wide.exp().sum(-1).numpy()
         self._tags.append(flat[known].copy())
-        self._values.append(values.detach().to(torch.float64).reshape(-1).numpy()[known].copy())
-        self._count += int(known.sum())
+        self._values.append(kept)
+        self._count += len(kept)
 
     def of(self, tags: np.ndarray, length: int, position_mask: int) -> np.ndarray:
-        """(length,) float64: the value of each position among `tags`, NaN where there is none."""
-        found = np.full(length, np.nan)
+        """(length, 3) float64: loss, mark and mass of each position among `tags`, NaN where there is none."""
+        found = np.full((length, 3), np.nan)
         if self._tags:
             if len(self._tags) > 1:
                 self._tags, self._values = [np.concatenate(self._tags)], [np.concatenate(self._values)]
@@ -52,6 +63,11 @@ class LossValues:
             hits = known[places] == tags
             found[tags[hits] & position_mask] = values[places[hits]]
         return found
+
+
+def _mark(vocabulary: int) -> torch.Tensor:
+    """(V,) fixed weights, so that rows which differ in any entry differ in their product with them."""
+    return torch.cos(torch.arange(1, vocabulary + 1, dtype=torch.float64))
 
 
 def as_text(values: np.ndarray) -> str:
