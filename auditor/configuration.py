@@ -85,6 +85,8 @@ _LIST_CONTAINER = re.compile(
     r"^(?:hyper_?parameters|config|configuration|training_config|env|environment|settings|ttt|args)\.([^.]+)$", re.I
 )
 
+_SET_TO = re.compile(r"\s?[=:]\s?(?=\S)")
+_WORD = re.compile(r"\w")
 _LITERAL = re.compile(r"[-+.\w]{0,40}\d[\w.+-]{0,40}|true|false|\[[\d., -]{0,200}\]|[\"'].{0,200}[\"']", re.IGNORECASE)
 _OFF = frozenset(("0", "false", "off", "no"))
 _SWITCH_WORDS = frozenset(("enabled", "enable", "use", "do", "run", "with", "mode"))
@@ -156,7 +158,13 @@ def _is_code(name: str, printed: str, source: str) -> bool:
     """True for ``name=expression`` that stands in the script as it does in the log: the log holds the script's text."""
     if _LITERAL.fullmatch(printed) or len(printed) > 200:
         return False
-    return re.search(rf"\b{re.escape(name)}\s?[=:]\s?{re.escape(printed)}", source) is not None
+    end = 0
+    while (at := source.find(name, end)) >= 0:
+        end = at + len(name)
+        set_to = _SET_TO.match(source, end)
+        if set_to and source.startswith(printed, set_to.end()) and not (at and _WORD.match(source[at - 1])):
+            return True
+    return False
 
 
 def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:

@@ -53,7 +53,7 @@ def environment_reads(source: str) -> tuple[EnvironmentRead, ...]:
     constants = _module_constants(lines)
     reads: list[EnvironmentRead] = []
     loose: list[EnvironmentRead] = []
-    for node in _telling_nodes(_trees(lines, hits), hits):
+    for node in _telling_nodes(_trees(source, lines, hits), hits):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
             targets: list[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target, value in _pairs(targets, node.value):
@@ -76,9 +76,12 @@ def _add(reads: list[EnvironmentRead], value: ast.expr, attribute: str, constant
         reads.append(EnvironmentRead(*found, attribute, value.lineno, _compared(value, constants)))
 
 
-def _trees(lines: Sequence[str], hits: Sequence[int]) -> list[ast.Module]:
-    """Syntax trees of the top-level blocks that hold a hit, with their own line numbers; of everything, where a block
-    does not stand alone (a string with unindented lines)."""
+def _trees(source: str, lines: Sequence[str], hits: Sequence[int]) -> list[ast.Module]:
+    """The tree of everything; where that does not parse, those of the top-level blocks that hold a hit and do, with
+    their own line numbers."""
+    whole = syntax.parse(source).tree
+    if whole is not None:
+        return [whole]
     starts = [number for number, line in enumerate(lines, 1) if line and _STARTS_BLOCK.match(line)]
     trees: list[ast.Module] = []
     for begin in dict.fromkeys(starts[at - 1] for hit in hits if (at := bisect_right(starts, hit)) > 0):
@@ -86,8 +89,7 @@ def _trees(lines: Sequence[str], hits: Sequence[int]) -> list[ast.Module]:
         end = starts[after] - 1 if after < len(starts) else len(lines)
         tree = syntax.parse_part("\n" * (begin - 1) + "\n".join(lines[begin - 1 : end])).tree
         if tree is None:
-            whole = syntax.parse_part("\n".join(lines)).tree
-            return trees if whole is None else [whole]
+            return trees
         trees.append(tree)
     return trees
 

@@ -14,6 +14,7 @@ from auditor.record.model import Record
 from auditor.source import native, scan
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
+from auditor.source.predictor import module_parts
 from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
 from auditor.submission import syntax
@@ -29,6 +30,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     if submission.script is None:
         return None
     scan.forget()
+    module_parts.forget()
     tree = _parse(submission.script.text)
     if tree is None:
         return None

@@ -51,7 +51,6 @@ _WORDS = """
 """
 _LIBRARY_WORDS = frozenset(_WORDS.split())
 _LOOPS = ast.For | ast.While | ast.comprehension
-_HOLDERS = ast.stmt | ast.ExceptHandler | ast.match_case  # what may hold statements
 _NOT_CODE = ast.Import | ast.ImportFrom | ast.Delete | ast.Global | ast.Nonlocal | ast.Pass
 
 
@@ -135,23 +134,14 @@ def functions_around(tree: ast.Module, sites: Iterable[Site]) -> list[FunctionNo
     for site in sites:
         wanted.setdefault(site.function.rpartition(".")[2], set()).add(site.line)
     found: dict[tuple[str, int], FunctionNode] = {}
-    for node in _functions(tree):  # an inner function comes after the one around it
-        for line in wanted.get(node.name, ()):
+    functions = [node for node in syntax.survey(tree).functions if node.name in wanted]
+    for node in sorted(functions, key=lambda node: node.lineno):  # an inner function comes after the one around it
+        for line in wanted[node.name]:
             if node.lineno <= line <= (node.end_lineno or node.lineno):
                 found[node.name, line] = node
     entries = _called_by_module(tree)
     around = sorted({id(node): node for node in found.values()}.values(), key=lambda node: node.lineno)
     return [node for node in around if node.name not in entries or _statements(node) <= MAX_ENTRY_STATEMENTS]
-
-
-def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
-    """All functions, outer ones first, without a look into expressions."""
-    pending: list[ast.AST] = [tree]
-    for node in pending:
-        if isinstance(node, FunctionNode):
-            yield node
-        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
-            pending.extend(item for item in getattr(node, part, ()) if isinstance(item, _HOLDERS))
 
 
 def _called_by_module(tree: ast.Module) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from functools import lru_cache
 
+from auditor.source.values import kinds
 from auditor.submission import syntax
 
 _UPDATES = frozenset(("step", "backward", "copy_", "load_state_dict", "register_forward_hook", "write", "save"))
@@ -15,36 +16,33 @@ _HARMLESS_IN_PLACE = frozenset(("requires_grad_", "masked_fill_", "clamp_", "to_
 def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
     """Names that an iteration of the loop computes from their own former value, e.g. ``position += stride``."""
     names: set[str] = set()
+    assignments: list[ast.Assign] = []
     for node in syntax.walk(ast.Module(loop.body, [])):
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            target = node.targets[0].id
-            if any(isinstance(inner, ast.Name) and inner.id == target for inner in syntax.walk(node.value)):
-                names.add(target)
-    names -= _set_otherwise(loop, names)
+        if isinstance(node, ast.AugAssign):
+            if isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+        elif isinstance(node, ast.Assign):
+            assignments.append(node)
+            target = node.targets[0]
+            if len(node.targets) == 1 and isinstance(target, ast.Name) and target.id in named(node.value):
+                names.add(target.id)
+    names -= _set_otherwise(assignments, names)
     if isinstance(loop, ast.While):
-        tested = {node.id for node in syntax.walk(loop.test) if isinstance(node, ast.Name)}
-        for node in syntax.walk(ast.Module(loop.body, [])):
-            if isinstance(node, ast.Assign):
-                names.update(
-                    target.id for target in node.targets if isinstance(target, ast.Name) and target.id in tested
-                )
+        tested = named(loop.test)
+        for node in assignments:
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name) and target.id in tested)
     return frozenset(names)
 
 
-def _set_otherwise(loop: ast.For | ast.While, names: set[str]) -> set[str]:
-    """Those of `names` that the loop also sets back to something else: they need not differ between iterations."""
-    found: set[str] = set()
-    for node in syntax.walk(ast.Module(loop.body, [])):
-        if not isinstance(node, ast.Assign):
-            continue
-        mentioned = {inner.id for inner in syntax.walk(node.value) if isinstance(inner, ast.Name)}
-        for target in node.targets:
-            for inner in syntax.walk(target):
-                if isinstance(inner, ast.Name) and inner.id in names and inner.id not in mentioned:
-                    found.add(inner.id)
-    return found
+def _set_otherwise(assignments: list[ast.Assign], names: set[str]) -> set[str]:
+    """Those of `names` that a loop also sets back to something else: they need not differ between iterations."""
+    return {
+        name
+        for node in assignments
+        for target in node.targets
+        for name in named(target)
+        if name in names and name not in named(node.value)
+    }
 
 
 @lru_cache(maxsize=65536)
@@ -91,9 +89,9 @@ def kept_arguments(init: ast.FunctionDef) -> frozenset[str]:
 
 
 @lru_cache(maxsize=65536)
-def node_count(node: ast.AST) -> int:
-    """How many syntax nodes a piece of code has, itself included."""
-    return sum(1 for _ in ast.walk(node))
+def is_short(node: ast.AST, nodes: int) -> bool:
+    """True for a piece of code of at most `nodes` syntax nodes, itself included."""
+    return all(count < nodes for count, _ in enumerate(ast.walk(node)))
 
 
 @lru_cache(maxsize=65536)
@@ -194,6 +192,12 @@ def signature_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef | ast
     return found if returned is None else [*found, returned]
 
 
+@lru_cache(maxsize=65536)
+def named(node: ast.AST) -> tuple[str, ...]:
+    """The names that an expression mentions, each once."""
+    return tuple(dict.fromkeys([inner.id for inner in syntax.walk(node) if isinstance(inner, ast.Name)]))
+
+
 @lru_cache(maxsize=4096)
 def captured(pattern: ast.pattern) -> tuple[str, ...]:
     """Names that a pattern of a ``case`` binds."""
@@ -280,7 +284,7 @@ def deferred(node: ast.expr) -> ast.FunctionDef | None:
 def shifted_slices(scope: ast.AST) -> frozenset[tuple[str, str, str]]:
     """What ``tokens[start + 1 : end + 1]`` in `scope` is shifted against: ``tokens``, ``start`` and ``end``, dumped."""
     found = set()
-    for node in ast.walk(scope):
+    for node in syntax.walk(scope):
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
             start, end = _before_one(node.slice.lower), _before_one(node.slice.upper)
             if start is not None and end is not None:
@@ -329,15 +333,17 @@ _ANSWERS = (
     assigned_by_update,
     changes_state,
     kept_arguments,
-    node_count,
+    is_short,
     learns,
     called_names,
     overwrites_data,
     calls_something,
+    named,
     captured,
     deferred,
     shifted_slices,
     returns_beside,
+    kinds,
 )
 
 

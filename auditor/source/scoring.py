@@ -9,7 +9,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.scan import shifted_slices
-from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Value, regions, with_atoms
+from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Value, kinds, regions, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -160,14 +160,13 @@ def asked(run: Interpreter, found: Atoms, key: Atoms) -> Atoms:
 
     It is known to where that token is recognised, and known not to where all of the key's tokens stand before it.
     """
-    if not run.predictors.counted(found) or not any(atom[0] == "val" for atom in key):
+    if not run.predictors.counted(found) or "val" not in kinds(key):
         return _NONE
     if run.predictors.counted(key):
         return _NONE  # what counts say of the context, such as the token seen most often after it, is no token
-    if any(atom[0] == "target" for atom in key):
+    if "target" in kinds(key):
         return frozenset((("asked", True), ("asked", False)))
-    kinds = {atom[0] for atom in key}
-    if "context" in kinds and "entry" not in kinds:
+    if "context" in kinds(key) and "entry" not in kinds(key):
         return _NONE
     return frozenset((("asked", False),))
 

@@ -49,6 +49,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 Atom = tuple[Any, ...]
@@ -57,12 +58,19 @@ NOTHING: Atoms = frozenset()
 Tags = frozenset[tuple[int, int]]
 
 
-def regions(atoms: Iterable[Atom]) -> list[Tags]:
+@lru_cache(maxsize=8192)
+def kinds(atoms: Atoms) -> frozenset[str]:
+    """The kinds of `atoms`."""
+    return frozenset([atom[0] for atom in atoms])
+
+
+def regions(atoms: Atoms) -> list[Tags]:
     """The regions of validation tokens among `atoms`, in an order that is the same in every run.
 
     Sets of atoms hold strings, whose order in a set is drawn anew by every process.
     """
-    return sorted((atom[1] for atom in atoms if atom[0] == "val"), key=sorted)
+    found = [atom[1] for atom in atoms if atom[0] == "val"]
+    return sorted(found, key=sorted) if len(found) > 1 else found
 
 
 # Kinds of values. Plain strings would do; names keep typos out.

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from auditor.submission.bounds import SOURCE_BYTES
 
@@ -27,8 +27,12 @@ class Parsed:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 _HOLDING_NO_CODE = frozenset(
-    "arg asname attr conversion ctx id is_async kind level module name op ops simple type_comment".split()
+    "arg asname attr conversion ctx id is_async kind kwd_attrs level module name op ops rest simple "
+    "tag type_comment".split()
 )
+_WITHOUT_PARTS = (ast.Constant, ast.Global, ast.MatchSingleton, ast.Nonlocal)  # their fields hold values and names
+_LEAVES = frozenset((ast.Name, *_WITHOUT_PARTS))  # half of all nodes
+_WITH_GAPS = frozenset(("keys", "kw_defaults"))  # lists in which None stands for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +78,29 @@ def survey(tree: ast.Module) -> Survey:
     calls: list[tuple[ast.Call, tuple[str, ...]]] = []
     gradients: list[tuple[ast.Attribute, tuple[str, ...]]] = []
     generators: set[FunctionNode] = set()
-    pending: list[tuple[ast.AST, tuple[str, ...], ast.AST]] = [(tree, (), tree)]
-    while pending:
-        node, around, scope = pending.pop()
-        if isinstance(node, ast.Call):
-            calls.append((node, around))
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            functions.append(node)
-            around = (*around, node.name)
-            scope = node
-        elif isinstance(node, ast.Lambda | ast.ClassDef):
-            scope = node
-        elif isinstance(node, ast.Yield | ast.YieldFrom):
-            if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
+    scopes: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]  # each with the functions around what is in it
+    while scopes:
+        scope, around = scopes.pop()
+        pending = parts(scope)
+        while pending:
+            node = pending.pop()
+            if type(node) in _LEAVES:
+                continue
+            if isinstance(node, ast.Call):
+                calls.append((node, around))
+            elif isinstance(node, ast.Attribute):
+                if node.attr == "grad":
+                    gradients.append((node, around))
+            elif isinstance(node, FunctionNode):
+                functions.append(node)
+                scopes.append((node, (*around, node.name)))
+                continue
+            elif isinstance(node, ast.Lambda | ast.ClassDef):
+                scopes.append((node, around))
+                continue
+            elif isinstance(node, ast.Yield | ast.YieldFrom) and isinstance(scope, FunctionNode):
                 generators.add(scope)
-        elif isinstance(node, ast.Attribute) and node.attr == "grad":
-            gradients.append((node, around))
-        pending.extend([(child, around, scope) for child in parts(node)])
+            pending += parts(node)
     return Survey(tuple(functions), frozenset(generators), tuple(calls), tuple(gradients))
 
 
@@ -100,21 +110,29 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     while pending:
         inner = pending.pop()
         yield inner
-        pending.extend(parts(inner))
+        if type(inner) not in _LEAVES:
+            pending += parts(inner)
 
 
 def parts(node: ast.AST) -> list[ast.AST]:
     """The nodes directly below `node` that may hold code: operators and contexts are left out."""
     found: list[ast.AST] = []
-    for field in _holding_code(node._fields):
+    for field in _holding_code[type(node)]:
         value = getattr(node, field, None)
-        if isinstance(value, ast.AST):
+        if value.__class__ is list:
+            found += value if field not in _WITH_GAPS else filter(None, value)
+        elif value is not None:
             found.append(value)
-        elif type(value) is list:
-            found.extend([item for item in value if isinstance(item, ast.AST)])
     return found
 
 
-@cache
-def _holding_code(fields: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(field for field in fields if field not in _HOLDING_NO_CODE)
+class _HoldingCode(dict[type[ast.AST], tuple[str, ...]]):
+    """The fields of each kind of node that may hold code."""
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        fields = () if issubclass(kind, _WITHOUT_PARTS) else kind._fields
+        self[kind] = found = tuple(field for field in fields if field not in _HOLDING_NO_CODE)
+        return found
+
+
+_holding_code = _HoldingCode()

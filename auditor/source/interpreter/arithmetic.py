@@ -22,6 +22,7 @@ from auditor.source.values import (
     Value,
     bounds,
     const,
+    kinds,
 )
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def binary_operation(run: Interpreter, node: ast.BinOp, frame: Frame) -> Value:
 def binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Value:
     """``left op right``. A loop variable moved by whole steps belongs to another iteration."""
     for value in (left, right):
-        if value.atoms and any(atom[0] == "index" for atom in value.atoms):
+        if value.atoms and "index" in kinds(value.atoms):
             left, right = _shifted(run, op, left, right)
             break
     result = _binary(run, op, left, right)
-    if isinstance(op, ast.Mod) and any(atom[0] == "loop" for atom in result.atoms):
+    if isinstance(op, ast.Mod) and "loop" in kinds(result.atoms):
         kept = frozenset(atom for atom in result.atoms if atom[0] != "loop")  # different iterations may meet
         return Value(result.kind, result.payload, kept, result.base, result.attr)
     if ("next",) in result.atoms:  # places moved from there are others
@@ -107,7 +108,7 @@ def _binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Va
         return Value(FORMAT, (left.payload, right), left.atoms)
     atoms = run.predictors.combined([run.atoms_of(left), run.atoms_of(right)])
     masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
-    if (masked or isinstance(op, ast.BitXor | ast.Mod)) and any(atom[0] == "val" for atom in atoms):
+    if (masked or isinstance(op, ast.BitXor | ast.Mod)) and "val" in kinds(atoms):
         atoms = atoms | {("hashed",)}
     return Value(DATA, scoring.combination(op, left, right), atoms)
 

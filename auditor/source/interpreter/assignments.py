@@ -95,7 +95,7 @@ def lookup(run: Interpreter, name: str, frame: Frame) -> Value:
     scope: Frame | None = frame.redirect.get(name, frame)
     while scope is not None:
         found = scope.names.get(name)
-        if isinstance(found, Value):
+        if found.__class__ is Value:
             return found
         scope = scope.parent
     return external(name)

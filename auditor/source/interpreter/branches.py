@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.source.interpreter.flow import NORMAL, varying
 from auditor.source.library import shard_paths
-from auditor.source.scan import captured
-from auditor.source.values import CONST, Atoms, Frame, Value, data, join, with_atoms
+from auditor.source.scan import captured, named
+from auditor.source.values import CONST, Atoms, Frame, Value, data, join, kinds, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -56,11 +56,10 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
 
 def _narrow(run: Interpreter, test: ast.expr, frame: Frame) -> None:
     """Behind a test of a file's name the name is known to be of one split."""
-    for inner in ast.walk(test):
-        if isinstance(inner, ast.Name):
-            old = run.lookup(inner.id, frame)
-            if ("doubt",) in old.atoms:
-                run.bind(frame, inner.id, shard_paths.narrowed(old, [test]))
+    for name in named(test):
+        old = run.lookup(name, frame)
+        if ("doubt",) in old.atoms:
+            run.bind(frame, name, shard_paths.narrowed(old, [test]))
 
 
 def _learns(run: Interpreter, body: Sequence[ast.stmt]) -> bool:
@@ -86,10 +85,10 @@ def left_open(run: Interpreter, test: Value) -> bool:
     A condition on tokens, on a model, on a loop's position, on a size or on the clock takes both ways in one run.
     Nothing of that kind is known of the others: they may be false throughout the reported run.
     """
-    kinds = {atom[0] for atom in run.atoms_of(test)}
-    if "setting" in kinds or ("file" in kinds and "array" not in kinds):
+    found = kinds(run.atoms_of(test))
+    if "setting" in found or ("file" in found and "array" not in found):
         return True
-    return kinds.isdisjoint(_TELLING)
+    return found.isdisjoint(_TELLING)
 
 
 def _logged_otherwise(run: Interpreter, node: ast.If, decided: bool) -> bool:

@@ -99,7 +99,7 @@ def call(
     node: ast.AST,
     frame: Frame | None = None,
 ) -> Value:
-    if any(arg.kind == OBJECT and arg.payload.kind == "coroutine" for arg in args):
+    if run.coroutines and any(arg.kind == OBJECT and arg.payload.kind == "coroutine" for arg in args):
         if tasks.starts_a_task(callee):
             run.tasks.extend(args[:1])
             return args[0]
@@ -200,6 +200,7 @@ def call_function(
     if isinstance(function.node, ast.AsyncFunctionDef):
         coroutine = Obj("coroutine", getattr(node, "lineno", 0), function.name)
         coroutine.cells["call"] = (function, args, kwargs)
+        run.coroutines = True
         run.handed.append((function.name, function.node))
         return Value(OBJECT, coroutine)
     return _run_function(run, function, args, kwargs, node)

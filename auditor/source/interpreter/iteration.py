@@ -19,6 +19,7 @@ from auditor.source.values import (
     const,
     data,
     join,
+    kinds,
     with_atoms,
 )
 
@@ -118,7 +119,7 @@ def marked(run: Interpreter, value: Value, act: int, k: int) -> Value:
 
 
 def refine(run: Interpreter, atoms: Atoms, tags: frozenset[tuple[int, int]]) -> Atoms:
-    if not tags or not any(atom[0] == "val" for atom in atoms):
+    if not tags or "val" not in kinds(atoms):
         return atoms
     return frozenset((atom[0], atom[1] | tags) if atom[0] in ("val", "target") else atom for atom in atoms)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
-from auditor.source.scan import assigned_by_update, breaks, node_count
+from auditor.source.scan import assigned_by_update, breaks, is_short
 from auditor.source.values import (
     CONST,
     DATA,
@@ -51,7 +51,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     count = len(elements) if elements is not None else run.iterations(iterable)
     if count == 0:
         return run.block(node.orelse, frame)
-    if count == 2 and not exact and len(run.abstract) < 2 and node_count(node) <= SMALL_LOOP:
+    if count == 2 and not exact and len(run.abstract) < 2 and is_short(node, SMALL_LOOP):
         count = 3  # the first iteration often does nothing but start a table
     updated = assigned_by_update(node)
     item = None if exact else run.element(iterable)

@@ -149,6 +149,7 @@ class Interpreter:
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
+        self.coroutines = False  # some have been made
         self.tasks: list[Value] = []  # coroutines that run as soon as something is waited for
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from auditor.source import scoring
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
 from auditor.source.library.signatures import Args
-from auditor.source.values import CONST, FORMAT, NOTHING, OBJECT, Atoms, Value, union
+from auditor.source.values import CONST, FORMAT, NOTHING, OBJECT, Atoms, Value, kinds, union
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -48,7 +48,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     all of them."""
     key = file_key(path)
     told = ("model",) not in atoms or run.predictors.counted(atoms)
-    if told and (any(atom[0] == "val" for atom in atoms) or run.predictors.counted(atoms)):
+    if told and ("val" in kinds(atoms) or run.predictors.counted(atoms)):
         atoms = atoms | {("stored", run.predictors.site_number())}
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, "atoms", atoms)

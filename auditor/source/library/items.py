@@ -29,6 +29,7 @@ from auditor.source.values import (
     const,
     data,
     external,
+    kinds,
     regions,
     union,
     with_atoms,
@@ -136,7 +137,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(atoms | {("told", run.predictors.site_number(), None)})
     if container.kind == DATA and container.payload == scoring.ROW_TOTAL and _only_new_axes(index):
         return container
-    by_token = any(atom[0] == "val" for atom in index_atoms)
+    by_token = "val" in kinds(index_atoms)
     if by_token and ("model",) not in atoms:
         atoms = scoring.unasked(atoms)
     if by_token and ("model",) in atoms:
@@ -144,7 +145,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         if ("picked",) not in atoms:  # losses may be told apart by their tokens
             kept |= scoring.peeked(run, atoms, index_atoms)
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
-    if any(atom[0] == "val" for atom in atoms):
+    if "val" in kinds(atoms):
         tags = run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index)
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()
@@ -166,13 +167,13 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
-        if by_token or any(atom[0] == "state" for atom in atoms):
+        if by_token or "state" in kinds(atoms):
             found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
             found |= scoring.asked(run, found, index_atoms) if by_token else NOTHING
             keeps = run.predictors.is_predictor(container.base)
             return data(found, container.base if keeps else None, attr)
         return data(container.atoms | index_atoms, container.base, attr)
-    if not by_token and not any(atom[0] == "loop" for atom in index_atoms):
+    if not by_token and "loop" not in kinds(index_atoms):
         return data(run.predictors.applied(atoms | index_atoms))  # a part of a table, not an entry of it
     found = run.predictors.looked_up(atoms | index_atoms)
     whole_row = container.kind == DATA and container.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES)
@@ -215,7 +216,7 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
         atom for atom in index_atoms if atom[0] in ("loop", "rank") or (not tokens and atom[0] in ("val", "hashed"))
     ) | scoring.marks(index_atoms)
     atoms = run.refine(any_one.atoms, tags) | marks
-    if not tokens and any(atom[0] == "val" for atom in index_atoms):
+    if not tokens and "val" in kinds(index_atoms):
         atoms = run.predictors.looked_up(scoring.unasked(atoms))
         atoms |= scoring.asked(run, atoms, index_atoms)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 
 VAL_FILES, TRAIN_FILES = "fineweb_val", "fineweb_train"  # the shard names of the challenge's data
+_COMMON = "fineweb_"  # to the names of both
 DOCUMENTS = "docs_selected"
 VAL_PATH, TRAIN_PATH = ("path", "val"), ("path", "train")
 
 
 def path_atoms(text: str) -> Atoms:
+    """A mark for a text that names shard files: which split's they are."""
+    if _COMMON not in text and DOCUMENTS not in text:
+        return NOTHING
     val, train = text.rfind(VAL_FILES), text.rfind(TRAIN_FILES)
     if max(val, train) < 0 and DOCUMENTS in text:
         return frozenset((VAL_PATH, TRAIN_PATH, ("doubt",)))  # the text that the shards of both splits are made of

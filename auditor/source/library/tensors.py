@@ -10,7 +10,7 @@ from auditor.source import scoring
 from auditor.source.library import columns
 from auditor.source.library.signatures import Args, Kwargs, Model
 from auditor.source.library.unmodelled import default
-from auditor.source.values import NONE, NOTHING, UNKNOWN, Atoms, Frame, Value, data, regions, union
+from auditor.source.values import NONE, NOTHING, UNKNOWN, Atoms, Frame, Value, data, kinds, regions, union
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def positions(atoms: Atoms) -> Atoms:
     """What a comparison of tokens leaves: where something is, not which tokens."""
-    if not any(atom[0] == "val" for atom in atoms):
+    if "val" not in kinds(atoms):
         return atoms
     return frozenset(atom for atom in atoms if atom[0] != "val") | {("pos",)}
 

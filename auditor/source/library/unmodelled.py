@@ -13,7 +13,20 @@ from auditor.source.library.containers import weaken
 from auditor.source.library.sequences import any_element
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
 from auditor.source.library.signatures import Args, Kwargs
-from auditor.source.values import DATA, NOTHING, OBJECT, TUPLE, UNKNOWN, Atoms, Frame, Value, data, union, with_atoms
+from auditor.source.values import (
+    DATA,
+    NOTHING,
+    OBJECT,
+    TUPLE,
+    UNKNOWN,
+    Atoms,
+    Frame,
+    Value,
+    data,
+    kinds,
+    union,
+    with_atoms,
+)
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -69,7 +82,7 @@ def default(
         return with_atoms(scoring.normalized(short, atoms), part)
     elif short in ("exp", "log", "sigmoid", "maximum", "logsumexp") and args:
         return scoring.transformed(run, short, args, atoms)
-    elif short in _HASHES and any(atom[0] == "val" for atom in atoms):
+    elif short in _HASHES and "val" in kinds(atoms):
         atoms = atoms | {("hashed",)}
     return data(atoms)
 

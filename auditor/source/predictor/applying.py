@@ -9,10 +9,12 @@ from auditor.ledger import Manner, Site
 from auditor.source.predictor.model import HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
-from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Tags, Value, data, regions, union
+from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Tags, Value, data, kinds, regions, union
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
+
+_OF_EVENTS = frozenset(("state", "under"))
 
 
 def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> Atoms:
@@ -20,21 +22,28 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
 
     `as_key`: the tokens are a key under which something was looked up. Those of earlier iterations are context.
     """
-    states = [atom for atom in atoms if atom[0] == "state"]
-    if not states:
+    if not predictors.events or "state" not in kinds(atoms):
         return atoms
+    states = [atom for atom in atoms if atom[0] == "state"]
     taken = regions(atoms)
     if not taken:
         return atoms
     states.sort()
     site: int | None = None
     new: list[Atom] = []
+    places = [(region, _iterations(predictors, region)) for region in taken]
+    found: dict[tuple[Tags, bool], list[Tags]] = {}  # many events learn from the same part
     for _, number in states:
         new.append(("under", number))
         event = predictors.events[number]
-        meeting = [region for region in taken if predictors.overlaps(region, event.tags)]
-        if as_key and event.manner in (Manner.CACHE, Manner.STATISTICS):
-            meeting = [region for region in meeting if not _earlier(predictors, region, event.tags)]
+        later = as_key and event.manner in (Manner.CACHE, Manner.STATISTICS)
+        meeting = found.get((event.tags, later))
+        if meeting is None:
+            learned = _iterations(predictors, event.tags)
+            meeting = [region for region, taken_in in places if _may_meet(taken_in, learned)]
+            if later:
+                meeting = [region for region in meeting if not _earlier(predictors, region, event.tags)]
+            found[event.tags, later] = meeting
         if meeting:
             if site is None:
                 site = predictors.site_number()
@@ -52,9 +61,10 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
 def _earlier(predictors: Predictors, region: Tags, learned: Tags) -> bool:
     """True for tokens of an earlier iteration of the live loop that learned from them."""
     rounds = predictors.run.rounds
+    acts = {tag[0] for tag in learned}
     newest: dict[int, int] = {}
     for act, k in region:
-        if act in predictors.run.live and any(tag[0] == act for tag in learned):
+        if act in acts and act in predictors.run.live:
             newest[act] = max(k, newest.get(act, k))
     return any(k < rounds.get(act, 0) for act, k in newest.items())
 
@@ -73,7 +83,7 @@ def combined(predictors: Predictors, parts: list[Atoms]) -> Atoms:
     ):
         hashed = any(HASHED in part for part in parts if predictors.counted(part))
         return atoms | {("blend", predictors.site_number(), hashed)}
-    if any(HASHED in part and MODEL not in part and any(atom[0] == "val" for atom in part) for part in parts):
+    if any(HASHED in part and MODEL not in part and "val" in kinds(part) for part in parts):
         atoms = atoms | {("mixed", predictors.site_number())}
     return atoms
 
@@ -97,8 +107,10 @@ def scored_before(predictors: Predictors, learned: Tags, calls: tuple[Site, ...]
 
 def counted(predictors: Predictors, atoms: Atoms) -> bool:
     """True for a value read from counts or statistics of validation tokens."""
+    if not predictors.events or kinds(atoms).isdisjoint(_OF_EVENTS):
+        return False
     return any(
-        atom[0] in ("state", "under") and predictors.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
+        atom[0] in _OF_EVENTS and predictors.events[atom[1]].manner in (Manner.CACHE, Manner.STATISTICS)
         for atom in atoms
     )
 
@@ -126,11 +138,11 @@ def stored_answers(predictors: Predictors, one: Atoms, two: Atoms) -> bool:
     """True when validation tokens are compared with what a file holds at their positions: a file that came with
     the script, or one that it wrote validation tokens to."""
     for tokens, stored in ((one, two), (two, one)):
-        if not any(atom[0] == "val" for atom in tokens) or MODEL in tokens:
+        if "val" not in kinds(tokens) or MODEL in tokens:
             continue
-        if ("file",) not in stored or any(atom[0] == "par" for atom in stored):
+        if ("file",) not in stored or "par" in kinds(stored):
             continue
-        if all(atom[0] != "val" for atom in stored) or any(atom[0] == "stored" for atom in stored):
+        if "val" not in kinds(stored) or "stored" in kinds(stored):
             return True
     return False
 
@@ -188,18 +200,21 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     return atoms | {PICKED}
 
 
-def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
-    """False when a live loop gives the two regions to different iterations."""
+def _iterations(predictors: Predictors, tags: Tags) -> dict[int, int | None]:
+    """The iteration of each live loop that takes a part of the stream; None where several do."""
     live = predictors.run.live
-    first: dict[int, set[int]] = {}
-    second: dict[int, set[int]] = {}
-    for tags, found in ((one, first), (two, second)):
-        for act, k in tags:
-            if act in live:
-                found.setdefault(act, set()).add(k)
-    for act, mine in first.items():
-        other = second.get(act)
-        if other is not None and len(mine) == 1 and len(other) == 1 and mine != other:
+    found: dict[int, int | None] = {}
+    for act, k in tags:
+        if act in live:
+            found[act] = k if found.get(act, k) == k else None
+    return found
+
+
+def _may_meet(one: dict[int, int | None], two: dict[int, int | None]) -> bool:
+    """False when a live loop gives two regions to different iterations."""
+    for act, k in one.items():
+        other = two.get(act)
+        if k is not None and other is not None and k != other:
             return False
     return True
 
@@ -240,7 +255,7 @@ def predict(predictors: Predictors, owner: Value, args: list[Value], kwargs: dic
     for hook in owner.payload.cells.get("hooks", ()):
         result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
         atoms = predictors.applied(atoms | run.atoms_of(result))
-    tokens = sum(any(atom[0] == "val" for atom in part) for part in given)
+    tokens = sum("val" in kinds(part) for part in given)
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
         atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
@@ -270,6 +285,6 @@ def _leaves_out_targets(predictors: Predictors, owner: Value, args: list[Value],
 
 def without_index(atoms: Atoms) -> Atoms:
     """What was computed from a loop variable is no longer the variable itself."""
-    if any(atom[0] == "index" for atom in atoms):
+    if "index" in kinds(atoms):
         return frozenset(atom for atom in atoms if atom[0] != "index")
     return atoms

@@ -9,7 +9,7 @@ from auditor.ledger import Manner
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
-from auditor.source.values import NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, regions
+from auditor.source.values import NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, kinds, regions
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
@@ -40,7 +40,7 @@ def learned_atoms(
 ) -> frozenset[int]:
     """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
     numbers = {atom[1] for atom in atoms if atom[0] == "state" or _carries(predictors, atom)}
-    selected = any(atom[0] == "choice" for atom in atoms) or predictors.run.selecting
+    selected = "choice" in kinds(atoms) or predictors.run.selecting
     if selected:
         predictors.run.open_settings += 1
         numbers.add(predictors.event(subject, attr, frozenset(), Manner.SELECTION))
@@ -109,7 +109,7 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
     if name == "grad" or value.attr == "grad":
         predictors.run.state.write(obj.cells, "grad", atoms)
         return
-    if predictors.is_predictor(obj) and any(atom[0] == "val" for atom in atoms) and MODEL not in atoms:
+    if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
         predictors.kept_text.append(predictors.site_number())
     if value.attr == "" or obj.kind == "either":
         predictors.update(value, atoms, node)
@@ -202,14 +202,14 @@ def step(predictors: Predictors, optimizer: Obj) -> None:
             predictors.late_reads.clear()
             if obj.cells.get("from_file"):
                 predictors.late_training.append(predictors.site_number())
-            certain = ("doubt",) not in gradient and all(atom[0] != "val" for atom in gradient)
+            certain = ("doubt",) not in gradient and "val" not in kinds(gradient)
             if obj.cells.get("own_artifact") and certain and not predictors.run.open_settings:
                 predictors.run.state.write(obj.cells, "retrained", predictors.site_number())
         events = predictors.learned_atoms(obj, gradient, Manner.GRADIENT)
         if events:
             add_events(predictors, obj, "*", events)
-            if ("train",) in gradient and ("doubt",) not in gradient and any(atom[0] == "val" for atom in gradient):
-                told = any(atom[0] == "target" for atom in gradient)  # tokens to be predicted, not a number of them
+            if ("train",) in gradient and ("doubt",) not in gradient and "val" in kinds(gradient):
+                told = "target" in kinds(gradient)  # tokens to be predicted, not a number of them
                 (predictors.mixed_training if told else predictors.kept_text).append(predictors.site_number())
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 
 from auditor.source.values import CLASS, EXTERNAL, Class, Frame, Value
+from auditor.submission import syntax
 
 _WITHOUT_PARAMETERS = frozenset(
     "Dropout Dropout1d Dropout2d Identity GELU ReLU ReLU6 SiLU Tanh Sigmoid Softmax LogSoftmax Softplus LeakyReLU "
@@ -35,11 +38,18 @@ def parameter_attributes(class_: Class) -> tuple[str, ...]:
     init = _constructor(class_)
     if init is None:
         return tuple(dict.fromkeys(names))
+    names.extend(_made_in(init))
+    return tuple(dict.fromkeys(names))
+
+
+@lru_cache(maxsize=1024)
+def _made_in(init: ast.FunctionDef) -> tuple[str, ...]:
+    names: list[str] = []
     for node in ast.walk(init):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call | ast.IfExp):
             own = [_own_attribute(target, init.args.args[0].arg) for target in node.targets]
             names.extend(name for name in own if name and _makes_parameters(node.value))
-    return tuple(dict.fromkeys(names))
+    return tuple(names)
 
 
 def constructed_parts(class_: Class, lookup: Callable[[str, Frame], Value]) -> dict[str, Class]:
@@ -51,10 +61,7 @@ def constructed_parts(class_: Class, lookup: Callable[[str, Frame], Value]) -> d
     init = _constructor(class_)
     if init is None:
         return found
-    times: dict[str, int] = {}
-    for node in ast.walk(init):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            times[node.attr] = times.get(node.attr, 0) + 1
+    times = _times_set(init)
     for statement in init.body:
         if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
             continue
@@ -65,6 +72,14 @@ def constructed_parts(class_: Class, lookup: Callable[[str, Frame], Value]) -> d
             if value.kind == CLASS and value.payload.family == "module" and value.payload is not class_:
                 found[name] = value.payload
     return found
+
+
+@lru_cache(maxsize=1024)
+def _times_set(init: ast.FunctionDef) -> Counter[str]:
+    """How often a constructor assigns each attribute, whatever object it is of."""
+    return Counter(
+        node.attr for node in syntax.walk(init) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    )
 
 
 def owns_parameters(class_: Class) -> bool:
@@ -81,9 +96,12 @@ def owns_parameters(class_: Class) -> bool:
 def has_running_statistics(class_: Class) -> bool:
     """True for a module whose constructor makes a batch norm."""
     init = _constructor(class_)
-    return init is not None and any(
-        isinstance(node, ast.Attribute) and "BatchNorm" in node.attr for node in ast.walk(init)
-    )
+    return init is not None and _names_batch_norm(init)
+
+
+@lru_cache(maxsize=1024)
+def _names_batch_norm(init: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.Attribute) and "BatchNorm" in node.attr for node in syntax.walk(init))
 
 
 def _makes_parameters(call: ast.expr) -> bool:
@@ -94,3 +112,9 @@ def _makes_parameters(call: ast.expr) -> bool:
             if name[:1].isupper() and name not in _WITHOUT_PARAMETERS:
                 return True
     return False
+
+
+def forget() -> None:
+    """Let go of the scripts that were asked about."""
+    for answers in (_made_in, _times_set, _names_batch_norm):
+        answers.cache_clear()

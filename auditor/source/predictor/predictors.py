@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from auditor.ledger import Site
 from auditor.source.predictor import applying, learning, storage
 from auditor.source.predictor.model import Learning, Printed
-from auditor.source.values import NOTHING, Atoms, Obj, Tags
+from auditor.source.values import NOTHING, Atoms, Obj, Tags, kinds
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -49,7 +49,7 @@ class Predictors:
         self.depth = 0  # of modules that are parts of modules
 
     def print(self, template: tuple[str | None, ...], atoms: Atoms) -> None:
-        if any(atom[0] == "val" for atom in atoms):
+        if "val" in kinds(atoms):
             self.order += 1
             run = self.run
             sure = not run.undecided
@@ -85,7 +85,6 @@ class Predictors:
     compared = applying.compared
     chosen = applying.chosen
     picked = applying.picked
-    overlaps = applying.overlaps
     predict = applying.predict
     event = learning.event
     learned_atoms = learning.learned_atoms

@@ -123,6 +123,8 @@ def content(predictors: Predictors, obj: Obj, attr: str = "*", depth: int = 5) -
 
 
 def _events(predictors: Predictors, obj: Obj, attr: str) -> frozenset[int]:
+    if not predictors.events:
+        return frozenset()
     attrs = obj.cells.get("attrs", ())
     shared: frozenset[int] = obj.cells.get(("learned", "*"), frozenset())
     if attr in attrs:
