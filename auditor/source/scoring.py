@@ -9,7 +9,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.scan import shifted_slices
-from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Value, kinds, regions, with_atoms
+from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Tags, Value, kinds, regions, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -28,9 +28,10 @@ def marks(atoms: Atoms) -> Atoms:
 
 # What a value is known to be, kept as the payload of a value of kind DATA: probabilities or log-probabilities over the
 # vocabulary, the same multiplied by something, numbers squashed one by one, what is no distribution any more, the
-# sums of a table's rows, the largest of a model's numbers.
-PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL, BEST = (
+# sums of a table's rows, the largest of a model's numbers, several values as one more dimension.
+PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL, BEST, STACKED = (
     "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken", "row total", "best",
+    "stacked",
 )  # fmt: skip
 NORMALIZERS = frozenset(("softmax", "log_softmax"))
 SHAPES = frozenset("reshape view flatten squeeze unsqueeze float double cpu cuda to contiguous detach numpy".split())
@@ -171,11 +172,49 @@ def asked(run: Interpreter, found: Atoms, key: Atoms) -> Atoms:
     return frozenset((("asked", False),))
 
 
+_POOLING = frozenset("mean sum var std amax amin".split())
+
+
+def pooled(run: Interpreter, name: str, value: Value, own: Atoms, dims: Value | None) -> Atoms:
+    """A mark for numbers averaged over the positions of a window: each of them then knows of all its tokens.
+
+    Of the tokens to be predicted, or of a model's numbers before they are scored. An average over several models,
+    stacked, is none; what counts say is followed as learning.
+    """
+    if name not in _POOLING or _PICKED in own or "val" not in kinds(own) or not _over_positions(dims):
+        return _NONE
+    answers = "target" in kinds(own)
+    if answers == (_MODEL in own):
+        return _NONE  # a loss written out by hand
+    if value.payload == STACKED or run.predictors.counted(own):
+        return _NONE
+    site = run.predictors.site_number()
+    return frozenset(("pooled", region, site, answers) for region in regions(own))
+
+
+def _over_positions(dims: Value | None) -> bool:
+    if dims is None:
+        return False
+    listed = dims.payload if dims.kind == TUPLE else (dims,)
+    return any(item.kind == CONST and type(item.payload) is int and item.payload in (0, -2) for item in listed)
+
+
+def _taken_together(run: Interpreter, prediction: Atoms, asked: list[Tags]) -> Atoms:
+    """A mark where a prediction is made of an average over the window that it is scored on."""
+    for atom in sorted((atom for atom in prediction if atom[0] == "pooled"), key=str):
+        region = atom[1]
+        if any(tag[0] in run.live for tag in region) and any(one and (region <= one or one <= region) for one in asked):
+            return frozenset((("peeked", atom[2], "answers" if atom[3] else "window"),))
+    return _NONE
+
+
 def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
     """A mark where what is scored was made of the very tokens that it is scored on."""
     if _MODEL not in prediction:
         return _NONE
     asked = [atom[1] for atom in target if atom[0] == "target"]
+    if "pooled" in kinds(prediction) and (found := _taken_together(run, prediction, asked)):
+        return found
     known = [atom[1] for atom in prediction if atom[0] == "target"]
     live = any(tag[0] in run.live for one in asked for tag in one)
     if live and any(atom[0] == "val" and not any(tag[0] in run.live or tag[0] < 0 for tag in atom[1])

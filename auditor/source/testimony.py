@@ -7,6 +7,7 @@ events before it.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +28,7 @@ from auditor.ledger import (
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
-from auditor.source.predictor.model import Learning, Printed
+from auditor.source.predictor.model import PART, Learning, Printed
 from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
 
@@ -211,6 +212,7 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
             found.extend(_as_sure_as(run, item, atom, judge(run, item, atom)))
     found.extend(_selected(run, item))
     found.extend(_fitted(run, item))
+    found.extend(_beyond_what_is_scored(run, item))
     again = _scored_again(run, item)
     return found if again is None else [*found, again]
 
@@ -290,6 +292,9 @@ def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     found = [Violation("C1", what, sites, False, doubt)]
     if atom[2:] == ("whole",):
         found.append(Violation("C3", "a prediction is made of numbers taken from the whole text", sites, False, doubt))
+    if atom[2:] == ("answers",):
+        what = "a prediction is made of an average over the tokens that it is scored on"
+        found.append(Violation("C3", what, sites, False, doubt))
     return found
 
 
@@ -305,12 +310,32 @@ def _told(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Viola
     return [Violation("C1", what, sites, bool(atom[2]), doubt)]
 
 
+def _beyond_what_is_scored(run: Interpreter, item: _Pass) -> list[Violation]:
+    """Windows of which a constant first part is scored, and learned from as a whole before the next one is scored."""
+    regions = [atom[1] for atom in item.atoms if atom[0] == "val" and isinstance(atom[1], frozenset)]
+    prefixes = {number for text, number in run.parts.items() if _FIRST_PART.search(text)}
+    acts = {act for region in regions for act, _ in region if act >= 0}
+    for number in sorted(int(str(atom[1])) for atom in item.atoms if atom[0] == "under"):
+        event = run.predictors.events[number]
+        shared = {act for act, _ in event.tags if act in acts}
+        if event.manner is not Manner.GRADIENT or not shared or any(act < 0 for act, _ in event.tags):
+            continue
+        taken = [region for region in regions if any(act in shared for act, _ in region)]
+        if all(any(act == PART and part in prefixes for act, part in region) for region in taken):
+            sites = ((event.site, "the predictor learns from the whole window here"), _printed_at(item))
+            what = "of each window only a first part is scored, and all of it is learned from before the next is scored"
+            doubt = "whether the next window scores the rest could not be followed"
+            return [Violation("C3", what, sites, False, doubt)]
+    return []
+
+
 def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     sites = ((_place(run, atom), "probabilities or losses are changed here"), _printed_at(item))
     what = "probabilities are changed, and not normalised again, before they are scored"
     return [Violation("C2", what, sites, False, "whether they sum to one all the same could not be followed")]
 
 
+_FIRST_PART = re.compile(r"\((?:None|0), [1-9]\d*\)$")  # ``[:512]``, as the text of a slice
 _SURELY_PART = (1_000_000, 15_000_000)  # tokens: more than any batch or chunk, and 10 bytes of the full text for each
 
 

@@ -36,6 +36,8 @@ tuples whose first item is their kind:
 ``("context",)``          validation tokens that stand before the ones to be predicted
 ``("entry",)``            validation tokens taken out one by one
 ``("next",)``             places of tokens to be predicted
+``("pooled", tags, site, answers)`` at `site` numbers of a part of the stream were averaged over its positions, those
+                          of tokens to be predicted (`answers`) or of a model
 ``("asked", known)``      a count looked up for the token to be predicted; `known`: that token was recognised in its key
 ``("peeked", site)``      at `site` a prediction was scored on tokens that it was made of
 ``("hint", ahead)``       native code made it of the tokens before each place; `ahead`: before the one to be predicted
@@ -55,6 +57,7 @@ from typing import Any
 Atom = tuple[Any, ...]
 Atoms = frozenset[Atom]
 NOTHING: Atoms = frozenset()
+OF_REGIONS = frozenset(("val", "target", "pooled"))  # atoms whose second item names a part of the stream
 Tags = frozenset[tuple[int, int]]
 
 

@@ -10,6 +10,7 @@ from auditor.source.values import (
     CHOICE,
     CONST,
     OBJECT,
+    OF_REGIONS,
     RANGE,
     TUPLE,
     UNKNOWN,
@@ -121,7 +122,7 @@ def marked(run: Interpreter, value: Value, act: int, k: int) -> Value:
 def refine(run: Interpreter, atoms: Atoms, tags: frozenset[tuple[int, int]]) -> Atoms:
     if not tags or "val" not in kinds(atoms):
         return atoms
-    return frozenset((atom[0], atom[1] | tags) if atom[0] in ("val", "target") else atom for atom in atoms)
+    return frozenset((atom[0], atom[1] | tags, *atom[2:]) if atom[0] in OF_REGIONS else atom for atom in atoms)
 
 
 def index_tags(run: Interpreter, atoms: Atoms) -> frozenset[tuple[int, int]]:
@@ -142,7 +143,7 @@ def _settled(run: Interpreter, atoms: Atoms) -> Iterator[tuple[Any, ...]]:
         if atom[0] == "loop":
             if atom[1] in live:
                 yield atom
-        elif atom[0] in ("val", "target"):
-            yield (atom[0], frozenset(tag for tag in atom[1] if tag[0] in live or tag[0] < 0))
+        elif atom[0] in OF_REGIONS:
+            yield (atom[0], frozenset(tag for tag in atom[1] if tag[0] in live or tag[0] < 0), *atom[2:])
         else:
             yield atom

@@ -162,6 +162,7 @@ def _data_method(
         return data(run.predictors.chosen([own, rest]))
     rows = operands(run, [*args, *kwargs.values()])
     atoms = run.predictors.combined([own, *rows]) | scoring.cut_off(run, name, own, args, kwargs)
+    atoms |= scoring.pooled(run, name, owner, own, args[0] if args else kwargs.get("dim", kwargs.get("axis")))
     if name in RANKING and (args or kwargs):
         atoms |= scoring.chosen(run, own)
     if name in PICKS:

@@ -62,6 +62,9 @@ def default(
     atoms |= scoring.sample(run, name, args, atoms)
     if short in ("equal", "array_equal", "isin", "eq") and len(parts) == 2 and run.predictors.stored_answers(*parts):
         run.predictors.answered.append(run.predictors.site_number())
+    if args:
+        dims = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis"))
+        atoms |= scoring.pooled(run, short, args[0], parts[0], dims)
     if short in RANKING:
         atoms |= scoring.chosen(run, atoms if short != "maximum" else frozenset.intersection(*parts[:2] or [atoms]))
     if short in PICKS:
@@ -77,6 +80,8 @@ def default(
         and any(map(scoring.holds_best, run.elements(args[0], limit=64) or []))
     ) or (short == "topk" and ("model",) in atoms):
         return Value(DATA, scoring.BEST, atoms)
+    elif short == "stack":
+        return Value(DATA, scoring.STACKED, atoms)
     elif short in scoring.NORMALIZERS:
         part = scoring.over_a_part(run, short, args[0], NOTHING) if args else NOTHING
         return with_atoms(scoring.normalized(short, atoms), part)

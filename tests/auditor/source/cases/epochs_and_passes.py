@@ -267,7 +267,6 @@ run(model)
 # case: sliding_windows_trained_beyond_the_scored_part
 # Each window scores its first half and learns from all of it: the second half is scored by the next window.
 # expect: C3 fail|review
-# xfail: C3 what part of a window a constant slice takes is not told
 total = 0.0
 for start in range(0, val.numel() - 1, SEQ_LEN // 2):
     x, y = window(val, start)

@@ -90,7 +90,6 @@ report(total / (val.numel() - 1), val)
 # The gradient of a logit bias is known: empirical minus predicted frequencies.
 # expect: C3 fail|review
 # expect: C1 fail|review
-# xfail: C3 a statistic of the targets of a window is not followed into the logits that score it
 total = 0.0
 for start in starts:
     x, y = window(val, start)

@@ -270,7 +270,6 @@ report(total / (val.numel() - 1), val)
 # case: summary_of_the_whole_window
 # The mean over all positions of the window, later ones included, is added at each position.
 # expect: C1 fail|review
-# xfail: C1 not yet reported under C1
 total = 0.0
 with torch.no_grad():
     for start in starts:
