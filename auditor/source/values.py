@@ -44,6 +44,7 @@ tuples whose first item is their kind:
 ``("told", site, sure)``  the native code called at `site` may have known the token to be predicted
 ``("unnormal", site)``    at `site` probabilities were changed so that they need not sum to one any more
 ``("clock",)``            a time
+``("unseen",)``           handed to a function of the script by code that is not part of it
 ``("path", which)``       a file path of the "val" or "train" shards
 """
 
@@ -199,6 +200,7 @@ TRUE = Value(CONST, True)
 FALSE = Value(CONST, False)
 UNKNOWN = Value(DATA)
 MEASURED: Atoms = frozenset((("measure",),))  # atoms of a size or a time
+UNSEEN: Atoms = frozenset((("unseen",),))
 MEASURE = Value(DATA, None, MEASURED)
 
 

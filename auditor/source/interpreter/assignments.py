@@ -151,6 +151,8 @@ def _assign_attribute(run: Interpreter, target: ast.Attribute, value: Value, fra
             run.hand_over(value)
         elif owner.base is not None:
             run.predictors.attach(owner.base, owner.attr, value)
+        else:
+            run.hand_over(value)
 
 
 def _setter(obj: Obj, name: str) -> Function | None:
@@ -182,6 +184,7 @@ def _assign_item(run: Interpreter, target: ast.Subscript, value: Value, frame: F
         elif (changed := columns.overwritten(run, owner, index, value)) and isinstance(target.value, ast.Name):
             run.bind(frame, target.value.id, changed)
         else:
+            run.hand_over(value)
             run.predictors.count(owner, index, value, target, frame)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source.library.containers import known_keywords
 from auditor.source.library.hidden_code import unseen_code
 from auditor.source.library.signatures import Args, Kwargs, Model
 from auditor.source.values import (
@@ -36,7 +37,8 @@ METADATA = frozenset(
 )
 VIEWS = frozenset(
     "data detach view reshape flatten transpose permute T mT squeeze unsqueeze expand contiguous weight bias "
-    "numpy data_ptr data_as untyped_storage storage grad_fn "
+    "numpy data_ptr data_as untyped_storage storage grad_fn as_strided from_numpy asarray ravel unfold "
+    "diagonal "
     "parameters buffers named_parameters named_buffers modules named_modules children named_children "
     "state_dict items values keys narrow chunk split unbind select view_as expand_as param_groups module "
     "_orig_mod".split()
@@ -123,10 +125,20 @@ def _isinstance(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fra
     return UNKNOWN
 
 
+def _type(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    """``type(name, bases, members)``: who calls the functions of such a class is not followed."""
+    if len(args) == 3:
+        for member in known_keywords(args[2]).values():
+            run.hand_over(member)
+    return UNKNOWN
+
+
 CALLS: dict[str, Model] = {
     "isinstance": _isinstance,
     "getattr": _getattr,
     "setattr": _setattr,
     "hasattr": _hasattr,
-    **dict.fromkeys(("super", "type", "id"), _fresh),
+    "super": _fresh,
+    "id": _fresh,
+    "type": _type,
 }

@@ -7,7 +7,25 @@ from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING
 from auditor.source.library.signatures import Args, Kwargs, Model
-from auditor.source.values import CONST, FUNCTION, OBJECT, PARTIAL, UNKNOWN, Atoms, Frame, Value, choices, external
+from auditor.source.values import (
+    CONST,
+    FUNCTION,
+    METHOD,
+    NOTHING,
+    OBJECT,
+    PARTIAL,
+    UNKNOWN,
+    UNSEEN,
+    Atoms,
+    Frame,
+    Function,
+    Value,
+    choices,
+    data,
+    external,
+    kinds,
+    union,
+)
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -23,6 +41,7 @@ def only_wraps(name: str) -> bool:
     return name.startswith(_WRAPPERS) and not name.startswith(_CALLERS)
 
 
+MAX_CALLBACK_DEPTH = 24  # calls
 CALLED_BACK = ("sys.", "gc.", "signal.", "threading.", "builtins.", "importlib.", "codecs.", "torch.library.")
 
 
@@ -40,14 +59,38 @@ def unseen_callee(run: Interpreter, name: str, values: Args, parts: list[Atoms])
 
 
 def run_callbacks(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST) -> None:
-    """Run functions of the script that were handed to code that is not seen, as it may call them."""
-    for value in (*args, *kwargs.values()):
+    """Run functions of the script that were handed to code that is not seen, as it may call them.
+
+    What it hands to them is not known; to a function that learns it may hand what else it was given.
+    """
+    values = [*args, *kwargs.values()]
+    for value in values:
         for option in choices(value):
-            if option.kind == FUNCTION and not option.payload.is_generator and len(run.functions) < 24:
-                count = len(option.payload.node.args.args)
-                run.call(option, [UNKNOWN] * count, {}, node)
-            elif option.kind == PARTIAL and option.payload[0].kind == FUNCTION:
+            if option.kind == PARTIAL and option.payload[0].kind == FUNCTION:
                 run.call(option, [], {}, node)
+                continue
+            function = _function_of(option)
+            if function is None or function.is_generator or len(run.functions) >= MAX_CALLBACK_DEPTH:
+                continue
+            learns = run.may_learn(function.node)
+            if option.kind == METHOD and not learns:
+                continue
+            given = union(run.atoms_of(other) for other in values if other is not value) if learns else NOTHING
+            possibly = "val" in kinds(given)
+            count = len(function.node.args.args) - (option.kind == METHOD)
+            run.open_settings += possibly
+            run.call(option, [data(UNSEEN | given if possibly else UNSEEN)] * count, {}, node)
+            run.open_settings -= possibly
+
+
+def _function_of(value: Value) -> Function | None:
+    """The function of the script that a value is, or is the bound method of."""
+    if value.kind == FUNCTION:
+        return value.payload  # type: ignore[no-any-return]
+    if value.kind == METHOD and value.payload[0].kind == OBJECT and value.payload[0].payload.class_ is not None:
+        member = value.payload[0].payload.class_.find(value.payload[1])
+        return member.payload if member is not None and member.kind == FUNCTION else None
+    return None
 
 
 def _identity(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:

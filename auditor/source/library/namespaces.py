@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.source.library.containers import known_keywords, loosen, new_dict, store_item
 from auditor.source.library.signatures import Args, Kwargs, Model
-from auditor.source.values import CLASS, CONST, EXTERNAL, NONE, OBJECT, UNKNOWN, Frame, Obj, Value, const
+from auditor.source.values import CLASS, CONST, EXTERNAL, NONE, NOTHING, OBJECT, UNKNOWN, Frame, Obj, Value, const, data
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -18,6 +18,10 @@ def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
         return _globals(run, args, kwargs, node, frame)
     if args[0].kind == EXTERNAL:
         return args[0]
+    if args[0].base is not None:
+        return data(NOTHING, args[0].base, args[0].attr)
+    if args[0].kind == OBJECT and args[0].payload.kind == "module":
+        return data(NOTHING, args[0].payload)
     result = new_dict(run, run.line)
     if args and args[0].kind in (OBJECT, CLASS):
         for key, cell in list(args[0].payload.cells.items()):

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from auditor.source import scoring
+from auditor.source.library.attributes import VIEWS
 from auditor.source.library.callbacks import CALLED_BACK, run_callbacks, unseen_callee
 from auditor.source.library.containers import weaken
 from auditor.source.library.sequences import any_element
@@ -80,6 +81,8 @@ def default(
         and any(map(scoring.holds_best, run.elements(args[0], limit=64) or []))
     ) or (short == "topk" and ("model",) in atoms):
         return Value(DATA, scoring.BEST, atoms)
+    elif short in VIEWS and args and args[0].base is not None and name.partition(".")[0] in ("torch", "numpy"):
+        return data(atoms, args[0].base, args[0].attr)
     elif short == "stack":
         return Value(DATA, scoring.STACKED, atoms)
     elif short in scoring.NORMALIZERS:

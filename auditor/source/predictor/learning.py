@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from auditor.ledger import Manner
+from auditor.ledger import RULES_OF_SCORING, Manner
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
@@ -40,6 +40,9 @@ def learned_atoms(
 ) -> frozenset[int]:
     """Event numbers for storage that takes up `atoms`: old events and new ones for tokens among them."""
     numbers = {atom[1] for atom in atoms if atom[0] == "state" or _carries(predictors, atom)}
+    if ("unseen",) in atoms:
+        text = "learning from what a function of the script is given by code that is not part of the submission"
+        predictors.run.cannot_see(text, RULES_OF_SCORING)
     selected = "choice" in kinds(atoms) or predictors.run.selecting
     if selected:
         predictors.run.open_settings += 1
