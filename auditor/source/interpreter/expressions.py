@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.interpreter.flow import NORMAL
-from auditor.source.library import attributes, columns, containers, items, text
+from auditor.source.library import attributes, columns, containers, items, text, views
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -57,7 +57,7 @@ def atoms_of(run: Interpreter, value: Value, depth: int = 5) -> Atoms:
     if value.kind == FORMAT:
         return union((atoms, *(run.atoms_of(part, 1) for part in value.payload if isinstance(part, Value))))
     if value.kind == METHOD:
-        if value.payload[1] in attributes.METADATA:
+        if value.payload[1] in views.METADATA:
             return MEASURED
         return atoms | run.atoms_of(value.payload[0], depth)
     if value.kind == PARTIAL:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.source import native, scoring
 from auditor.source.library import columns
-from auditor.source.library.attributes import METADATA, RETURNING_SELF, VIEWS
 from auditor.source.library.callbacks import run_callbacks
 from auditor.source.library.environment import parser_method
 from auditor.source.library.file_contents import read_file, write_file
@@ -22,6 +21,7 @@ from auditor.source.library.signatures import Args, Kwargs
 from auditor.source.library.tensors import change_in_place, overwrite, positions, receiver, require_gradient, statistic
 from auditor.source.library.text import has_text, print_line, text_method
 from auditor.source.library.unmodelled import LOOK_UPS, PICKS, RANKING, entry_of_row, operands, side_effect
+from auditor.source.library.views import METADATA, RETURNING_SELF, VIEWS
 from auditor.source.values import (
     CONST,
     DATA,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from auditor.source.library.attributes import RETURNING_SELF
 from auditor.source.library.signatures import Args, Kwargs, Model
+from auditor.source.library.views import RETURNING_SELF
 from auditor.source.values import (
     CONST,
     FUNCTION,

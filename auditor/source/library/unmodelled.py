@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from auditor.source import scoring
-from auditor.source.library.attributes import VIEWS
 from auditor.source.library.callbacks import CALLED_BACK, run_callbacks, unseen_callee
 from auditor.source.library.containers import weaken
 from auditor.source.library.sequences import any_element
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
 from auditor.source.library.signatures import Args, Kwargs
+from auditor.source.library.views import VIEWS
 from auditor.source.values import (
     DATA,
     NOTHING,

@@ -200,6 +200,11 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     return atoms | {PICKED}
 
 
+def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
+    """False when a live loop gives the two regions to different iterations."""
+    return _may_meet(_iterations(predictors, one), _iterations(predictors, two))
+
+
 def _iterations(predictors: Predictors, tags: Tags) -> dict[int, int | None]:
     """The iteration of each live loop that takes a part of the stream; None where several do."""
     live = predictors.run.live

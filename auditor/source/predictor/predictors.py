@@ -85,6 +85,7 @@ class Predictors:
     compared = applying.compared
     chosen = applying.chosen
     picked = applying.picked
+    overlaps = applying.overlaps
     predict = applying.predict
     event = learning.event
     learned_atoms = learning.learned_atoms
