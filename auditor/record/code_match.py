@@ -185,6 +185,23 @@ def counts_compressed_code(log: RunLog, size: CodeSize) -> bool:
     return labelled or size.line.size_bytes * 2 < size.submitted_bytes
 
 
+MORE_BYTES, MORE_SHARE = 4_000, 0.1  # of the logged code: less may be a comment, a licence, a launcher
+
+
+def missing_code(logs: Sequence[RunLog], submission: Submission) -> CodeSize | None:
+    """The log that lacks the least code in the submission, if every log that counts code counts much more than any
+    reading of the submission has: then part of what ran is not there."""
+    script = submission.script
+    if script is None or script.packed or opaque(submission):
+        return None
+    sizes = [(log, size) for log in logs if (size := logged_code_size(log, submission)) is not None]
+    counted = [size for log, size in sizes if not counts_compressed_code(log, size)]
+    if not counted:
+        return None
+    least = min(counted, key=lambda size: size.difference)
+    return least if least.difference > max(MORE_BYTES, MORE_SHARE * least.line.size_bytes) else None
+
+
 @lru_cache(maxsize=8)
 def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[A-Za-z_]\w*", text[: 8 * 1024 * 1024]))

@@ -42,7 +42,11 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
     ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
-    ledger = replace(ledger, notes=(*ledger.notes, *run.native.judged.items()))
+    ledger = replace(
+        ledger,
+        notes=(*ledger.notes, *run.native.judged.items()),
+        blind=(*ledger.blind, *_code_that_is_not_there(submission, record)),
+    )
     stated = any(setting.source != "title" for setting in configuration.environment.values())
     if not lines and not stated and not ledger.violations and not _learned_first(ledger):
         opened = interpret(
@@ -62,6 +66,20 @@ def _with_lineage(ledger: Ledger, submission: Submission, tree: ast.Module) -> L
     assert submission.script is not None
     notes = lineage_notes(submission.script, evaluation_sites(ledger), tree)
     return replace(ledger, notes=(*ledger.notes, *notes))
+
+
+def _code_that_is_not_there(submission: Submission, record: Record) -> list[Blind]:
+    """What ran beside the submitted script, by what the logs count, cannot be seen."""
+    from auditor.record.code_match import missing_code
+
+    size = missing_code(record.logs, submission)
+    if size is None or submission.script is None:
+        return []
+    reason = (
+        f"every log counts more code than was submitted (at least {size.difference:,} of "
+        f"{size.line.size_bytes:,} bytes, {PurePosixPath(size.log).name}): part of what ran is not in the folder"
+    )
+    return [Blind(reason, Site(submission.script.path, 0), RULES_OF_SCORING)]
 
 
 def _learned_first(ledger: Ledger) -> bool:

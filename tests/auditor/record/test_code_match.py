@@ -9,6 +9,7 @@ import pytest
 from auditor.record.code_match import (
     BYTE_TABLE,
     logged_code_size,
+    missing_code,
     missing_settings,
     prints_label,
     source_difference,
@@ -95,6 +96,30 @@ def test_code_sizes(line: str, same: bool) -> None:
     helpers = {"helper.py": "x = 12345\n"} if line.endswith(f"{len(SCRIPT) + 10} bytes") else {}
     size = logged_code_size(log(line + "\n"), submission(**helpers))
     assert size is not None and size.same is same
+
+
+def counted(*sizes: int) -> list[RunLog]:
+    return [log(f"Code size: {size} bytes\n") for size in sizes]
+
+
+def test_code_that_every_log_counts_and_the_folder_lacks() -> None:
+    full = len(SCRIPT) * 4
+    found = missing_code(counted(full, full + 100), submission())
+    assert found is not None and found.difference == full - len(SCRIPT)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "helpers"),
+    [
+        ((), {}),  # no log counts
+        ((len(SCRIPT) * 4, len(SCRIPT)), {}),  # one log is of this script
+        ((len(SCRIPT) + 3_900,), {}),  # little
+        ((len(SCRIPT) // 3,), {}),  # less code, or compressed
+        ((len(SCRIPT) + 9_000,), {"helper.py": "x = 1\n" * 1_500}),  # the rest is in another file
+    ],
+)
+def test_logs_that_fit_the_folder_lack_nothing(sizes: tuple[int, ...], helpers: dict[str, str]) -> None:
+    assert missing_code(counted(*sizes), submission(**helpers)) is None
 
 
 def test_settings_of_other_code() -> None:
