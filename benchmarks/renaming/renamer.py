@@ -23,6 +23,9 @@ _BUILTINS = frozenset(dir(builtins))
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ATTRIBUTE_BY_TEXT = frozenset(("getattr", "setattr", "hasattr", "delattr"))
 _NAMES_BY_TEXT = frozenset(("globals", "locals", "eval", "exec"))
+_MODULES_BY_NAME = frozenset(
+    ("sys.modules", "importlib.import_module", "__import__")
+)  # ``sys.modules[__name__]`` is the script
 _BAGS = frozenset(("SimpleNamespace", "Namespace", "namedtuple", "make_dataclass"))  # keywords become attributes
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -103,7 +106,7 @@ class _Signature:
 @dataclass(slots=True)
 class _Survey:
     helpers: frozenset[str] = frozenset()  # module names of the submission's own files
-    has_helpers: bool = False
+    modules_as_values: bool = False  # a script may reach its own functions as attributes of a module
     imported: set[str] = field(default_factory=set)
     accessed: set[str] = field(default_factory=set)  # attributes of things that are not imported
     helper_roots: set[str] = field(default_factory=set)  # names bound to own modules
@@ -129,7 +132,7 @@ def _survey(trees: Mapping[str, ast.Module]) -> _Survey:
         module = path.removesuffix("!unpacked").rpartition("!")[2] if "!" in path else path
         dotted = module.removesuffix(".py").strip("/").replace("/", ".")
         helpers.update((dotted, dotted.rpartition(".")[2]))
-    survey = _Survey(helpers=frozenset(helpers), has_helpers=len(trees) > 1)
+    survey = _Survey(helpers=frozenset(helpers), modules_as_values=len(trees) > 1)
     for tree in trees.values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -162,8 +165,10 @@ def _survey_node(node: ast.AST, survey: _Survey) -> None:
         survey.identifiers.add(node.id)
         if isinstance(node.ctx, ast.Store | ast.Del):
             survey.bound.add(node.id)
+        survey.modules_as_values |= node.id in _MODULES_BY_NAME
     elif isinstance(node, ast.Attribute):
         survey.identifiers.add(node.attr)
+        survey.modules_as_values |= ast.unparse(node) in _MODULES_BY_NAME
         if not _rooted_in(node, survey.imported | survey.helper_roots):
             survey.accessed.add(node.attr)
             if isinstance(node.ctx, ast.Store):
@@ -309,7 +314,7 @@ def _decide(survey: _Survey) -> tuple[set[str], set[str], dict[str, str]]:
     by_text = _attributes_by_text(survey) | (survey.module_parts & survey.key_words)
     keep(attributes & by_text, "may be named by text")
     attributes -= by_text
-    if survey.has_helpers:  # a module may be handed around as a value, its functions be its attributes
+    if survey.modules_as_values:
         by_module = (survey.accessed & names) - attributes
         keep(by_module, "may be reached through a module")
         names -= by_module

@@ -212,6 +212,24 @@ def test_helpers_are_renamed_with_the_script() -> None:
     assert f"def {name['fill_table']}({name['rows']})" in result.sources["records/x/cache.py"]
 
 
+def test_a_function_that_a_script_reaches_through_itself_as_a_module_stays() -> None:
+    script = """
+        import sys
+
+        def fill_table():
+            return 3
+
+        def make_table():
+            return fill_table()
+
+        this_script = sys.modules[__name__]
+        result = this_script.fill_table() if hasattr(this_script, "fill_table") else make_table()
+    """
+    text = renamed(script)
+    assert {"fill_table"} <= words(text)
+    assert not {"make_table", "this_script"} & words(text)
+
+
 def test_a_function_reached_through_a_module_that_is_a_value_stays() -> None:
     script = "import cache\n\ndef use(module):\n    return module.fill_table()\n\nuse(cache)\n"
     result = rename({"train_gpt.py": script, "cache.py": "def fill_table():\n    return 1\n"})
