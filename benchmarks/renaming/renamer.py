@@ -23,9 +23,7 @@ _BUILTINS = frozenset(dir(builtins))
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ATTRIBUTE_BY_TEXT = frozenset(("getattr", "setattr", "hasattr", "delattr"))
 _NAMES_BY_TEXT = frozenset(("globals", "locals", "eval", "exec"))
-_MODULES_BY_NAME = frozenset(
-    ("sys.modules", "importlib.import_module", "__import__")
-)  # ``sys.modules[__name__]`` is the script
+_MODULES_BY_NAME = frozenset(("modules", "import_module", "__import__"))  # sys.modules[__name__] is the script
 _BAGS = frozenset(("SimpleNamespace", "Namespace", "namedtuple", "make_dataclass"))  # keywords become attributes
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -168,7 +166,7 @@ def _survey_node(node: ast.AST, survey: _Survey) -> None:
         survey.modules_as_values |= node.id in _MODULES_BY_NAME
     elif isinstance(node, ast.Attribute):
         survey.identifiers.add(node.attr)
-        survey.modules_as_values |= ast.unparse(node) in _MODULES_BY_NAME
+        survey.modules_as_values |= node.attr in _MODULES_BY_NAME and _rooted_in(node, ("sys", "importlib"))
         if not _rooted_in(node, survey.imported | survey.helper_roots):
             survey.accessed.add(node.attr)
             if isinstance(node.ctx, ast.Store):
