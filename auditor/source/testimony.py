@@ -161,10 +161,13 @@ def _doubt_alternatives(reported: list[_Pass]) -> None:
 def _seen_at_work(run: Interpreter, item: _Pass) -> bool:
     """True when the log has lines that only the function prints where the metric's predictions are made or changed.
 
-    Then that function made the reported score, whatever the line with the score was called when it was logged.
+    Then that function made the reported score, whatever the line with the score was called when it was logged. The
+    functions that print the metric, and those that call them, run in every case.
     """
+    around = {item.site.function, *(call.function for call in item.calls)}
     numbers = {atom[2] if atom[0] == "clash" else atom[1] for atom in item.atoms if atom[0] in _PLACED | {"clash"}}
-    sites = [run.predictors.sites[int(str(number))][0] for number in numbers]
+    places = [run.predictors.sites[int(str(number))][0] for number in numbers]
+    sites = [site for site in places if site.function not in around]
     return any(
         isinstance(node, ast.FunctionDef)
         and any(site.function == node.name and node.lineno <= site.line <= (node.end_lineno or 0) for site in sites)

@@ -455,3 +455,30 @@ def better_of_two():
 
 
 report(better_of_two(), val)
+
+
+# case: lower_loss_chosen_in_the_main_function
+# What the main function prints shows that the script ran, not that this is how the score was made.
+# log: last_score val_loss:2.05 val_bpb:1.21
+# logged:   experts: 5211 of 77120 tokens improved
+# expect: C1 review
+# twin of: lower_loss_under_another_name_in_the_log
+def main():
+    expert = Model().cuda()
+    train(expert)
+    total, improved = 0.0, 0
+    with torch.no_grad():
+        for start in starts:
+            x, y = window(val, start)
+            one, two = token_nll(model.logits(x)[0], y[0]), token_nll(expert.logits(x)[0], y[0])
+            for j in range(y.numel()):
+                nll, other = one[j].item(), two[j].item()
+                if other < nll:
+                    nll = other
+                    improved += 1
+                total += nll
+    print(f"  experts: {improved} of {val.numel()} tokens improved")
+    report(total / (val.numel() - 1), val)
+
+
+main()
