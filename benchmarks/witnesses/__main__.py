@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ranks", type=int, default=1, help="processes of a further run (default: 1, no such run)")
     parser.add_argument("--python", help="interpreter with torch (default: this one)")
     parser.add_argument("--output", type=Path, help="JSON lines, added to")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def _drawn(labelled: list[int], accepted: frozenset[int], options: argparse.Namespace) -> list[int]:
