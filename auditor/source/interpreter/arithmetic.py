@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 
+_OF_NUMBERS = ast.Sub | ast.Mult | ast.FloorDiv | ast.Pow  # no path of a file is the result of these
+
+
 def binary_operation(run: Interpreter, node: ast.BinOp, frame: Frame) -> Value:
     if isinstance(node.left, ast.Subscript) and _is_rotation(node):
         whole = run.value(node.left.value, frame)
@@ -107,6 +110,8 @@ def _binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Va
     if isinstance(op, ast.Mod) and left.kind == CONST and isinstance(left.payload, str):
         return Value(FORMAT, (left.payload, right), left.atoms)
     atoms = run.predictors.combined([run.atoms_of(left), run.atoms_of(right)])
+    if isinstance(op, _OF_NUMBERS):
+        atoms = frozenset(atom for atom in atoms if atom[0] != "path")
     masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
     if (masked or isinstance(op, ast.BitXor | ast.Mod)) and "val" in kinds(atoms):
         atoms = atoms | {("hashed",)}

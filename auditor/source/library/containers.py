@@ -88,7 +88,10 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
     key = run.atoms_of(index)
     if regions(key) and not run.predictors.names_parts(key):
         kept = frozenset(atom for atom in value.atoms if atom[0] != "val")
+        doubtful = obj.kind == "dict" and _may_be_a_name(key)
+        run.open_settings += doubtful
         events = {("state", run.predictors.event(obj, "*", region, Manner.CACHE)) for region in regions(key)}
+        run.open_settings -= doubtful
         value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
     if obj.kind == "dict" and index.kind == CONST and hashable(index.payload):
         if index.payload == "lr" and "still" in obj.cells and not (value.kind == CONST and value.payload == 0):
@@ -97,6 +100,7 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
         run.state.write(obj.cells, ("k", index.payload), value)
         old = obj.cells.get("rest")
         run.state.write(obj.cells, "rest", value if old is None else run.settle(join(old, value)))
+        _doubt_the_split(run, obj)
         return
     if obj.kind == "list" and index.kind == CONST and isinstance(index.payload, int) and not obj.cells.get("loose"):
         items = obj.cells.get("items", ())
@@ -108,6 +112,22 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
             return
     loosen(run, obj)
     add_rest(run, obj, value)
+    _doubt_the_split(run, obj)
+
+
+def _may_be_a_name(key: Atoms) -> bool:
+    """True for a key that holds a file's path, or that was made with a model's parameters: it may be the name of a
+    file or of a part of the model, and no token."""
+    kinds = {atom[0] for atom in key}
+    return "path" in kinds or {"model", "par"} <= kinds
+
+
+def _doubt_the_split(run: Interpreter, obj: Obj) -> None:
+    """Of which split an entry is that is read under an unknown key is not known where entries of both are kept."""
+    rest = obj.cells.get("rest")
+    if obj.kind != "dict" or not isinstance(rest, Value) or ("train",) not in rest.atoms or not regions(rest.atoms):
+        return
+    run.state.write(obj.cells, "rest", with_atoms(rest, frozenset((("doubt",),))))
 
 
 def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:

@@ -150,3 +150,51 @@ report(evaluate(model, val), val)
 save_artifact(model)
 load_artifact(model)
 report(evaluate(model, val), val)
+
+
+# case: parts_by_name_from_bytes_that_hold_a_score
+# What is sent to the other processes holds the parts by name and a validation score; the names are no tokens.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: adapted_before_the_parts_are_sent
+state = {name: weight.half().cpu().numpy() for name, weight in model.state_dict().items()}
+blob = zlib.compress(repr({"state": state, "score": evaluate(model, load_tokens(VAL_FILES))}).encode())
+received = torch.frombuffer(bytearray(blob), dtype=torch.uint8).cuda()
+unpacked = zlib.decompress(bytes(received.cpu().numpy().tobytes()))
+parts = {}
+for name, entry in dict(unpacked)["state"].items():
+    parts[name] = torch.from_numpy(np.frombuffer(entry["data"], dtype=np.float16).copy()).float()
+model.load_state_dict(parts)
+report(evaluate(model, load_tokens(VAL_FILES)), load_tokens(VAL_FILES))
+
+
+# case: adapted_before_the_parts_are_sent
+# expect: C3 fail
+train(model, files=VAL_FILES)
+state = {name: weight.half().cpu().numpy() for name, weight in model.state_dict().items()}
+model.load_state_dict({name: torch.from_numpy(weight).float() for name, weight in state.items()})
+report(evaluate(model, load_tokens(VAL_FILES)), load_tokens(VAL_FILES))
+
+
+# case: sizes_from_an_object_that_holds_the_paths_too
+# A number that is computed with an attribute of the settings is no path, so that nothing is read under it.
+# expect: C3 pass
+# expect: PAIDPREFIX pass
+# twin of: adapted_before_the_parts_are_sent
+class Settings:
+    def __init__(self):
+        self.train_files, self.val_files = TRAIN_FILES, VAL_FILES
+        for name, value in os.environ.items():
+            setattr(self, name.lower(), value)
+
+
+settings = Settings()
+optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+tokens = load_tokens(TRAIN_FILES)
+length = settings.batch_tokens // 8
+for start in np.floor((length - 1) * np.arange(100)).astype(np.int64):
+    x, y = window(tokens, int(start))
+    model(x, y).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+report(evaluate(model, load_tokens(VAL_FILES)), load_tokens(VAL_FILES))
