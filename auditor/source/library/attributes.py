@@ -42,9 +42,16 @@ def data_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     return Value(METHOD, (owner, name), NOTHING, owner.base, owner.attr)
 
 
+_WRAPPED = frozenset(
+    ("module", "_orig_mod")
+)  # what DistributedDataParallel and torch.compile wrap, which are not told apart
+
+
 def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     """``owner.name`` for a heap object whose class does not define it."""
     obj: Obj = owner.payload
+    if obj.kind == "module" and name in _WRAPPED and name not in obj.cells.get("attrs", ()):
+        return owner
     if obj.kind == "module":
         if obj.class_ is not None and obj.class_.find("__getattr__") is None and name in obj.cells.get("attrs", ()):
             return Value(METHOD, (data(NOTHING, obj, name), name), NOTHING, obj, name)

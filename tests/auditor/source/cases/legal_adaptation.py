@@ -911,3 +911,52 @@ for place, (key, batches) in enumerate(segments):
             learn(x, y)
             total += score(x, y)
 report(total / (val.numel() - 1), val)
+
+
+# case: wrapped_model_restored_between_two_adaptations
+# The model inside the wrapper is the model: what is loaded into it is what is scored.
+# expect: C3 pass
+# expect: C4 pass
+# setting: WORLD_SIZE=8
+# twin of: wrapped_model_adapted_twice
+def adaptive(inner):
+    before = {name: weight.clone() for name, weight in inner.state_dict().items()}
+    own = torch.optim.SGD(inner.parameters(), lr=0.01)
+    total = 0.0
+    for start in starts:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += inner(x, y).item() * y.numel()
+        own.zero_grad()
+        inner(x, y).backward()
+        own.step()
+    inner.load_state_dict(before)
+    return total / (val.numel() - 1)
+
+
+wrapped = nn.parallel.DistributedDataParallel(model)
+raw = wrapped.module if int(os.environ.get("WORLD_SIZE", "1")) > 1 else wrapped
+adaptive(raw)
+report(adaptive(raw), val)
+
+
+# case: wrapped_model_adapted_twice
+# expect: C3 fail
+# setting: WORLD_SIZE=8
+def adaptive(inner):
+    own = torch.optim.SGD(inner.parameters(), lr=0.01)
+    total = 0.0
+    for start in starts:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += inner(x, y).item() * y.numel()
+        own.zero_grad()
+        inner(x, y).backward()
+        own.step()
+    return total / (val.numel() - 1)
+
+
+wrapped = nn.parallel.DistributedDataParallel(model)
+raw = wrapped.module if int(os.environ.get("WORLD_SIZE", "1")) > 1 else wrapped
+adaptive(raw)
+report(adaptive(raw), val)
