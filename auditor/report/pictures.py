@@ -120,14 +120,14 @@ def timeline_picture(report: AuditReport) -> Picture | None:
         at = left + room * block.first / length
         width = room * (block.last - block.first + 1) / length
         before += bool(block.first_scored and 0 < block.first_learned < block.first_scored)
-        for order, kind, word in (
-            (block.first_scored, "scored", "first scored"),
-            (block.first_learned, "learned", "first learned from"),
+        for order, kind, word, side in (  # side by side: close in time they would hide one another
+            (block.first_scored, "scored", "first scored", 0.0),
+            (block.first_learned, "learned", "first learned from", 0.5),
         ):
             if order:
                 top = (height - 12) * (1 - rank[order])
                 told = f"positions {block.first:,} to {block.last:,}: {word} at event {order:,}"
-                parts.append(_rect(at, top + 2, width - 0.5, 6, kind, told))
+                parts.append(_rect(at + side * width, top + 2, width / 2, 6, kind, told))
     parts.append(_rect(left, height + 26, 10, 8, "scored") + _text(left + 16, height + 34, "first scored"))
     parts.append(
         _rect(left + 120, height + 26, 10, 8, "learned") + _text(left + 136, height + 34, "first learned from")
