@@ -81,6 +81,7 @@ def delete_statement(run: Interpreter, node: ast.Delete, frame: Frame) -> int:
     for target in node.targets:
         if isinstance(target, ast.Subscript):
             container, index = run.value(target.value, frame), run.value(target.slice, frame)
+            run.predictors.part_removed(container)
             class_ = container.payload.class_ if container.kind == OBJECT else None
             if class_ is not None and class_.find("__delitem__"):
                 run.call_method(container, "__delitem__", [index], {}, node)

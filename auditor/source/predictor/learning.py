@@ -221,3 +221,11 @@ def clear_gradient(predictors: Predictors, objects: list[Obj]) -> None:
         if obj.cells.get("grad"):
             predictors.run.state.write(obj.cells, "grad", NOTHING)
     predictors.run.state.write(predictors.loose_gradient, "grad", NOTHING)
+
+
+def part_removed(predictors: Predictors, value: Value) -> None:
+    """``del module._parameters["adapter"]``: what a part of the module had learned may be gone with it."""
+    obj = value.base if value.base is not None else value.payload
+    if isinstance(obj, Obj) and obj.kind == "module":
+        for _, number in (atom for atom in predictors.content(obj) if atom[0] == "state"):
+            predictors.wiped.add((predictors.events[number].site, predictors.events[number].calls))

@@ -93,6 +93,7 @@ class Predictors:
     may_change = learning.may_change
     replace = learning.replace
     load = learning.load
+    part_removed = learning.part_removed
     count = learning.count
     backward = learning.backward
     gradient = learning.gradient

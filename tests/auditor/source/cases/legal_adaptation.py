@@ -960,3 +960,37 @@ wrapped = nn.parallel.DistributedDataParallel(model)
 raw = wrapped.module if int(os.environ.get("WORLD_SIZE", "1")) > 1 else wrapped
 adaptive(raw)
 report(adaptive(raw), val)
+
+
+# case: adapters_removed_before_the_evaluation
+# What learned is deleted from the modules that held it; which of them did is decided as the script runs.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: adapters_kept_for_the_evaluation
+for part in model.modules():
+    if isinstance(part, nn.Linear):
+        part.register_parameter("adapter", nn.Parameter(torch.zeros(VOCAB_SIZE)))
+adapters = torch.optim.SGD([weight for name, weight in model.named_parameters() if "adapter" in name], lr=0.1)
+for start in starts:
+    x, y = window(val, start)
+    model(x, y).backward()
+    adapters.step()
+    adapters.zero_grad()
+for part in model.modules():
+    if isinstance(part, nn.Linear):
+        del part._parameters["adapter"]
+report(evaluate(model, val), val)
+
+
+# case: adapters_kept_for_the_evaluation
+# expect: C3 fail
+for part in model.modules():
+    if isinstance(part, nn.Linear):
+        part.register_parameter("adapter", nn.Parameter(torch.zeros(VOCAB_SIZE)))
+adapters = torch.optim.SGD([weight for name, weight in model.named_parameters() if "adapter" in name], lr=0.1)
+for start in starts:
+    x, y = window(val, start)
+    model(x, y).backward()
+    adapters.step()
+    adapters.zero_grad()
+report(evaluate(model, val), val)
