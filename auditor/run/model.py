@@ -143,6 +143,7 @@ class Size:
     heads: int = 4
     kv_heads: int = 2
     iterations: int = 1
+    warmup_steps: int = 0
     smallest_table: int = 256  # entries that a hash table keeps at the least
     wallclock_seconds: int = 0  # the cap on training that the script is given; 0, as scripts read it, is none
     ttt_chunk: int = 512

@@ -57,6 +57,10 @@ def _zero(base: float, size: Size) -> float:
     return 0
 
 
+def _warmup(base: float, size: Size) -> float:
+    return size.warmup_steps
+
+
 def _wallclock(base: float, size: Size) -> float:
     return size.wallclock_seconds
 
@@ -148,7 +152,7 @@ KNOBS = (
         lambda base, size: size.iterations,
     ),
     _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _wallclock),
-    _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _zero),
+    _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _warmup),
     _size(r"DISTILL_STEPS|TTT_BURST_STEPS", _at_most(1)),
     _size(r"(VAL|QUANT_EVAL|SAVE|CHECKPOINT)(_LOSS)?_EVERY", _zero),
     _size(r"(TRAIN_)?LOG_EVERY(_STEPS)?|TRAIN_LOG_.*EVERY", lambda base, size: 1),

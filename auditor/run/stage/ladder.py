@@ -132,6 +132,9 @@ def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None
     if not size.launched and (failure is Failure.SCRIPT or _LAUNCH.search(detail)):
         # a branch that only a distributed launch takes: "loss" is bound under `if distributed`
         return replace(size, label=f"{size.label}, launched", launched=True)
+    if failure is Failure.SCRIPT and size.warmup_steps == 0:
+        # a name that is bound under `if warmup_steps > 0`
+        return replace(size, label=f"{size.label}, warmed up", warmup_steps=1)
     if failure not in (Failure.SIZE, Failure.OTHER):
         return None
     if "NoneType" in detail and size.wallclock_seconds == 0:

@@ -197,6 +197,20 @@ def test_programs_loaders_and_loggers(passes: Run) -> None:
     )
 
 
+def test_what_a_script_saved_is_loaded_whatever_it_holds(passes: Run) -> None:
+    """Scripts written for torch before 2.6 do not say that they mean pickles."""
+    passes(
+        """
+        import argparse, io, torch
+
+        saved = io.BytesIO()
+        torch.save({"weights": torch.ones(2), "arguments": argparse.Namespace(steps=3)}, saved)
+        saved.seek(0)
+        assert torch.load(saved, map_location="cpu")["arguments"].steps == 3
+        """
+    )
+
+
 def test_python_children_have_the_stand_ins(passes: Run) -> None:
     passes(
         """

@@ -85,7 +85,11 @@ def test_a_branch_for_distributed_runs_is_tried_once(error: str) -> None:
     assert step is not None
     assert step.next_size is not None
     assert step.next_size.launched
-    again = next_step(outcome(traceback("NameError: name 'x' is not defined")), step.next_size)
+    broken = traceback("NameError: name 'x' is not defined")
+    warmed = next_step(outcome(broken), step.next_size)
+    assert warmed is not None and warmed.next_size is not None
+    assert warmed.next_size.launched and warmed.next_size.warmup_steps == 1
+    again = next_step(outcome(broken), warmed.next_size)
     assert again is not None
     assert again.next_size is None
 
