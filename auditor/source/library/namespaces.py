@@ -27,7 +27,8 @@ def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
         for key, cell in list(args[0].payload.cells.items()):
             if isinstance(key, str) and isinstance(cell, Value):
                 store_item(run, result.payload, const(key), cell)
-    loosen(run, result.payload)
+    if args[0].kind != OBJECT or "?" in args[0].payload.cells:  # an attribute was set whose name is not known
+        loosen(run, result.payload)
     return result
 
 
