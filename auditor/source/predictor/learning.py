@@ -75,6 +75,9 @@ def update(
         for member in obj.cells["members"]:
             predictors.update(data(NOTHING, member, ""), atoms, node, manner)
         return
+    if value.attr in obj.cells.get("measurements", ()):
+        _measured(predictors, obj, atoms)
+        return
     if predictors.is_predictor(obj):
         if ("train",) in atoms and obj.cells.get("from_file"):
             predictors.late_training.append(predictors.site_number())
@@ -104,6 +107,11 @@ def may_change(predictors: Predictors, value: Value, atoms: Atoms) -> None:
     predictors.run.open_settings -= 1
 
 
+def _measured(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
+    """A buffer that the module's class never reads was written: whether anything else reads it, a person has to see."""
+    predictors.may_change(data(NOTHING, module, "*"), atoms)
+
+
 def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node: ast.AST) -> None:
     """``value.data = ...`` or an in-place overwrite: what the storage held before is forgotten."""
     obj = value.base if value.base is not None else value.payload
@@ -111,6 +119,9 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
         return
     if name == "grad" or value.attr == "grad":
         predictors.run.state.write(obj.cells, "grad", atoms)
+        return
+    if value.attr in obj.cells.get("measurements", ()):
+        _measured(predictors, obj, atoms)
         return
     if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
         predictors.kept_text.append(predictors.site_number())

@@ -42,6 +42,60 @@ def parameter_attributes(class_: Class) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def buffer_attributes(class_: Class) -> tuple[str, ...]:
+    """Names that a module's constructor registers buffers under."""
+    names: list[str] = []
+    for base in class_.bases:
+        if base.kind == CLASS:
+            names.extend(buffer_attributes(base.payload))
+    init = _constructor(class_)
+    return tuple(dict.fromkeys((*names, *(_registered_in(init) if init is not None else ()))))
+
+
+_WRITES = frozenset("copy_ fill_ zero_ add_ sub_ mul_ div_ lerp_ addcmul_ clamp_".split())
+
+
+def measurements(class_: Class) -> tuple[str, ...]:
+    """Buffers that the class's own code writes and never reads: the forward pass does not know them."""
+    return tuple(name for name in buffer_attributes(class_) if name not in _read_by(class_))
+
+
+def _read_by(class_: Class) -> frozenset[str]:
+    found = _read_in(class_.node)
+    for base in class_.bases:
+        if base.kind == CLASS:
+            found |= _read_by(base.payload)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _read_in(node: ast.ClassDef) -> frozenset[str]:
+    """Attributes that a class reads, whatever object they are of, but to write into them."""
+    written = {
+        id(item.func.value)
+        for item in syntax.walk(node)
+        if isinstance(item, ast.Call) and isinstance(item.func, ast.Attribute) and item.func.attr in _WRITES
+    }
+    return frozenset(
+        item.attr
+        for item in syntax.walk(node)
+        if isinstance(item, ast.Attribute) and isinstance(item.ctx, ast.Load) and id(item) not in written
+    )
+
+
+@lru_cache(maxsize=1024)
+def _registered_in(init: ast.FunctionDef) -> tuple[str, ...]:
+    return tuple(
+        node.args[0].value
+        for node in syntax.walk(init)
+        if isinstance(node, ast.Call)
+        and _own_attribute(node.func, init.args.args[0].arg) == "register_buffer"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    )
+
+
 @lru_cache(maxsize=1024)
 def _made_in(init: ast.FunctionDef) -> tuple[str, ...]:
     names: list[str] = []
@@ -116,5 +170,5 @@ def _makes_parameters(call: ast.expr) -> bool:
 
 def forget() -> None:
     """Let go of the scripts that were asked about."""
-    for answers in (_made_in, _times_set, _names_batch_norm):
+    for answers in (_made_in, _registered_in, _read_in, _times_set, _names_batch_norm):
         answers.cache_clear()

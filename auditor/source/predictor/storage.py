@@ -8,6 +8,7 @@ from auditor.source.predictor.model import MAX_PART_DEPTH
 from auditor.source.predictor.module_parts import (
     constructed_parts,
     has_running_statistics,
+    measurements,
     owns_parameters,
     parameter_attributes,
 )
@@ -58,8 +59,10 @@ def _build_parts(predictors: Predictors, obj: Obj, class_: Class, line: int) -> 
         obj.cells["children"] += (child.payload,)
     predictors.depth -= 1
     obj.cells["running"] = has_running_statistics(class_)
-    obj.cells["attrs"] = tuple(name for name in parameter_attributes(class_) if name not in parts)
-    obj.cells["hollow"] = bool(parts) and not obj.cells["attrs"] and not owns_parameters(class_)
+    own = tuple(name for name in parameter_attributes(class_) if name not in parts)
+    obj.cells["attrs"] = tuple(dict.fromkeys((*own, *measurements(class_))))
+    obj.cells["measurements"] = measurements(class_)
+    obj.cells["hollow"] = bool(parts) and not own and not owns_parameters(class_)
 
 
 def attach(predictors: Predictors, module: Obj, attr: str, value: Value) -> None:
