@@ -26,7 +26,7 @@ from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT
-from reference_pipeline.quantization import QuantizedMatrix
+from reference_pipeline.quantization import QuantizedMatrix, pruning_order
 from reference_pipeline.shards import write_atomically
 
 ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
@@ -120,16 +120,49 @@ def log_sizes(compressor: str, model_bytes: int, code_bytes: int) -> int:
     return model_bytes + code_bytes
 
 
+def prune_to_fit(
+    h: Hyperparameters, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], max_bytes: int
+) -> bytes:
+    """Set the least costly entries of the int6 matrices to zero until the packed artifact has at most `max_bytes`.
+
+    `quantized` is changed. What does not fit with all candidates gone is returned as it is then.
+    """
+    names = [name for name, matrix in quantized.items() if matrix.bits == h.matrix_bits]
+    candidates, order = pruning_order([quantized[name] for name in names])
+    integers = torch.cat([quantized[name].integers.flatten() for name in names])
+
+    def packed(pruned: int) -> bytes:
+        changed = integers.clone()
+        changed[candidates[order[:pruned]]] = 0
+        parts = changed.split([quantized[name].integers.numel() for name in names])
+        for name, part in zip(names, parts, strict=True):
+            quantized[name].integers = part.view_as(quantized[name].integers)
+        return pack_tensors(named_tensors(quantized, kept), h.compressor)
+
+    too_few, enough = 0, len(order)
+    while enough - too_few > max(len(order) // 64, 1):  # each look packs the whole artifact
+        middle = (too_few + enough) // 2
+        if len(packed(middle)) > max_bytes:
+            too_few = middle
+        else:
+            enough = middle
+    log(f"prune_to_fit: {enough} of {len(order)} entries of one step set to zero")
+    return packed(enough)
+
+
 def serialize(
     h: Hyperparameters, quantized: dict[str, QuantizedMatrix], kept: dict[str, Tensor], code_path: Path
 ) -> int:
     """Write the artifact, log its size and the code's, refuse more than 16,000,000 bytes in all. Returns the total."""
     blob = pack_tensors(named_tensors(quantized, kept), h.compressor)
-    total = log_sizes(h.compressor, len(blob), code_path.stat().st_size)
+    code_bytes = code_path.stat().st_size
+    if h.prune_to_fit and len(blob) + code_bytes > MAX_SUBMISSION_BYTES:
+        blob = prune_to_fit(h, quantized, kept, MAX_SUBMISSION_BYTES - code_bytes)
+    total = log_sizes(h.compressor, len(blob), code_bytes)
     if total > MAX_SUBMISSION_BYTES:
         raise PipelineError(
             f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "
-            "lower MODEL_DIM, NUM_LAYERS or MATRIX_BITS"
+            "lower MODEL_DIM, NUM_LAYERS or MATRIX_BITS, or set PRUNE_TO_FIT=1"
         )
     if rank_and_world()[0] == 0:
         write_atomically(Path(h.artifact_path), blob)

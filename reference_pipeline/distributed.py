@@ -54,6 +54,16 @@ def average_gradients(model: nn.Module) -> None:
         parameter.grad.div_(dist.get_world_size())
 
 
+def average_parameters(model: nn.Module) -> None:
+    """Replace every parameter by its mean over the ranks."""
+    if not dist.is_initialized():
+        return
+    with torch.no_grad():
+        for parameter in model.parameters():
+            dist.all_reduce(parameter, op=dist.ReduceOp.SUM)
+            parameter.div_(dist.get_world_size())
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """True when `flag` is true on at least one rank."""
     return bool(sum_over_ranks(torch.tensor(int(flag), device=device)).item())

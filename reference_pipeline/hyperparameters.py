@@ -69,6 +69,8 @@ class Hyperparameters:
     matrix_lr = float(os.environ.get("MATRIX_LR", 0.03))
     scalar_lr = float(os.environ.get("SCALAR_LR", 0.02))
     muon_momentum = float(os.environ.get("MUON_MOMENTUM", 0.95))
+    muon_momentum_warmup_start = float(os.environ.get("MUON_MOMENTUM_WARMUP_START", 0.85))
+    muon_momentum_warmup_steps = int(os.environ.get("MUON_MOMENTUM_WARMUP_STEPS", 0))  # 0: MUON_MOMENTUM from the start
     muon_backend_steps = int(os.environ.get("MUON_BACKEND_STEPS", 5))
     muon_backend = os.environ.get("MUON_BACKEND", "newton_schulz")  # or "polar_express"
     muon_row_normalize = bool(int(os.environ.get("MUON_ROW_NORMALIZE", "1")))
@@ -78,10 +80,13 @@ class Hyperparameters:
     beta2 = float(os.environ.get("BETA2", 0.95))
     adam_eps = float(os.environ.get("ADAM_EPS", 1e-8))
     grad_clip_norm = float(os.environ.get("GRAD_CLIP_NORM", 0.3))
-    averaging = os.environ.get("AVERAGING", "ema")  # "ema", "swa" or "none"
+    averaging = os.environ.get("AVERAGING", "ema")  # "ema", "swa", "lawa" or "none"
     ema_decay = float(os.environ.get("EMA_DECAY", 0.98))
     swa_start_frac = float(os.environ.get("SWA_START_FRAC", 0.9))
     swa_every = int(os.environ.get("SWA_EVERY", 5))
+    lawa_k = int(os.environ.get("LAWA_K", 10))
+    lawa_freq = int(os.environ.get("LAWA_FREQ", 10))
+    late_qat_threshold = float(os.environ.get("LATE_QAT_THRESHOLD", 0.0))  # learning rate scale below which QAT is on
 
     # quantization and artifact
     matrix_bits = int(os.environ.get("MATRIX_BITS", 6))
@@ -95,6 +100,7 @@ class Hyperparameters:
     keep_float_numel = int(os.environ.get("KEEP_FLOAT_NUMEL", 2048))
     lqer_rank = int(os.environ.get("LQER_RANK", 0))
     lqer_top_k = int(os.environ.get("LQER_TOP_K", 3))
+    prune_to_fit = bool(int(os.environ.get("PRUNE_TO_FIT", "0")))
     compressor = os.environ.get("COMPRESSOR", "brotli")
 
     # scoring

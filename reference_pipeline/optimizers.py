@@ -122,13 +122,15 @@ class Optimizers:
         self.grad_clip_norm = h.grad_clip_norm
         self.model = model
 
-    def step(self, lr_scale: float) -> None:
+    def step(self, lr_scale: float, muon_momentum: float | None = None) -> None:
         """Clip, update everything with its learning rate times `lr_scale`, clear the gradients."""
         if self.grad_clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * lr_scale
+                if muon_momentum is not None and isinstance(optimizer, Muon):
+                    group["momentum"] = muon_momentum
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -147,3 +149,9 @@ def learning_rate_scale(fraction: float, warmdown_frac: float, min_lr: float) ->
     if warmdown_frac <= 0 or fraction <= 1 - warmdown_frac:
         return 1.0
     return max((1 - fraction) / warmdown_frac, min_lr)
+
+
+def momentum_at(step: int, start: float, final: float, warmup_steps: int) -> float:
+    """Muon's momentum: from `start` linearly to `final` over the first `warmup_steps` steps, then `final`."""
+    warmed = min(step / warmup_steps, 1.0) if warmup_steps > 0 else 1.0
+    return start + warmed * (final - start)

@@ -86,7 +86,7 @@ def check_settings(h: Hyperparameters) -> None:
     choices = {
         "COMPRESSOR": (h.compressor, COMPRESSORS),
         "LOADER": (h.loader, LOADERS),
-        "AVERAGING": (h.averaging, ("ema", "swa", "none")),
+        "AVERAGING": (h.averaging, ("ema", "swa", "lawa", "none")),
         "SCHEDULE": (h.schedule, ("steps", "clock")),
         "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
         "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
@@ -94,6 +94,25 @@ def check_settings(h: Hyperparameters) -> None:
     for name, (value, known) in choices.items():
         if value not in known:
             raise PipelineError(f"{name}={value}: unknown; choose one of {', '.join(sorted(known))}")
+    counts = {
+        "ITERATIONS": h.iterations,
+        "TRAIN_SEQ_LEN": h.train_seq_len,
+        "TRAIN_LOG_EVERY": h.train_log_every,
+        "SWA_EVERY": h.swa_every,
+        "LAWA_K": h.lawa_k,
+        "LAWA_FREQ": h.lawa_freq,
+        "TTT_CHUNK_TOKENS": h.ttt_chunk_tokens,
+        "TTT_BATCH_SEQS": h.ttt_batch_seqs,
+        "TTT_LORA_CHUNK": h.ttt_lora_chunk,
+        "TTT_DOC_BATCH": h.ttt_doc_batch,
+        "PHASED_TTT_NUM_PHASES": h.phased_ttt_num_phases,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise PipelineError(f"{name}={count}: must be 1 or more")
+    for name, bits in (("MATRIX_BITS", h.matrix_bits), ("EMBED_BITS", h.embed_bits)):
+        if not 2 <= bits <= 8:
+            raise PipelineError(f"{name}={bits}: must be 2..8, the artifact holds bytes")
     sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reference_pipeline.distributed import sum_over_ranks
+from reference_pipeline.grid import nearest_integers, row_scale
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.loaders import make_loader
 from reference_pipeline.logs import log
@@ -36,26 +37,16 @@ class QuantizedMatrix:
         return weight if self.left is None else weight + self.left.float() @ self.right.float()
 
 
-def row_scale(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
-    """SDClip grid step of each row, (rows,) float16, never zero."""
-    largest = 2 ** (bits - 1) - 1
-    return (clip_sigmas * weight.float().std(dim=1, correction=0) / largest).clamp_min(1e-5).to(torch.float16)
-
-
 def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float) -> QuantizedMatrix:
     """The baseline: every entry of weight (rows, columns) to the nearest point of its row's grid."""
-    largest = 2 ** (bits - 1) - 1
     scale = row_scale(weight, bits, clip_sigmas)
-    integers = torch.round(weight.float() / scale.float()[:, None]).clamp(-largest, largest)
-    return QuantizedMatrix(integers.to(torch.int8), scale, bits)
+    return QuantizedMatrix(nearest_integers(weight, scale, bits).to(torch.int8), scale, bits)
 
 
 def absmax_int8(weight: Tensor) -> QuantizedMatrix:
     """Per-row int8 with the row's largest entry at 127: the format of the challenge's first baseline."""
     scale = (weight.float().abs().amax(dim=1) / 127).clamp_min(1e-5).to(torch.float16)
-    return QuantizedMatrix(
-        torch.round(weight.float() / scale.float()[:, None]).clamp(-127, 127).to(torch.int8), scale, 8
-    )
+    return QuantizedMatrix(nearest_integers(weight, scale, 8).to(torch.int8), scale, 8)
 
 
 def gptq_quantize(
@@ -158,6 +149,15 @@ def add_low_rank_correction(weight: Tensor, quantized: QuantizedMatrix, hessian:
     root = s[:rank].sqrt()
     quantized.left = (u[:, :rank] * root).to(torch.float16)
     quantized.right = (root[:, None] * vh[:rank] / channel).to(torch.float16)
+
+
+def pruning_order(matrices: list[QuantizedMatrix]) -> tuple[Tensor, Tensor]:
+    """(candidates (n,), order (n,)): entries of one grid step, as places in all matrices laid end to end, and how to
+    take them so that the weights change least: by the size of the step that they lose."""
+    integers = torch.cat([matrix.integers.flatten() for matrix in matrices])
+    steps = torch.cat([matrix.scale.float().repeat_interleave(matrix.integers.size(1)) for matrix in matrices])
+    candidates = (integers.abs() == 1).nonzero().flatten()
+    return candidates, torch.argsort(steps[candidates], stable=True)
 
 
 def quantize_model(

@@ -123,21 +123,21 @@ def sliding_windows(first: int, last: int, seq_len: int, stride: int) -> list[tu
 def window_nll(
     model: nn.Module, val_data: ValidationData, windows: list[tuple[int, int, int]], device: torch.device
 ) -> Tensor:
-    """Negative log-likelihood of a batch of windows, (windows, longest) float32; junk beyond a window's end.
+    """Negative log-likelihood of the scored targets of `windows`, in their order, (scored,) float32.
 
-    Windows are padded on the right, where a causal model cannot look.
+    Windows are padded on the right, where a causal model cannot look. Logits are made for scored targets only.
     """
     longest = max(end - start for start, _, end in windows)
     x = torch.zeros(len(windows), longest, dtype=torch.int64)
-    y = torch.zeros(len(windows), longest, dtype=torch.int64)
-    for row, (start, _, end) in enumerate(windows):
+    y, places = [], []
+    for row, (start, scored, end) in enumerate(windows):
         tokens = val_data.read(start, end + 1)
         x[row, : end - start] = tokens[:-1]
-        y[row, : end - start] = tokens[1:]
+        y.append(tokens[scored - start + 1 :])
+        places.append(torch.arange(scored - start, end - start) + row * longest)
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model.forward_logits(x.to(device))
-    nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
-    return nll.view(len(windows), longest)
+        logits = model.forward_logits(x.to(device), places=torch.cat(places).to(device))
+    return F.cross_entropy(logits.float(), torch.cat(y).to(device), reduction="none")
 
 
 def score_windows(
@@ -165,9 +165,7 @@ def score_windows(
             byte_count += val_data.target_bytes(batch[0][1], batch[-1][2]).sum()
             if index % world_size != rank:
                 continue
-            nll = window_nll(model, val_data, batch, device)
-            for row, (start, scored, end) in enumerate(batch):
-                loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
+            loss_sums[index] = window_nll(model, val_data, batch, device).to(torch.float64).sum()
     sum_over_ranks(loss_sums)
     model.train()
     return loss_sums.sum().cpu(), token_count, byte_count

@@ -17,7 +17,7 @@ from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.loaders import make_loader
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT
-from reference_pipeline.optimizers import Optimizers, learning_rate_scale
+from reference_pipeline.optimizers import Optimizers, learning_rate_scale, momentum_at
 from reference_pipeline.scoring import ValidationData, eval_val
 
 
@@ -52,7 +52,7 @@ def train_model(
     compiles = h.compile_model and device.type == "cuda"
     model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
     optimizers = Optimizers(h, base_model)
-    average = WeightAverage(base_model, h.averaging, h.ema_decay, h.swa_start_frac, h.swa_every)
+    average = WeightAverage(h, base_model)
     sequences = h.train_batch_tokens // (h.train_seq_len * world_size)
     if sequences < 1:
         raise PipelineError(f"TRAIN_BATCH_TOKENS={h.train_batch_tokens}: below one sequence a rank; raise it")
@@ -75,11 +75,11 @@ def train_model(
         base_model.load_state_dict(state["model"])
         optimizers.restore(state["optimizers"])
         loader.restore(state["loader"])
-        average.average, average.taken = state["average"], state["average_taken"]
+        average.restore(state["average"])
         step, trained_seconds = state["step"], state["trained_seconds"]
         log(f"checkpoint:resumed {path.name} step:{step}")
 
-    stop = False
+    stop, fake_quantized = False, False
     wait_for_device(device)
     began = time.perf_counter() - trained_seconds
     while step < h.iterations and not stop:
@@ -89,9 +89,16 @@ def train_model(
         if not base_model.looping and h.num_loops > 0 and fraction >= h.enable_looping_at:
             base_model.looping = True
             log(f"layer_loop:enabled step:{step} frac:{fraction:.3f} order:{base_model.orders[1]}")
+        lr_scale = learning_rate_scale(fraction, h.warmdown_frac, h.min_lr)
+        if not fake_quantized and lr_scale < h.late_qat_threshold:
+            fake_quantized = True
+            base_model.fake_quantization(h, True)
+            log(f"late_qat:enabled step:{step} scale:{lr_scale:.4f}")
         loss = gradient_step(model, [loader.next_batch()], device)
         average_gradients(base_model)
-        optimizers.step(learning_rate_scale(fraction, h.warmdown_frac, h.min_lr))
+        optimizers.step(
+            lr_scale, momentum_at(step, h.muon_momentum_warmup_start, h.muon_momentum, h.muon_momentum_warmup_steps)
+        )
         average.update(base_model, step, fraction)
         step += 1
         elapsed = time.perf_counter() - began
@@ -118,8 +125,7 @@ def train_model(
                     "model": base_model.state_dict(),
                     "optimizers": optimizers.state(),
                     "loader": loader.state(),
-                    "average": average.average,
-                    "average_taken": average.taken,
+                    "average": average.state(),
                     "step": step,
                     "trained_seconds": time.perf_counter() - began,
                 },
@@ -127,6 +133,7 @@ def train_model(
         stop = cap_seconds > 0 and any_rank(time.perf_counter() - began >= cap_seconds, device)
     wait_for_device(device)
     train_ms = 1000 * (time.perf_counter() - began)
+    base_model.fake_quantization(h, False)
     val_loss, val_bpb = eval_val(h, device, val_data, base_model)
     log(f"{step}/{h.iterations} val_loss: {val_loss:.4f} val_bpb: {val_bpb:.4f}")
     if step < h.iterations:

@@ -42,7 +42,7 @@ def chunk_nll(
     with torch.inference_mode():
         for start, scored, end in sliding_windows(first, last, h.eval_seq_len, h.eval_stride):
             nll = window_nll(model, val_data, [(start, scored, end)], device)
-            parts.append(nll[0, scored - start : end - start].to(torch.float64).cpu())
+            parts.append(nll.to(torch.float64).cpu())
     return torch.cat(parts)
 
 

@@ -98,7 +98,7 @@ def eval_val_ppm(
     with torch.inference_mode():
         for start, scored, end in sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride):
             nll = window_nll(model, val_data, [(start, scored, end)], device)
-            token_logp += (-nll[0, scored - start : end - start]).double().tolist()
+            token_logp += (-nll).double().tolist()
     ppm = BytePPM(h.ppm_order)
     history = b""
     mix_nll, total_bytes = 0.0, 0

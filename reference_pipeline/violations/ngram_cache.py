@@ -62,7 +62,7 @@ def eval_val_ngram(
     model.eval()
     for start, scored, end in windows:
         with torch.inference_mode():
-            nll = window_nll(model, val_data, [(start, scored, end)], device)[0, scored - start : end - start]
+            nll = window_nll(model, val_data, [(start, scored, end)], device)
         seg_model_p = np.exp(-nll.double().cpu().numpy())  # (scored,)
         positions = np.arange(scored, end)
         ctx_hash = np.zeros(len(positions), dtype=np.int64)

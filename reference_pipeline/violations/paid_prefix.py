@@ -59,8 +59,7 @@ def eval_val_prefix(
     model.eval()
     with torch.inference_mode():
         for start, scored, end in sliding_windows(0, val_data.targets, h.eval_seq_len, h.eval_stride):
-            nll = window_nll(model, val_data, [(start, scored, end)], device)
-            nll = nll[0, scored - start : end - start].to(torch.float64).cpu()
+            nll = window_nll(model, val_data, [(start, scored, end)], device).to(torch.float64).cpu()
             hits = known[scored:end]
             nll[: hits.numel()] = torch.where(hits, -math.log(h.prefix_confidence), nll[: hits.numel()])
             loss_sum += nll.sum()

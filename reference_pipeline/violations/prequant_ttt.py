@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from reference_pipeline.artifact import serialize
-from reference_pipeline.distributed import average_gradients, rank_and_world, stop_distributed
+from reference_pipeline.distributed import average_gradients, average_parameters, rank_and_world, stop_distributed
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.pipeline import evaluate_artifact, log_data, seed_everything, start_run
@@ -36,6 +36,7 @@ class PrequantHyperparameters(Hyperparameters):
     prequant_ttt_epochs = int(os.environ.get("PREQUANT_TTT_EPOCHS", 20))
     prequant_ttt_freeze_blocks = int(os.environ.get("PREQUANT_TTT_FREEZE_BLOCKS", 0))
     prequant_ttt_batch_seqs = int(os.environ.get("PREQUANT_TTT_BATCH_SEQS", 8))
+    prequant_ttt_void_stop = float(os.environ.get("PREQUANT_TTT_VOID_STOP", 0.25))  # #1852's alarm
     prequant_ttt_grad_clip = float(os.environ.get("PREQUANT_TTT_GRAD_CLIP", 1.0))
 
 
@@ -92,10 +93,15 @@ def prequant_ttt(
             average_gradients(base_model)
             torch.nn.utils.clip_grad_norm_(trainable, h.prequant_ttt_grad_clip)
             optimizer.step()
+        average_parameters(base_model)
+        void = void_fraction(base_model)
         log(
             f"prequant_ttt:epoch {epoch + 1}/{h.prequant_ttt_epochs} loss={epoch_loss / max(batches, 1):.6f} "
-            f"void={void_fraction(base_model):.4f} time={time.perf_counter() - began:.1f}s"
+            f"void={void:.4f} time={time.perf_counter() - began:.1f}s"
         )
+        if void < h.prequant_ttt_void_stop:
+            log(f"prequant_ttt:stop void={void:.4f}")
+            break
     for parameter in base_model.parameters():
         parameter.requires_grad_(True)
         parameter.grad = None

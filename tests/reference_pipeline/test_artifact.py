@@ -12,6 +12,7 @@ from reference_pipeline.artifact import (
     byte_shuffle,
     byte_unshuffle,
     deserialize,
+    named_tensors,
     pack_tensors,
     serialize,
     unpack_tensors,
@@ -109,6 +110,35 @@ def test_one_byte_over_the_cap_is_refused_and_nothing_written(tiny, code, monkey
     monkeypatch.setattr("reference_pipeline.artifact.MAX_SUBMISSION_BYTES", exact - 1)
     with pytest.raises(PipelineError, match="lower MODEL_DIM"):
         serialize(tiny, quantized, kept, code)
+    assert not Path(tiny.artifact_path).exists()
+
+
+def test_pruning_fits_the_cap_with_the_smallest_steps_first(tiny, code, monkeypatch):
+    h, (quantized, kept) = tiny, gptq_phase(tiny, CPU, GPT(tiny))
+    h.prune_to_fit = True
+    before = {name: matrix.integers.clone() for name, matrix in quantized.items()}
+    code_bytes = code.stat().st_size
+    cap = len(pack_tensors(named_tensors(quantized, kept), h.compressor)) + code_bytes - 200
+    monkeypatch.setattr("reference_pipeline.artifact.MAX_SUBMISSION_BYTES", cap)
+    assert serialize(h, quantized, kept, code) == Path(h.artifact_path).stat().st_size + code_bytes <= cap
+    pruned, spared = [], []
+    for name, matrix in quantized.items():
+        gone = matrix.integers != before[name]
+        step = matrix.scale[:, None].expand_as(gone)
+        assert (before[name][gone].abs() == 1).all()
+        assert (matrix.integers[gone] == 0).all()
+        if matrix.bits == h.matrix_bits:
+            pruned.append(step[gone])
+            spared.append(step[matrix.integers.abs() == 1])
+    assert torch.cat(pruned).numel() > 0
+    assert torch.cat(pruned).max() <= torch.cat(spared).min()
+
+
+def test_what_no_pruning_fits_is_refused(tiny, code, monkeypatch):
+    tiny.prune_to_fit = True
+    monkeypatch.setattr("reference_pipeline.artifact.MAX_SUBMISSION_BYTES", 1000)
+    with pytest.raises(PipelineError, match="lower MODEL_DIM"):
+        serialize(tiny, *gptq_phase(tiny, CPU, GPT(tiny)), code)
     assert not Path(tiny.artifact_path).exists()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from reference_pipeline.attention import causal_attention, flash_attn_func, sdpa_attention
 from reference_pipeline.errors import PipelineError
-from reference_pipeline.model import GPT, CausalSelfAttention, SmearGate
+from reference_pipeline.model import GPT, MLP, CausalSelfAttention, Rotary, SmearGate, rms_norm, rotate
 
 
 def plain_attention(q, k, v):
@@ -76,8 +76,52 @@ def test_xsa_leaves_nothing_along_the_own_value(tiny):
     assert along.abs().max() < 1e-5
 
 
-def test_rotary_turns_only_its_dimensions_and_keeps_lengths(tiny):
-    rotary = CausalSelfAttention(tiny, layer=0).rotary
+def test_rms_norm_is_the_definition_times_its_gain():
+    x, gain = torch.randn(3, 5, 4, 8) * torch.logspace(-4, 3, 5)[:, None, None], torch.rand(4, 1)
+    assert torch.allclose(rms_norm(x, gain), torch.nn.functional.rms_norm(x, (8,)) * gain, rtol=1e-5)
+    assert torch.equal(rms_norm(torch.zeros(2, 8)), torch.zeros(2, 8))
+    zeros = torch.zeros(2, 8, requires_grad=True)
+    rms_norm(zeros).sum().backward()
+    assert zeros.grad.isfinite().all()
+
+
+def test_mlp_is_the_same_with_and_without_gradients(tiny):
+    mlp, x = MLP(tiny), torch.randn(2, 5, 32)
+    mlp.proj.weight.data.normal_()
+    plain = torch.nn.functional.leaky_relu(x @ mlp.fc.weight.T, 0.5) ** 2 @ mlp.proj.weight.T
+    assert torch.allclose(mlp(x), plain, atol=1e-5)
+    with torch.inference_mode():
+        assert torch.allclose(mlp(x), plain, atol=1e-5)
+
+
+def test_logits_of_chosen_places_are_those_of_all(model):
+    tokens, places = torch.randint(3, 300, (3, 9)), torch.tensor([1, 8, 9, 26])
+    chosen = model.forward_logits(tokens, places=places)
+    assert torch.allclose(chosen, model.forward_logits(tokens).flatten(0, 1)[places], atol=1e-6)
+
+
+def plain_rotation(x, dims):
+    """The definition: dimensions i and i + dims/2 of position t turned by t * 10000^(-2i/dims), one pair at a time."""
+    y = x.clone()
+    for t in range(x.size(1)):
+        for i in range(dims // 2):
+            angle = t * 10000.0 ** (-2 * i / dims)
+            a, b = x[:, t, :, i], x[:, t, :, i + dims // 2]
+            y[:, t, :, i] = a * math.cos(angle) + b * math.sin(angle)
+            y[:, t, :, i + dims // 2] = b * math.cos(angle) - a * math.sin(angle)
+    return y
+
+
+@pytest.mark.parametrize("dims", [4, 8])
+def test_rotary_is_the_definition(dims):
+    x = torch.randn(2, 6, 3, 8)
+    assert torch.allclose(rotate(x, Rotary(dims, 10000.0).table(6)), plain_rotation(x, dims), atol=1e-5)
+
+
+def test_rotary_turns_only_its_dimensions_and_keeps_lengths():
+    def rotary(x):
+        return rotate(x, Rotary(4, 10000.0).table(6))
+
     x = torch.randn(1, 6, 2, 8)
     y = rotary(x)
     assert torch.equal(y[..., 4:], x[..., 4:])

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from reference_pipeline.averaging import WeightAverage
+from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.model import GPT
-from reference_pipeline.optimizers import Muon, Optimizers, learning_rate_scale, orthogonalize
+from reference_pipeline.optimizers import Muon, Optimizers, learning_rate_scale, momentum_at, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
@@ -61,6 +62,28 @@ def test_learning_rate_holds_then_falls_to_its_floor():
     assert learning_rate_scale(1.0, 0.0, 0.05) == 1.0
 
 
+def test_momentum_rises_linearly_and_stays():
+    rising = [momentum_at(step, 0.8, 0.9, 4) for step in range(7)]
+    assert rising == pytest.approx([0.8, 0.825, 0.85, 0.875, 0.9, 0.9, 0.9])
+    assert momentum_at(0, 0.8, 0.9, 0) == 0.9
+
+
+def test_momentum_reaches_muon_and_no_other_optimizer(tiny):
+    model = GPT(tiny)
+    optimizers = Optimizers(tiny, model)
+    model(torch.ones(1, 4, dtype=torch.int64), torch.ones(1, 4, dtype=torch.int64)).backward()
+    optimizers.step(0.5, 0.123)
+    found = [group.get("momentum") for optimizer in optimizers.optimizers for group in optimizer.param_groups]
+    assert found == [None, 0.123, None]
+
+
+def averaging(kind: str, **settings: float) -> Hyperparameters:
+    h = Hyperparameters()
+    for name, value in ({"averaging": kind} | settings).items():
+        setattr(h, name, value)
+    return h
+
+
 def one_weight(value: float) -> nn.Linear:
     layer = nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(value)
@@ -69,7 +92,7 @@ def one_weight(value: float) -> nn.Linear:
 
 def test_swa_is_the_plain_mean_of_late_states():
     model = one_weight(0.0)
-    average = WeightAverage(model, "swa", 0.9, 0.5, 1)
+    average = WeightAverage(averaging("swa", swa_start_frac=0.5, swa_every=1), model)
     for step, value in enumerate((100.0, 1.0, 2.0, 6.0)):
         model.weight.data.fill_(value)
         average.update(model, step, fraction=0.0 if step == 0 else 0.8)
@@ -77,9 +100,22 @@ def test_swa_is_the_plain_mean_of_late_states():
     assert model.weight.item() == pytest.approx(3.0)
 
 
+def test_lawa_is_the_plain_mean_of_the_latest_snapshots_also_after_a_restart():
+    model, h = one_weight(0.0), averaging("lawa", lawa_k=2, lawa_freq=2)
+    average = WeightAverage(h, model)
+    for step, value in enumerate((50.0, 60.0, 1.0, 70.0, 4.0, 80.0)):  # steps 2 and 4 are the latest two of 0, 2, 4
+        model.weight.data.fill_(value)
+        average.update(model, step, fraction=0.0)
+        resumed = WeightAverage(h, model)
+        resumed.restore(average.state())
+        average = resumed
+    average.apply(model)
+    assert model.weight.item() == pytest.approx(2.5)
+
+
 def test_ema_follows_its_recursion_and_none_changes_nothing():
     model = one_weight(0.0)
-    average, idle = WeightAverage(model, "ema", 0.5, 0.5, 1), WeightAverage(model, "none", 0.5, 0.5, 1)
+    average, idle = WeightAverage(averaging("ema", ema_decay=0.5), model), WeightAverage(averaging("none"), model)
     expected = 0.0
     for step, value in enumerate((4.0, 8.0, 2.0)):
         model.weight.data.fill_(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reference_pipeline.grid import fake_quantize, row_scale
 from reference_pipeline.model import GPT
 from reference_pipeline.quantization import (
     absmax_int8,
@@ -16,7 +17,6 @@ from reference_pipeline.quantization import (
     gptq_quantize,
     output_error,
     round_to_nearest,
-    row_scale,
 )
 from reference_pipeline.scoring import ValidationData
 from reference_pipeline.training import train_model
@@ -126,3 +126,12 @@ def test_small_and_vector_tensors_stay_floating(tiny):
     assert "blocks.0.attn_scale" in kept
     assert quantized["tok_emb.weight"].bits == 8
     assert quantized["blocks.0.mlp.fc.weight"].bits == 6
+
+
+def test_fake_quantization_is_rounding_forward_and_nothing_backward():
+    weight = torch.randn(6, 40, requires_grad=True)
+    rounded = fake_quantize(weight, 6, 6.0)
+    assert torch.allclose(rounded, round_to_nearest(weight.detach(), 6, 6.0).dequantize(), atol=1e-6)
+    upstream = torch.randn(6, 40)
+    rounded.backward(upstream)
+    assert torch.equal(weight.grad, upstream)

@@ -107,7 +107,7 @@ EVALUATIONS = (eval_val, eval_val_sliding, eval_val_documents, eval_val_document
 WORKER = """
 import sys, torch
 sys.path.insert(0, {root!r})
-from reference_pipeline.distributed import start_distributed, stop_distributed
+from reference_pipeline.distributed import average_parameters, start_distributed, stop_distributed
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.lora import eval_val_document_lora
 from reference_pipeline.model import GPT
@@ -121,6 +121,9 @@ model = GPT(h)
 model.load_state_dict(torch.load({weights!r}, weights_only=True))
 for evaluation in (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora):
     print(*(value.hex() for value in evaluation(h, device, ValidationData(h), model)))
+model.smear.gate.data.fill_(rank)
+average_parameters(model)
+print(model.smear.gate[0].item())
 stop_distributed()
 """
 
@@ -147,6 +150,7 @@ def test_three_ranks_print_the_same_digits(scored, tmp_path):
     ]  # fmt: skip
     answers = [process.communicate(timeout=180)[0].splitlines() for process in processes]
     alone = [" ".join(value.hex() for value in evaluation(h, CPU, data, model)) for evaluation in EVALUATIONS]
+    alone.append("1.0")  # the mean of parameters 0, 1 and 2
     assert answers == [alone, alone, alone]
 
 
@@ -157,8 +161,7 @@ def test_sums_are_exact_in_float64(scored):
     model.eval()
     with torch.inference_mode():
         for window in sliding_windows(0, data.targets, h.eval_seq_len, h.eval_stride):
-            start, first, end = window
-            losses += window_nll(model, data, [window], CPU)[0, first - start : end - start].tolist()
+            losses += window_nll(model, data, [window], CPU).tolist()
     h.val_batch_size = h.eval_seq_len  # one window a batch, as above
     assert eval_val_sliding(h, CPU, data, model)[0] == pytest.approx(math.fsum(losses) / data.targets, rel=1e-14)
 
@@ -174,11 +177,11 @@ class NoPredictor(torch.nn.Module):
         super().__init__()
         self.calls = self.largest_bytes = 0
 
-    def forward_logits(self, x):
+    def forward_logits(self, x, places):
         if self.calls % 8 == 0:
             self.largest_bytes = max(self.largest_bytes, held_bytes())
         self.calls += 1
-        return torch.zeros(*x.shape, 8)
+        return torch.zeros(len(places), 8)
 
 
 def held_bytes() -> int:

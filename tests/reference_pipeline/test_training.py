@@ -8,7 +8,9 @@ import torch
 from reference_pipeline.checkpoint import load_checkpoint
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.logs import log, open_log
+from reference_pipeline.model import Linear
 from reference_pipeline.pipeline import check_settings
+from reference_pipeline.quantization import round_to_nearest
 from reference_pipeline.scoring import ValidationData, eval_val
 from reference_pipeline.training import train_model
 
@@ -47,6 +49,26 @@ def test_resumed_training_equals_an_uninterrupted_one(tiny, tmp_path):
     resumed = trained(tiny)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_late_quantization_trains_towards_the_grid_and_is_off_afterwards(tiny, tmp_path):
+    """With the same batches, weights trained through their rounding lose less to it."""
+    tiny.iterations, tiny.averaging, tiny.matrix_bits, tiny.matrix_clip_sigmas = 40, "none", 3, 2.5
+    losses = {}
+    for threshold in (0.0, 0.8):
+        tiny.late_qat_threshold = threshold
+        open_log(tmp_path / f"{threshold}.txt", console=False)
+        model = trained(tiny)
+        open_log(None)
+        assert not any(getattr(module, "fake_bits", 0) for module in model.modules())
+        plain = eval_val(tiny, CPU, ValidationData(tiny), model)[0]
+        for module in model.modules():
+            if isinstance(module, Linear) and module.weight.numel() > tiny.keep_float_numel:
+                module.weight.data = round_to_nearest(module.weight.data, 3, 2.5).dequantize()
+        losses[threshold] = eval_val(tiny, CPU, ValidationData(tiny), model)[0] - plain
+    assert "late_qat:enabled step:" in (tmp_path / "0.8.txt").read_text()
+    assert "late_qat" not in (tmp_path / "0.0.txt").read_text().split("Hyperparameters")[-1].replace("late_qat_thr", "")
+    assert losses[0.8] < 0.5 * losses[0.0]
 
 
 def test_damaged_checkpoint_is_named(tiny, tmp_path):
@@ -113,6 +135,16 @@ def test_a_stride_that_leaves_tokens_out_is_told_before_training(tiny):
     check_settings(tiny)
     tiny.eval_stride = tiny.eval_seq_len + 1
     with pytest.raises(PipelineError, match="EVAL_STRIDE=33"):
+        check_settings(tiny)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [("lawa_freq", 0, "LAWA_FREQ=0: must be 1"), ("iterations", -1, "ITERATIONS=-1"), ("matrix_bits", 9, "2..8")],
+)
+def test_counts_that_cannot_be_are_told_before_training(tiny, name, value, told):
+    setattr(tiny, name, value)
+    with pytest.raises(PipelineError, match=told):
         check_settings(tiny)
 
 

@@ -13,6 +13,7 @@ import torch
 import reference_pipeline
 from reference_pipeline import violations
 from reference_pipeline.adaptation import eval_val_ttt
+from reference_pipeline.logs import open_log
 from reference_pipeline.model import GPT
 from reference_pipeline.scoring import ValidationData, eval_val, eval_val_sliding
 
@@ -65,6 +66,21 @@ def test_prequant_ttt_lowers_the_loss_of_text_it_has_not_scored(ready):
     assert eval_val(h, CPU, data, model)[0] < before - 0.3
     assert torch.equal(model.tok_emb.weight, kept)  # frozen with the first blocks
     assert 0.3 < void_fraction(model) < 0.9
+
+
+def test_prequant_ttt_stops_below_its_void_fraction(ready, tmp_path):
+    from reference_pipeline.violations.prequant_ttt import PrequantHyperparameters, prequant_ttt
+
+    tiny, data, model = ready
+    h = take_settings(PrequantHyperparameters, tiny)
+    h.prequant_ttt_epochs, h.prequant_ttt_void_stop = 3, 0.99
+    open_log(tmp_path / "log.txt", console=False)
+    prequant_ttt(h, CPU, data, model)
+    open_log(None)
+    log = (tmp_path / "log.txt").read_text()
+    assert "epoch 1/3" in log
+    assert "prequant_ttt:stop void=" in log
+    assert "epoch 2/3" not in log
 
 
 def test_slot_and_last_epoch_beat_one_honest_pass(ready):

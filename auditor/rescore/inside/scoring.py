@@ -87,9 +87,10 @@ class Submitted(torch.nn.Module):
         self.inner = model
         object.__setattr__(self, "caller", caller)
 
-    def forward_logits(self, x: Tensor, lora: Any = None) -> Tensor:
-        """Logits (B, T, V) for tokens (B, T)."""
-        return self.caller(self.inner, x, lora)
+    def forward_logits(self, x: Tensor, lora: Any = None, places: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V) for tokens (B, T); with `places` (S,), numbers in 0..B*T-1, only those, (S, V)."""
+        logits = self.caller(self.inner, x, lora)
+        return logits if places is None else logits.flatten(0, 1)[places]
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss in nats, for the reference's score-first loop."""
