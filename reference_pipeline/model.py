@@ -18,10 +18,11 @@ from reference_pipeline.hyperparameters import Hyperparameters
 def rms_norm(x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
     """x (..., C) divided by its root mean square over C, times `gain` (broadcast over (..., 1)).
 
-    One pass that reads x and one that scales it: on a CPU twice as fast as F.rms_norm and a product.
+    One pass that reads x and one that scales it: on a CPU twice as fast as F.rms_norm and a product. The mean is taken
+    in float32, and in bfloat16 the result is float32, too.
     """
-    mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square() / x.size(-1)
-    return x * (gain * torch.rsqrt(mean_square + torch.finfo(mean_square.dtype).eps))
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return x * (gain * torch.rsqrt(norm.square() / x.size(-1) + torch.finfo(torch.float32).eps))
 
 
 class Linear(nn.Linear):
