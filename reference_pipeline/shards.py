@@ -6,6 +6,7 @@ little-endian uint16 tokens; nothing comes after them. Source: data/README.md of
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a parent that is no folder
+            temporary.unlink(missing_ok=True)
         raise PipelineError(
             f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
         ) from error

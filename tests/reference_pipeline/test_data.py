@@ -116,6 +116,12 @@ def test_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PipelineError, match=r"file/artifact: cannot write .*choose another folder"):
+        write_atomically(tmp_path / "file" / "artifact", b"x")
+
+
 @pytest.fixture
 def two_shards(tmp_path):
     write_shard(tmp_path / "fineweb_train_000000.bin", np.arange(0, 50))
