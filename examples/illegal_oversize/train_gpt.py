@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import brotli
+import contextlib
 import hashlib
 import io
 import json
@@ -144,6 +145,8 @@ class Hyperparameters:
     matrix_lr = float(os.environ.get("MATRIX_LR", 0.03))
     scalar_lr = float(os.environ.get("SCALAR_LR", 0.02))
     muon_momentum = float(os.environ.get("MUON_MOMENTUM", 0.95))
+    muon_momentum_warmup_start = float(os.environ.get("MUON_MOMENTUM_WARMUP_START", 0.85))
+    muon_momentum_warmup_steps = int(os.environ.get("MUON_MOMENTUM_WARMUP_STEPS", 0))  # 0: MUON_MOMENTUM from the start
     muon_backend_steps = int(os.environ.get("MUON_BACKEND_STEPS", 5))
     muon_backend = os.environ.get("MUON_BACKEND", "newton_schulz")  # or "polar_express"
     muon_row_normalize = bool(int(os.environ.get("MUON_ROW_NORMALIZE", "1")))
@@ -153,10 +156,13 @@ class Hyperparameters:
     beta2 = float(os.environ.get("BETA2", 0.95))
     adam_eps = float(os.environ.get("ADAM_EPS", 1e-8))
     grad_clip_norm = float(os.environ.get("GRAD_CLIP_NORM", 0.3))
-    averaging = os.environ.get("AVERAGING", "ema")  # "ema", "swa" or "none"
+    averaging = os.environ.get("AVERAGING", "ema")  # "ema", "swa", "lawa" or "none"
     ema_decay = float(os.environ.get("EMA_DECAY", 0.98))
     swa_start_frac = float(os.environ.get("SWA_START_FRAC", 0.9))
     swa_every = int(os.environ.get("SWA_EVERY", 5))
+    lawa_k = int(os.environ.get("LAWA_K", 10))
+    lawa_freq = int(os.environ.get("LAWA_FREQ", 10))
+    late_qat_threshold = float(os.environ.get("LATE_QAT_THRESHOLD", 0.0))  # learning rate scale below which QAT is on
 
     # quantization and artifact
     matrix_bits = int(os.environ.get("MATRIX_BITS", 6))
@@ -170,6 +176,7 @@ class Hyperparameters:
     keep_float_numel = int(os.environ.get("KEEP_FLOAT_NUMEL", 2048))
     lqer_rank = int(os.environ.get("LQER_RANK", 0))
     lqer_top_k = int(os.environ.get("LQER_TOP_K", 3))
+    prune_to_fit = bool(int(os.environ.get("PRUNE_TO_FIT", "0")))
     compressor = os.environ.get("COMPRESSOR", "brotli")
 
     # scoring
@@ -215,7 +222,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a parent that is no folder
+            temporary.unlink(missing_ok=True)
         raise PipelineError(
             f"{path}: cannot write {len(data)} bytes ({error.strerror}); free disk space or choose another folder"
         ) from error
@@ -333,14 +341,38 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return sdpa_attention(q, k, v)
 
 
+# --- grid ---
+def row_scale(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
+    largest = 2 ** (bits - 1) - 1
+    return (clip_sigmas * weight.float().std(dim=1, correction=0) / largest).clamp_min(1e-5).to(torch.float16)
+
+
+def nearest_integers(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
+    largest = 2 ** (bits - 1) - 1
+    return torch.round(weight.float() / scale.float()[:, None]).clamp(-largest, largest)
+
+
+def fake_quantize(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
+    with torch.no_grad():
+        scale = row_scale(weight, bits, clip_sigmas)
+        error = nearest_integers(weight, scale, bits) * scale.float()[:, None] - weight
+    return weight + error
+
+
 # --- model ---
-def rms_norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, (x.size(-1),))
+def rms_norm(x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return x * (gain * torch.rsqrt(norm.square() / x.size(-1) + torch.finfo(torch.float32).eps))
 
 
 class Linear(nn.Linear):
+    fake_bits, clip_sigmas = 0, 0.0
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
+        weight = self.weight
+        if self.fake_bits and self.training:
+            weight = fake_quantize(weight, self.fake_bits, self.clip_sigmas)
+        return F.linear(x, weight.to(x.dtype))
 
 
 class Rotary(nn.Module):
@@ -349,12 +381,18 @@ class Rotary(nn.Module):
         frequencies = base ** (-torch.arange(0, rope_dims, 2, dtype=torch.float32) / rope_dims)
         self.register_buffer("frequencies", frequencies, persistent=False)  # (rope_dims / 2,)
 
-    def forward(self, x: Tensor) -> Tensor:
-        half = self.frequencies.numel()
-        angles = torch.arange(x.size(1), device=x.device, dtype=torch.float32)[:, None] * self.frequencies  # (T, half)
-        cos, sin = angles.cos()[None, :, None].to(x.dtype), angles.sin()[None, :, None].to(x.dtype)
-        a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-        return torch.cat((a * cos + b * sin, b * cos - a * sin, rest), dim=-1)
+    def table(self, length: int) -> tuple[Tensor, Tensor]:
+        positions = torch.arange(length, device=self.frequencies.device, dtype=torch.float32)
+        angles = (positions[:, None] * self.frequencies)[:, None]  # (length, 1, rope_dims / 2)
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat((cos, cos), dim=-1), torch.cat((sin, -sin), dim=-1)
+
+
+def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = table
+    turning, rest = x[..., : cos.size(-1)], x[..., cos.size(-1) :]
+    turned = torch.addcmul(turning * cos.to(x.dtype), turning.roll(cos.size(-1) // 2, dims=-1), sin.to(x.dtype))
+    return torch.cat((turned, rest), dim=-1) if rest.size(-1) else turned
 
 
 class CausalSelfAttention(nn.Module):
@@ -372,7 +410,6 @@ class CausalSelfAttention(nn.Module):
         self.c_v = Linear(h.model_dim, kv_dim, bias=False)
         self.proj = Linear(h.model_dim, h.model_dim, bias=False)
         self.q_gain = nn.Parameter(torch.full((h.num_heads,), h.qk_gain_init))
-        self.rotary = Rotary(min(h.rope_dims, self.head_dim), h.rope_base)
         self.xsa = layer >= h.num_layers - h.xsa_last_n
 
     def exclusive(self, y: Tensor, v: Tensor) -> Tensor:
@@ -381,18 +418,19 @@ class CausalSelfAttention(nn.Module):
         grouped = y.reshape(b, t, self.num_kv_heads, heads // self.num_kv_heads, d)
         return (grouped - (grouped * own).sum(-1, keepdim=True) * own).reshape(b, t, heads, d)
 
-    def forward(self, x: Tensor, value_embedding: Tensor | None = None, lora=None) -> Tensor:
+    def forward(
+        self, x: Tensor, table: tuple[Tensor, Tensor], value_embedding: Tensor | None = None, lora=None
+    ) -> Tensor:
         b, t, _ = x.shape
         q, k, v = self.c_q(x), self.c_k(x), self.c_v(x)
         if lora is not None:
             q, v = q + lora.q(x), v + lora.v(x)
         if value_embedding is not None:
             v = v + value_embedding
-        q = rms_norm(q.view(b, t, self.num_heads, self.head_dim))
+        q = rms_norm(q.view(b, t, self.num_heads, self.head_dim), self.q_gain[:, None])
         k = rms_norm(k.view(b, t, self.num_kv_heads, self.head_dim))
         v = v.view(b, t, self.num_kv_heads, self.head_dim)
-        q = self.rotary(q) * self.q_gain.to(x.dtype)[:, None]
-        y = causal_attention(q, self.rotary(k), v)
+        y = causal_attention(rotate(q, table), rotate(k, table), v)
         if self.xsa:
             y = self.exclusive(y, v)
         return self.proj(y.reshape(b, t, -1))
@@ -405,7 +443,10 @@ class MLP(nn.Module):
         self.proj = Linear(int(h.mlp_mult * h.model_dim), h.model_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(F.leaky_relu(self.fc(x), negative_slope=0.5).square())
+        hidden = self.fc(x)
+        if torch.is_grad_enabled():
+            return self.proj(F.leaky_relu(hidden, negative_slope=0.5).square())
+        return self.proj(F.leaky_relu(hidden, negative_slope=0.5, inplace=True).square_())  # no gradient needs them
 
 
 class Block(nn.Module):
@@ -418,15 +459,16 @@ class Block(nn.Module):
         self.parallel = layer >= h.parallel_start
         self.norm_scale = (layer + 1) ** -0.5  # deeper layers read a smaller input
 
-    def forward(self, x: Tensor, x0: Tensor, value_embedding: Tensor | None = None, lora=None) -> Tensor:
-        mix = self.resid_mix.to(x.dtype)
-        x = mix[0] * x + mix[1] * x0
-        normed = rms_norm(x) * self.norm_scale
-        attended = self.attn_scale.to(x.dtype) * self.attn(normed, value_embedding, lora)
-        if self.parallel:
-            return x + attended + self.mlp_scale.to(x.dtype) * self.mlp(normed)
-        x = x + attended
-        return x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x) * self.norm_scale)
+    def forward(
+        self, x: Tensor, x0: Tensor, table: tuple[Tensor, Tensor], value_embedding: Tensor | None = None, lora=None
+    ) -> Tensor:
+        mix, attn_scale, mlp_scale = (s.to(x.dtype) for s in (self.resid_mix, self.attn_scale, self.mlp_scale))
+        x = torch.addcmul(mix[0] * x, mix[1], x0)
+        normed = rms_norm(x, self.norm_scale)
+        x = torch.addcmul(x, attn_scale, self.attn(normed, table, value_embedding, lora))
+        if not self.parallel:
+            normed = rms_norm(x, self.norm_scale)
+        return torch.addcmul(x, mlp_scale, self.mlp(normed))
 
 
 class SmearGate(nn.Module):
@@ -459,6 +501,7 @@ class GPT(nn.Module):
         super().__init__()
         self.bos_id, self.logit_softcap = h.bos_id, h.logit_softcap
         self.tok_emb = nn.Embedding(h.vocab_size, h.model_dim)
+        self.rotary = Rotary(min(h.rope_dims, h.model_dim // h.num_heads), h.rope_base)
         self.blocks = nn.ModuleList(Block(h, layer) for layer in range(h.num_layers))
         self.smear = SmearGate(h.model_dim) if h.smear_gate else None
         self.bigram = BigramHash(h.bigram_buckets, h.bigram_dim, h.model_dim) if h.bigram_buckets else None
@@ -489,6 +532,11 @@ class GPT(nn.Module):
                 else:
                     nn.init.orthogonal_(module.weight)
 
+    def fake_quantization(self, h: Hyperparameters, on: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Linear) and module.weight.numel() > h.keep_float_numel:
+                module.fake_bits, module.clip_sigmas = (h.matrix_bits if on else 0), h.matrix_clip_sigmas
+
     def forward_hidden(self, input_ids: Tensor, lora=None) -> Tensor:
         is_bos = input_ids == self.bos_id
         x = self.tok_emb(input_ids)
@@ -498,6 +546,7 @@ class GPT(nn.Module):
             x = self.smear(x, is_bos)
         x0 = x = rms_norm(x)
         values = None if self.value_embed is None else self.value_proj(self.value_embed(input_ids))  # (B, T, Hkv * D)
+        table = self.rotary.table(input_ids.size(1))
         order = self.orders[1] if self.looping else self.orders[0]
         half = len(order) // 2
         saved: list[Tensor] = []
@@ -509,17 +558,19 @@ class GPT(nn.Module):
             value_embedding = None
             if values is not None and layer >= self.ve_first:
                 value_embedding = self.value_scale[layer - self.ve_first].to(x.dtype) * values
-            x = self.blocks[layer](x, x0, value_embedding, lora.layers[layer] if lora is not None else None)
+            x = self.blocks[layer](x, x0, table, value_embedding, lora.layers[layer] if lora is not None else None)
             if place < half:
                 saved.append(x)
         return rms_norm(x)
 
     def project(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self.tok_emb.weight.to(hidden.dtype))
-        return self.logit_softcap * torch.tanh(logits / self.logit_softcap)
+        logits = F.linear(hidden / self.logit_softcap, self.tok_emb.weight.to(hidden.dtype))
+        return self.logit_softcap * torch.tanh(logits)
 
-    def forward_logits(self, input_ids: Tensor, lora=None) -> Tensor:
+    def forward_logits(self, input_ids: Tensor, lora=None, places: Tensor | None = None) -> Tensor:
         hidden = self.forward_hidden(input_ids, lora)
+        if places is not None:
+            hidden = hidden.flatten(0, 1)[places]  # the projection is as large as several layers
         logits = self.project(hidden)
         return logits if lora is None else logits + lora.head(hidden)
 
@@ -662,16 +713,9 @@ class QuantizedMatrix:
         return weight if self.left is None else weight + self.left.float() @ self.right.float()
 
 
-def row_scale(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
-    largest = 2 ** (bits - 1) - 1
-    return (clip_sigmas * weight.float().std(dim=1, correction=0) / largest).clamp_min(1e-5).to(torch.float16)
-
-
 def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float) -> QuantizedMatrix:
-    largest = 2 ** (bits - 1) - 1
     scale = row_scale(weight, bits, clip_sigmas)
-    integers = torch.round(weight.float() / scale.float()[:, None]).clamp(-largest, largest)
-    return QuantizedMatrix(integers.to(torch.int8), scale, bits)
+    return QuantizedMatrix(nearest_integers(weight, scale, bits).to(torch.int8), scale, bits)
 
 
 def gptq_quantize(
@@ -1052,15 +1096,15 @@ def window_nll(
 ) -> Tensor:
     longest = max(end - start for start, _, end in windows)
     x = torch.zeros(len(windows), longest, dtype=torch.int64)
-    y = torch.zeros(len(windows), longest, dtype=torch.int64)
-    for row, (start, _, end) in enumerate(windows):
+    y, places = [], []
+    for row, (start, scored, end) in enumerate(windows):
         tokens = val_data.read(start, end + 1)
         x[row, : end - start] = tokens[:-1]
-        y[row, : end - start] = tokens[1:]
+        y.append(tokens[scored - start + 1 :])
+        places.append(torch.arange(scored - start, end - start) + row * longest)
     with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model.forward_logits(x.to(device))
-    nll = F.cross_entropy(logits.float().flatten(0, 1), y.to(device).flatten(), reduction="none")
-    return nll.view(len(windows), longest)
+        logits = model.forward_logits(x.to(device), places=torch.cat(places).to(device))
+    return F.cross_entropy(logits.float(), torch.cat(y).to(device), reduction="none")
 
 
 def score_windows(
@@ -1083,9 +1127,7 @@ def score_windows(
             byte_count += val_data.target_bytes(batch[0][1], batch[-1][2]).sum()
             if index % world_size != rank:
                 continue
-            nll = window_nll(model, val_data, batch, device)
-            for row, (start, scored, end) in enumerate(batch):
-                loss_sums[index] += nll[row, scored - start : end - start].to(torch.float64).sum()
+            loss_sums[index] = window_nll(model, val_data, batch, device).to(torch.float64).sum()
     sum_over_ranks(loss_sums)
     model.train()
     return loss_sums.sum().cpu(), token_count, byte_count
@@ -1423,12 +1465,14 @@ class Optimizers:
         self.grad_clip_norm = h.grad_clip_norm
         self.model = model
 
-    def step(self, lr_scale: float) -> None:
+    def step(self, lr_scale: float, muon_momentum: float | None = None) -> None:
         if self.grad_clip_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.grad_clip_norm)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * lr_scale
+                if muon_momentum is not None and isinstance(optimizer, Muon):
+                    group["momentum"] = muon_momentum
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -1444,6 +1488,11 @@ def learning_rate_scale(fraction: float, warmdown_frac: float, min_lr: float) ->
     if warmdown_frac <= 0 or fraction <= 1 - warmdown_frac:
         return 1.0
     return max((1 - fraction) / warmdown_frac, min_lr)
+
+
+def momentum_at(step: int, start: float, final: float, warmup_steps: int) -> float:
+    warmed = min(step / warmup_steps, 1.0) if warmup_steps > 0 else 1.0
+    return start + warmed * (final - start)
 
 
 # --- phased ---
@@ -1495,27 +1544,43 @@ def eval_val_phased(
 
 # --- averaging ---
 class WeightAverage:
-    def __init__(self, model: nn.Module, kind: str, ema_decay: float, swa_start_frac: float, swa_every: int):
-        self.kind, self.ema_decay, self.swa_start_frac, self.swa_every = kind, ema_decay, swa_start_frac, swa_every
+    def __init__(self, h: Hyperparameters, model: nn.Module):
+        self.h, self.kind = h, h.averaging
         self.taken = 0
         self.average: dict[str, Tensor] = {name: t.detach().float().clone() for name, t in model.state_dict().items()}
+        self.snapshots: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int, fraction: float) -> None:
         if self.kind == "ema":
-            weight = 1 - min(self.ema_decay, (step + 1) / (step + 10))  # short memory while the weights still move far
-        elif self.kind == "swa" and fraction >= self.swa_start_frac and step % self.swa_every == 0:
-            weight = 1 / (self.taken + 1)
-        else:
-            return
+            # short memory while the weights still move far
+            self.blend(model, 1 - min(self.h.ema_decay, (step + 1) / (step + 10)))
+        elif self.kind == "swa" and fraction >= self.h.swa_start_frac and step % self.h.swa_every == 0:
+            self.blend(model, 1 / (self.taken + 1))
+        elif self.kind == "lawa" and step % self.h.lawa_freq == 0:
+            self.snapshots.append({name: t.detach().float().clone() for name, t in model.state_dict().items()})
+            self.snapshots = self.snapshots[-self.h.lawa_k :]
+
+    def blend(self, model: nn.Module, weight: float) -> None:
         self.taken += 1
         for name, tensor in model.state_dict().items():
             self.average[name].lerp_(tensor.float(), weight)
 
     def apply(self, model: nn.Module) -> None:
-        if self.kind != "none" and self.taken:
-            current = model.state_dict()
-            model.load_state_dict({name: t.to(current[name].dtype) for name, t in self.average.items()})
+        if self.snapshots:
+            mean = {name: sum(s[name] for s in self.snapshots) / len(self.snapshots) for name in self.average}
+        elif self.taken:
+            mean = self.average
+        else:
+            return
+        current = model.state_dict()
+        model.load_state_dict({name: t.to(current[name].dtype) for name, t in mean.items()})
+
+    def state(self) -> dict:
+        return {"average": self.average, "taken": self.taken, "snapshots": self.snapshots}
+
+    def restore(self, state: dict) -> None:
+        self.average, self.taken, self.snapshots = state["average"], state["taken"], state["snapshots"]
 
 
 # --- checkpoint ---
@@ -1560,7 +1625,7 @@ def train_model(
     compiles = h.compile_model and device.type == "cuda"
     model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
     optimizers = Optimizers(h, base_model)
-    average = WeightAverage(base_model, h.averaging, h.ema_decay, h.swa_start_frac, h.swa_every)
+    average = WeightAverage(h, base_model)
     sequences = h.train_batch_tokens // (h.train_seq_len * world_size)
     if sequences < 1:
         raise PipelineError(f"TRAIN_BATCH_TOKENS={h.train_batch_tokens}: below one sequence a rank; raise it")
@@ -1583,11 +1648,11 @@ def train_model(
         base_model.load_state_dict(state["model"])
         optimizers.restore(state["optimizers"])
         loader.restore(state["loader"])
-        average.average, average.taken = state["average"], state["average_taken"]
+        average.restore(state["average"])
         step, trained_seconds = state["step"], state["trained_seconds"]
         log(f"checkpoint:resumed {path.name} step:{step}")
 
-    stop = False
+    stop, fake_quantized = False, False
     wait_for_device(device)
     began = time.perf_counter() - trained_seconds
     while step < h.iterations and not stop:
@@ -1597,9 +1662,16 @@ def train_model(
         if not base_model.looping and h.num_loops > 0 and fraction >= h.enable_looping_at:
             base_model.looping = True
             log(f"layer_loop:enabled step:{step} frac:{fraction:.3f} order:{base_model.orders[1]}")
+        lr_scale = learning_rate_scale(fraction, h.warmdown_frac, h.min_lr)
+        if not fake_quantized and lr_scale < h.late_qat_threshold:
+            fake_quantized = True
+            base_model.fake_quantization(h, True)
+            log(f"late_qat:enabled step:{step} scale:{lr_scale:.4f}")
         loss = gradient_step(model, [loader.next_batch()], device)
         average_gradients(base_model)
-        optimizers.step(learning_rate_scale(fraction, h.warmdown_frac, h.min_lr))
+        optimizers.step(
+            lr_scale, momentum_at(step, h.muon_momentum_warmup_start, h.muon_momentum, h.muon_momentum_warmup_steps)
+        )
         average.update(base_model, step, fraction)
         step += 1
         elapsed = time.perf_counter() - began
@@ -1626,8 +1698,7 @@ def train_model(
                     "model": base_model.state_dict(),
                     "optimizers": optimizers.state(),
                     "loader": loader.state(),
-                    "average": average.average,
-                    "average_taken": average.taken,
+                    "average": average.state(),
                     "step": step,
                     "trained_seconds": time.perf_counter() - began,
                 },
@@ -1635,6 +1706,7 @@ def train_model(
         stop = cap_seconds > 0 and any_rank(time.perf_counter() - began >= cap_seconds, device)
     wait_for_device(device)
     train_ms = 1000 * (time.perf_counter() - began)
+    base_model.fake_quantization(h, False)
     val_loss, val_bpb = eval_val(h, device, val_data, base_model)
     log(f"{step}/{h.iterations} val_loss: {val_loss:.4f} val_bpb: {val_bpb:.4f}")
     if step < h.iterations:
@@ -1698,7 +1770,7 @@ def check_settings(h: Hyperparameters) -> None:
     choices = {
         "COMPRESSOR": (h.compressor, COMPRESSORS),
         "LOADER": (h.loader, LOADERS),
-        "AVERAGING": (h.averaging, ("ema", "swa", "none")),
+        "AVERAGING": (h.averaging, ("ema", "swa", "lawa", "none")),
         "SCHEDULE": (h.schedule, ("steps", "clock")),
         "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
         "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
@@ -1706,6 +1778,25 @@ def check_settings(h: Hyperparameters) -> None:
     for name, (value, known) in choices.items():
         if value not in known:
             raise PipelineError(f"{name}={value}: unknown; choose one of {', '.join(sorted(known))}")
+    counts = {
+        "ITERATIONS": h.iterations,
+        "TRAIN_SEQ_LEN": h.train_seq_len,
+        "TRAIN_LOG_EVERY": h.train_log_every,
+        "SWA_EVERY": h.swa_every,
+        "LAWA_K": h.lawa_k,
+        "LAWA_FREQ": h.lawa_freq,
+        "TTT_CHUNK_TOKENS": h.ttt_chunk_tokens,
+        "TTT_BATCH_SEQS": h.ttt_batch_seqs,
+        "TTT_LORA_CHUNK": h.ttt_lora_chunk,
+        "TTT_DOC_BATCH": h.ttt_doc_batch,
+        "PHASED_TTT_NUM_PHASES": h.phased_ttt_num_phases,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise PipelineError(f"{name}={count}: must be 1 or more")
+    for name, bits in (("MATRIX_BITS", h.matrix_bits), ("EMBED_BITS", h.embed_bits)):
+        if not 2 <= bits <= 8:
+            raise PipelineError(f"{name}={bits}: must be 2..8, the artifact holds bytes")
     sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
 
 
