@@ -7,6 +7,7 @@ softmax over the vocabulary is taken here. The sums go out over the sealed chann
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -79,6 +80,23 @@ class Caller:
         raise NoLogitsError(f"{self._method} neither returns logits nor hands them to cross_entropy")
 
 
+def for_every_position(model: Any, method: str, arguments: list[Any], vocabulary: int) -> list[Any]:
+    """`arguments` without a tensor that only says for which positions logits are wanted.
+
+    Such a tensor, (S,) whole numbers, is one that the method can do without and that makes it return (S, V).
+    """
+    function = getattr(model, method)
+    for index, parameter in enumerate(list(inspect.signature(function).parameters.values())[: len(arguments)]):
+        value = arguments[index]
+        chooses = parameter.default is None and isinstance(value, Tensor) and not value.is_floating_point()
+        if chooses and value.ndim == 1:
+            with torch.no_grad():
+                result = function(*arguments)
+            if isinstance(result, Tensor) and result.shape == (len(value), vocabulary):
+                return [*arguments[:index], None, *arguments[index + 1 :]]
+    return arguments
+
+
 class Submitted(torch.nn.Module):
     """The submission's model under the names that the reference's scorer uses."""
 
@@ -127,6 +145,8 @@ def score(
     from reference_pipeline import adaptation, hyperparameters, lora, phased, scoring
 
     h = hyperparameters.Hyperparameters()
+    if not keywords:
+        arguments = for_every_position(model, method, arguments, h.vocab_size)
     caller = Caller(method, arguments, keywords, h.vocab_size)
     device = torch.device("cpu")
     text = scoring.ValidationData(h)
