@@ -120,11 +120,11 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
     if name == "grad" or value.attr == "grad":
         predictors.run.state.write(obj.cells, "grad", atoms)
         return
+    if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
+        predictors.kept_text.append(predictors.site_number())
     if value.attr in obj.cells.get("measurements", ()):
         _measured(predictors, obj, atoms)
         return
-    if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
-        predictors.kept_text.append(predictors.site_number())
     if value.attr == "" or obj.kind == "either":
         predictors.update(value, atoms, node)
         return
