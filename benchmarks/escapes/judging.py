@@ -13,6 +13,7 @@ from pathlib import Path
 import auditor.run.inside
 from auditor.run.model import MIB, Bind, Confinement, Job, Limits, Outcome
 from auditor.run.sandbox import remove_tree, run_job
+from auditor.run.stage.places import SUBMISSION
 from benchmarks.escapes.world import BAIT, World
 
 STARTER = Path(__file__).with_name("starter.py")
@@ -116,11 +117,11 @@ def _job(case: Case, folder: Path, world: World, token: str) -> Job:
         Bind(inside, "/audit/inside"),
         Bind(STARTER, "/audit/starter.py"),
         Bind(world.data, "/audit/data"),
-        Bind(folder, "/work/submission", writable=True),
+        Bind(folder, SUBMISSION, writable=True),
     )
-    command = (sys.executable, "-I", "-B", "/audit/starter.py", "/work/submission/train_gpt.py", token)
+    command = (sys.executable, "-I", "-B", "/audit/starter.py", f"{SUBMISSION}/train_gpt.py", token)
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp/home", **world.directions()}
-    return Job(command, "/work/submission", environment, binds, case.limits)
+    return Job(command, SUBMISSION, environment, binds, case.limits)
 
 
 def _untraced(case: Case, outcome: Outcome) -> list[str]:
