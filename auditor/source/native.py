@@ -18,8 +18,8 @@ several sources, a prebuilt binary in the folder, a source of which the script w
 script holds as a text of its own and writes before it compiles it is read like a file.
 
 An output that knows its own token is evidence only where it reaches the score: a threshold that it cannot pass, or a
-branch that the settings close, keeps it out, and the interpreter follows that (see also `auditor.source.columns`). The
-readings hold for the order in which the functions are meant to be called: a second call with the same tokens on one
+branch that the settings close, keeps it out, and the interpreter follows that (see `auditor.source.library.columns`).
+The readings hold for the order in which the functions are meant to be called: a second call with the same tokens on one
 state, and outputs read further ahead than they were made for, are asked about.
 """
 

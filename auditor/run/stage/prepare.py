@@ -17,6 +17,7 @@ from auditor.run.model import Bind, Job, Limits, Size, Stage
 from auditor.run.sources import BOS, Source, Stream
 from auditor.run.stage.audit_data import AuditData, distinct_runs, draw_data, swapped
 from auditor.run.stage.folder import copy_folder
+from auditor.run.stage.knobs import Kind
 from auditor.run.stage.overrides import Placed, command_line, overrides_of
 from auditor.run.stage.places import DATA, SUBMISSION, Places, link_data, link_roots, places_of
 from auditor.run.stage.sentencepiece_model import ByteTables, byte_tables, model_bytes
@@ -36,8 +37,7 @@ INSIDE = Path(run.__file__).parent / "inside"
 SPEC = "/audit/spec.json"
 START = "/audit/inside/start.py"
 AUDIT_DATA = "audit data"
-MACHINE = "audit machine"
-TOY_SIZE = "toy size"
+MACHINE = str(Kind.MACHINE)
 THREADS = 1
 SCRIPT_SEED = 1337  # every run has the same; what is drawn anew is the data
 
@@ -99,7 +99,7 @@ def prepare(
         raise StageError(f"{script}: not among the files that could be copied")
     settings, left_out = settings_of(submission, configuration, size)
     if (variable := vocabulary_variable(submission)) is not None and size.vocabulary:
-        settings[variable] = (str(vocabulary), TOY_SIZE)
+        settings[variable] = (str(vocabulary), str(Kind.SIZE))
     places = _places(submission, configuration, vocabulary)
     data = draw_data(source, vocabulary, size, seed)
     if swap_after is not None:
@@ -151,7 +151,7 @@ def _vocabulary(submission: Submission, configuration: RunConfiguration, size: S
         return own, why
     if vocabulary_variable(submission) is None:
         raise StageError("the script does not read the size of its vocabulary from its environment")
-    return size.vocabulary, TOY_SIZE
+    return size.vocabulary, str(Kind.SIZE)
 
 
 def _stored_script(submission: Submission) -> str:

@@ -29,27 +29,21 @@ def _own_attribute(target: ast.expr, self_name: str) -> str:
     return ""
 
 
-def parameter_attributes(class_: Class) -> tuple[str, ...]:
-    """Names of attributes that a module's constructor fills with the result of a call: its parameters and parts."""
+def _from_constructors(class_: Class, named_in: Callable[[ast.FunctionDef], tuple[str, ...]]) -> tuple[str, ...]:
+    """Names that the constructors of a class and of its bases give, those of the bases first, each once."""
     names: list[str] = []
     for base in class_.bases:
         if base.kind == CLASS:
-            names.extend(parameter_attributes(base.payload))
+            names.extend(_from_constructors(base.payload, named_in))
     init = _constructor(class_)
-    if init is None:
-        return tuple(dict.fromkeys(names))
-    names.extend(_made_in(init))
+    if init is not None:
+        names.extend(named_in(init))
     return tuple(dict.fromkeys(names))
 
 
-def buffer_attributes(class_: Class) -> tuple[str, ...]:
-    """Names that a module's constructor registers buffers under."""
-    names: list[str] = []
-    for base in class_.bases:
-        if base.kind == CLASS:
-            names.extend(buffer_attributes(base.payload))
-    init = _constructor(class_)
-    return tuple(dict.fromkeys((*names, *(_registered_in(init) if init is not None else ()))))
+def parameter_attributes(class_: Class) -> tuple[str, ...]:
+    """Names of attributes that a module's constructor fills with the result of a call: its parameters and parts."""
+    return _from_constructors(class_, _made_in)
 
 
 _WRITES = frozenset("copy_ fill_ zero_ add_ sub_ mul_ div_ lerp_ addcmul_ clamp_".split())
@@ -57,7 +51,9 @@ _WRITES = frozenset("copy_ fill_ zero_ add_ sub_ mul_ div_ lerp_ addcmul_ clamp_
 
 def measurements(class_: Class) -> tuple[str, ...]:
     """Buffers that the class's own code writes and never reads: the forward pass does not know them."""
-    return tuple(name for name in buffer_attributes(class_) if name not in _read_by(class_))
+    buffers = _from_constructors(class_, _registered_in)
+    read = _read_by(class_) if buffers else frozenset()
+    return tuple(name for name in buffers if name not in read)
 
 
 def _read_by(class_: Class) -> frozenset[str]:

@@ -60,8 +60,8 @@ def _build_parts(predictors: Predictors, obj: Obj, class_: Class, line: int) -> 
     predictors.depth -= 1
     obj.cells["running"] = has_running_statistics(class_)
     own = tuple(name for name in parameter_attributes(class_) if name not in parts)
-    obj.cells["attrs"] = tuple(dict.fromkeys((*own, *measurements(class_))))
     obj.cells["measurements"] = measurements(class_)
+    obj.cells["attrs"] = tuple(dict.fromkeys((*own, *obj.cells["measurements"])))
     obj.cells["hollow"] = bool(parts) and not own and not owns_parameters(class_)
 
 
