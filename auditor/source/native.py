@@ -219,13 +219,13 @@ def call(
         run.cannot_see(UNSEEN, RULES_OF_SCORING)
         return UNKNOWN
     if reading.starts:
-        run.state.write(library.cells, "seen", ())
-        run.state.write(library.cells, "given", NOTHING)
-    given: Atoms = library.cells.get("given", NOTHING)
+        run.state.write(library.cells, ".seen", ())
+        run.state.write(library.cells, ".given", NOTHING)
+    given: Atoms = library.cells.get(".given", NOTHING)
     if reading.tokens is not None and reading.tokens < len(args):
         given = run.atoms_of(args[reading.tokens])
     if reading.keeps:
-        run.state.write(library.cells, "given", given)
+        run.state.write(library.cells, ".given", given)
     if reading.outputs:
         _write_outputs(run, library, name, reading, args, given)
     return UNKNOWN
@@ -236,9 +236,9 @@ def _write_outputs(
 ) -> None:
     site = run.predictors.site_number()
     taken = regions(given)
-    seen = library.cells.get("seen", ())
+    seen = library.cells.get(".seen", ())
     again = any(run.predictors.overlaps(region, other) for region in taken for other in seen)
-    run.state.write(library.cells, "seen", (*seen, *taken))
+    run.state.write(library.cells, ".seen", (*seen, *taken))
     place, _ = run.native.told[site] = _place(run, library, name, reading)
     if place.function == name:
         place = replace(place, line=_first_line(run, library, name))
@@ -256,8 +256,8 @@ def _write_outputs(
         sure = None if again else False  # the doubt of a second call is not lifted by a threshold
         told = frozenset((("told", site, sure),)) if taken and (output.own or again) else NOTHING
         atoms = kept | hint | told
-        run.state.write(buffer.cells, "atoms", atoms)
-        run.state.write(buffer.cells, "probability", atoms if output.probability else None)
+        run.state.write(buffer.cells, ".atoms", atoms)
+        run.state.write(buffer.cells, ".probability", atoms if output.probability else None)
 
 
 def _place(run: Interpreter, library: Obj, name: str, reading: Reading) -> tuple[Site, str]:
@@ -280,8 +280,8 @@ def _definition(run: Interpreter, library: Obj, name: str) -> tuple[str, Item]:
 def is_probability(value: Value) -> bool:
     """True for what native code wrote numbers from 0 to 1 to, if nothing was written there since."""
     base = value.base
-    known = base.cells.get("probability") if base is not None and base.kind == "tensor" else None
-    return known is not None and base is not None and base.cells.get("atoms") == known
+    known = base.cells.get(".probability") if base is not None and base.kind == "tensor" else None
+    return known is not None and base is not None and base.cells.get(".atoms") == known
 
 
 def never_above(value: Value, op: ast.cmpop, limit: Value) -> bool:

@@ -282,7 +282,7 @@ def mark_members(run: Interpreter, value: Value) -> None:
     cells = value.payload.cells
     atoms = chosen(run, run.atoms_of(value))
     if atoms:
-        for key in ("items", "rest"):
+        for key in (".items", ".rest"):
             old = cells.get(key)
             if isinstance(old, tuple):
                 run.state.write(cells, key, tuple(with_atoms(item, atoms) for item in old))

@@ -115,6 +115,8 @@ class Obj:
 
     kind: "instance" (user class), "module" (torch.nn.Module), "tensor", "list", "dict", "optimizer", "file", "parser".
     `cells` hold its state and are only written through `State.write`, so that branches can be undone and joined.
+    Attributes stand under their names and what a dict holds under ("k", key); what is noted of the object itself stands
+    under a name that begins with a dot, which no attribute can have.
     """
 
     __slots__ = ("cells", "class_", "kind", "line", "name", "number")
@@ -290,11 +292,11 @@ def either_object(first: Obj, second: Obj) -> Obj:
     """Stands for one of several objects: read as all of them, changed weakly."""
     members: list[Obj] = []
     for obj in (first, second):
-        for member in obj.cells["members"] if obj.kind == "either" else (obj,):
+        for member in obj.cells[".members"] if obj.kind == "either" else (obj,):
             if member not in members:
                 members.append(member)
     merged = Obj("either", first.line, first.name)
-    merged.cells["members"] = tuple(members[-6:])
+    merged.cells[".members"] = tuple(members[-6:])
     return merged
 
 
@@ -325,8 +327,8 @@ def _kept_in(obj: Obj, depth: int) -> Atoms:
         return NOTHING
     cells = obj.cells
     learned = frozenset(("state", event) for event in cells.get(("learned", "*"), ()))
-    parts = [part for part in (*cells.values(), *cells.get("items", ())) if isinstance(part, Value)]
-    return union((learned, cells.get("atoms", NOTHING), *(held_atoms(part, depth - 1) for part in parts)))
+    parts = [part for part in (*cells.values(), *cells.get(".items", ())) if isinstance(part, Value)]
+    return union((learned, cells.get(".atoms", NOTHING), *(held_atoms(part, depth - 1) for part in parts)))
 
 
 def bounds(value: Value) -> tuple[int, int | None] | None:

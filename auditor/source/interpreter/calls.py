@@ -64,7 +64,7 @@ def call_expression(run: Interpreter, node: ast.Call, frame: Frame) -> Value:
             kwargs[keyword.arg] = value
         else:
             kwargs.update(containers.known_keywords(value))
-            if value.kind != OBJECT or value.payload.cells.get("loose"):
+            if value.kind != OBJECT or value.payload.cells.get(".loose"):
                 kwargs["**"] = data(run.atoms_of(value))
     run.line = node.lineno
     return run.call(callee, args, kwargs, node, frame)
@@ -195,11 +195,11 @@ def call_function(
 ) -> Value:
     if function.is_generator:
         generator = Obj("generator", getattr(node, "lineno", 0), function.name)
-        generator.cells["call"] = (function, args, kwargs)
+        generator.cells[".call"] = (function, args, kwargs)
         return Value(OBJECT, generator)
     if isinstance(function.node, ast.AsyncFunctionDef):
         coroutine = Obj("coroutine", getattr(node, "lineno", 0), function.name)
-        coroutine.cells["call"] = (function, args, kwargs)
+        coroutine.cells[".call"] = (function, args, kwargs)
         run.coroutines = True
         run.handed.append((function.name, function.node))
         return Value(OBJECT, coroutine)
@@ -211,11 +211,11 @@ def awaited(run: Interpreter, value: Value, node: ast.AST) -> Value:
     if value.kind != OBJECT or value.payload.kind != "coroutine":
         return value
     cells = value.payload.cells
-    if "result" not in cells:
-        function, args, kwargs = cells["call"]
-        run.state.write(cells, "result", UNKNOWN)
-        run.state.write(cells, "result", _run_function(run, function, args, kwargs, node))
-    return cells["result"]  # type: ignore[no-any-return]
+    if ".result" not in cells:
+        function, args, kwargs = cells[".call"]
+        run.state.write(cells, ".result", UNKNOWN)
+        run.state.write(cells, ".result", _run_function(run, function, args, kwargs, node))
+    return cells[".result"]  # type: ignore[no-any-return]
 
 
 def _run_function(

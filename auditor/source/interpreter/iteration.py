@@ -65,7 +65,7 @@ def element(run: Interpreter, value: Value) -> Value:
 def iterations(run: Interpreter, iterable: Value) -> int:
     """How many iterations stand for a loop: 0, 1 or 2."""
     if iterable.kind == OBJECT and iterable.payload.kind == "range":
-        start, stop, step = iterable.payload.cells["bounds"]
+        start, stop, step = iterable.payload.cells[".bounds"]
         low, high, pace = bounds(start), bounds(stop), bounds(step)
         if low and high and pace and pace[0] == pace[1] and pace[0] > 0 and low[0] == low[1]:
             if high[1] is not None and high[1] <= low[0]:
@@ -78,7 +78,7 @@ def iterations(run: Interpreter, iterable: Value) -> int:
 def pace(run: Interpreter, iterable: Value) -> int:
     """By how much a range's variable moves from one iteration to the next; 0 where that is not known."""
     if iterable.kind == OBJECT and iterable.payload.kind == "range":
-        step = bounds(iterable.payload.cells["bounds"][2])
+        step = bounds(iterable.payload.cells[".bounds"][2])
         if step is not None and step[0] == step[1]:
             return step[0]
     return 0
@@ -87,7 +87,7 @@ def pace(run: Interpreter, iterable: Value) -> int:
 def iteration_value(run: Interpreter, iterable: Value, item: Value, k: int) -> Value:
     """The loop variable in iteration k: the first value of a range is known, a later one is larger."""
     if iterable.kind == OBJECT and iterable.payload.kind == "range":
-        start, stop, step = iterable.payload.cells["bounds"]
+        start, stop, step = iterable.payload.cells[".bounds"]
         low, high, pace = bounds(start), bounds(stop), bounds(step)
         atoms = sequences.members_of_a_range(run, start.atoms, stop.atoms)
         if low and pace and low[0] == low[1] and pace[0] == pace[1] and pace[0] > 0:

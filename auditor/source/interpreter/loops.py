@@ -62,7 +62,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
         else:
             assert item is not None
             value = run.iteration_value(iterable, item, k)
-        repeats = iterable.kind == OBJECT and iterable.payload.cells.get("repeats")
+        repeats = iterable.kind == OBJECT and iterable.payload.cells.get(".repeats")
         if repeats:
             run.assign(node.target, value, frame)
             return
@@ -80,7 +80,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
 def _length(run: Interpreter, iterable: Value) -> int:
     """The end of a range that is known, else 0."""
     if iterable.kind == OBJECT and iterable.payload.kind == "range":
-        stop = bounds(iterable.payload.cells["bounds"][1])
+        stop = bounds(iterable.payload.cells[".bounds"][1])
         return stop[1] or 0 if stop is not None and stop[0] == stop[1] else 0
     return 0
 
@@ -89,7 +89,7 @@ def _count_left_open(run: Interpreter, iterable: Value) -> bool:
     """True for ``range(n)`` whose `n` may be a setting that nothing tells: it may run just once."""
     if iterable.kind != OBJECT or iterable.payload.kind != "range":
         return False
-    start, stop, _ = iterable.payload.cells["bounds"]
+    start, stop, _ = iterable.payload.cells[".bounds"]
     return bounds(stop) is None and run.left_open(data(run.atoms_of(start) | run.atoms_of(stop)))
 
 
@@ -181,7 +181,7 @@ def _consume(run: Interpreter, node: ast.For, generator: Obj, frame: Frame) -> i
 
 
 def run_generator(run: Interpreter, generator: Obj, consumer: Callable[[Value], None]) -> None:
-    function, args, kwargs = generator.cells["call"]
+    function, args, kwargs = generator.cells[".call"]
     run.consumers.append(consumer)
     run.enter(function, args, kwargs)
     run.consumers.pop()

@@ -36,7 +36,7 @@ def data_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     if name in ("shape", "dtype", "device", "ndim", "nbytes", "itemsize", "is_cuda", "requires_grad", "st_size"):
         return MEASURE
     if name == "grad" and owner.base is not None:
-        return data(owner.base.cells.get("grad", NOTHING), owner.base, "grad")
+        return data(owner.base.cells.get(".grad", NOTHING), owner.base, "grad")
     if name in ("T", "mT", "data", "real", "imag", "flat"):
         return owner if name != "data" else data(owner.atoms, owner.base, owner.attr)
     return Value(METHOD, (owner, name), NOTHING, owner.base, owner.attr)
@@ -50,12 +50,12 @@ _WRAPPED = frozenset(
 def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     """``owner.name`` for a heap object whose class does not define it."""
     obj: Obj = owner.payload
-    if obj.kind == "module" and name in _WRAPPED and name not in obj.cells.get("attrs", ()):
+    if obj.kind == "module" and name in _WRAPPED and name not in obj.cells.get(".attrs", ()):
         return owner
     if obj.kind == "module":
-        if obj.class_ is not None and obj.class_.find("__getattr__") is None and name in obj.cells.get("attrs", ()):
+        if obj.class_ is not None and obj.class_.find("__getattr__") is None and name in obj.cells.get(".attrs", ()):
             return Value(METHOD, (data(NOTHING, obj, name), name), NOTHING, obj, name)
-        return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get("attrs", ()) else "")
+        return Value(METHOD, (owner, name), NOTHING, obj, name if name in obj.cells.get(".attrs", ()) else "")
     if obj.kind == "namespace":
         return Value(METHOD, (owner, name)) if obj.name == "globals" else UNKNOWN
     if name == "__class__" and obj.class_ is not None:

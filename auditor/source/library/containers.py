@@ -27,40 +27,40 @@ if TYPE_CHECKING:
 
 def new_list(run: Interpreter, items: list[Value], line: int) -> Value:
     obj = Obj("list", line, "list")
-    obj.cells["items"] = tuple(items)
-    obj.cells["born"] = len(run.loops)
+    obj.cells[".items"] = tuple(items)
+    obj.cells[".born"] = len(run.loops)
     if items:
         rest = items[0]
         for item in items[1:]:
             rest = join(rest, item)
-        obj.cells["rest"] = rest
+        obj.cells[".rest"] = rest
     return Value(OBJECT, obj)
 
 
 def new_dict(run: Interpreter, line: int) -> Value:
     obj = Obj("dict", line, "dict")
-    obj.cells["born"] = len(run.loops)
+    obj.cells[".born"] = len(run.loops)
     return Value(OBJECT, obj)
 
 
 def loosen(run: Interpreter, obj: Obj) -> None:
     """From here on the collection's length and members are not known one by one."""
-    if not obj.cells.get("loose"):
-        run.state.write(obj.cells, "loose", True)
+    if not obj.cells.get(".loose"):
+        run.state.write(obj.cells, ".loose", True)
 
 
 def add_rest(run: Interpreter, obj: Obj, value: Value) -> None:
-    old = obj.cells.get("rest")
-    run.state.write(obj.cells, "rest", run.settle(value if old is None else join(old, value)))
+    old = obj.cells.get(".rest")
+    run.state.write(obj.cells, ".rest", run.settle(value if old is None else join(old, value)))
 
 
 def append(run: Interpreter, obj: Obj, value: Value) -> None:
-    if run.abstract and run.abstract[-1] > obj.cells.get("born", 0):
+    if run.abstract and run.abstract[-1] > obj.cells.get(".born", 0):
         loosen(run, obj)
-    if not obj.cells.get("loose"):
-        items = obj.cells.get("items", ())
+    if not obj.cells.get(".loose"):
+        items = obj.cells.get(".items", ())
         if len(items) < 256:
-            run.state.write(obj.cells, "items", (*items, value))
+            run.state.write(obj.cells, ".items", (*items, value))
         else:
             loosen(run, obj)
     add_rest(run, obj, value)
@@ -78,9 +78,9 @@ def extend(run: Interpreter, obj: Obj, value: Value) -> None:
 
 def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
     """Members of the collection may now also be made of `atoms`."""
-    old = obj.cells.get("rest", UNKNOWN)
+    old = obj.cells.get(".rest", UNKNOWN)
     loosen(run, obj)
-    run.state.write(obj.cells, "rest", run.settle(with_atoms(old, atoms)))
+    run.state.write(obj.cells, ".rest", run.settle(with_atoms(old, atoms)))
 
 
 def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
@@ -94,20 +94,20 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
         run.open_settings -= doubtful
         value = Value(value.kind, value.payload, kept | events, value.base, value.attr)
     if obj.kind == "dict" and index.kind == CONST and hashable(index.payload):
-        if index.payload == "lr" and "still" in obj.cells and not (value.kind == CONST and value.payload == 0):
-            optimizer, params = obj.cells["still"]
-            run.state.write(optimizer.cells, "params", params)
+        if index.payload == "lr" and ".still" in obj.cells and not (value.kind == CONST and value.payload == 0):
+            optimizer, params = obj.cells[".still"]
+            run.state.write(optimizer.cells, ".params", params)
         run.state.write(obj.cells, ("k", index.payload), value)
-        old = obj.cells.get("rest")
-        run.state.write(obj.cells, "rest", value if old is None else run.settle(join(old, value)))
+        old = obj.cells.get(".rest")
+        run.state.write(obj.cells, ".rest", value if old is None else run.settle(join(old, value)))
         _doubt_the_split(run, obj)
         return
-    if obj.kind == "list" and index.kind == CONST and isinstance(index.payload, int) and not obj.cells.get("loose"):
-        items = obj.cells.get("items", ())
+    if obj.kind == "list" and index.kind == CONST and isinstance(index.payload, int) and not obj.cells.get(".loose"):
+        items = obj.cells.get(".items", ())
         if -len(items) <= index.payload < len(items):
             changed = list(items)
             changed[index.payload] = value
-            run.state.write(obj.cells, "items", tuple(changed))
+            run.state.write(obj.cells, ".items", tuple(changed))
             add_rest(run, obj, value)
             return
     loosen(run, obj)
@@ -124,10 +124,10 @@ def _may_be_a_name(key: Atoms) -> bool:
 
 def _doubt_the_split(run: Interpreter, obj: Obj) -> None:
     """Of which split an entry is that is read under an unknown key is not known where entries of both are kept."""
-    rest = obj.cells.get("rest")
+    rest = obj.cells.get(".rest")
     if obj.kind != "dict" or not isinstance(rest, Value) or ("train",) not in rest.atoms or not regions(rest.atoms):
         return
-    run.state.write(obj.cells, "rest", with_atoms(rest, frozenset((("doubt",),))))
+    run.state.write(obj.cells, ".rest", with_atoms(rest, frozenset((("doubt",),))))
 
 
 def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:
@@ -135,9 +135,9 @@ def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:
         for key, cell in list(value.payload.cells.items()):
             if isinstance(key, tuple) and key[0] == "k":
                 store_item(run, obj, const(key[1]), cell)
-        if value.payload.cells.get("loose"):
+        if value.payload.cells.get(".loose"):
             loosen(run, obj)
-            add_rest(run, obj, value.payload.cells.get("rest", UNKNOWN))
+            add_rest(run, obj, value.payload.cells.get(".rest", UNKNOWN))
         return
     loosen(run, obj)
     add_rest(run, obj, data(run.atoms_of(value), value.base))
@@ -160,19 +160,19 @@ def hashable(value: Any) -> bool:
 
 def known_elements(run: Interpreter, obj: Obj, limit: int) -> list[Value] | None:
     if obj.kind == "list":
-        if obj.cells.get("loose"):
+        if obj.cells.get(".loose"):
             return None
-        items = obj.cells.get("items", ())
+        items = obj.cells.get(".items", ())
         return list(items) if len(items) <= limit else None
-    if obj.kind == "dict" and not obj.cells.get("loose"):
+    if obj.kind == "dict" and not obj.cells.get(".loose"):
         keys = [key[1] for key in obj.cells if isinstance(key, tuple) and key[0] == "k"]
         return [const(key) for key in keys] if len(keys) <= limit else None
     return None
 
 
 def object_truth(obj: Obj) -> bool | None:
-    if obj.kind == "list" and not obj.cells.get("loose"):
-        return bool(obj.cells.get("items"))
+    if obj.kind == "list" and not obj.cells.get(".loose"):
+        return bool(obj.cells.get(".items"))
     if obj.kind in ("instance", "module", "optimizer", "namespace", "file"):
         return True
     return None

@@ -25,9 +25,9 @@ def _copied(run: Interpreter, value: Value, seen: dict[int, Obj]) -> Value:
         seen[old.number] = new
         for key, cell in old.cells.items():
             new.cells[key] = _copied(run, cell, seen) if isinstance(cell, Value) else cell
-        if old.cells.get("children"):
-            new.cells["children"] = tuple(
-                _copied(run, Value(OBJECT, child), seen).payload for child in old.cells["children"]
+        if old.cells.get(".children"):
+            new.cells[".children"] = tuple(
+                _copied(run, Value(OBJECT, child), seen).payload for child in old.cells[".children"]
             )
         return Value(OBJECT, new, value.atoms)
     if value.kind == TUPLE:

@@ -22,7 +22,7 @@ def _gather_objects(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST,
     for option in choices(target):
         if option.kind == OBJECT and option.payload.kind == "list":
             loosen(run, option.payload)
-            run.state.write(option.payload.cells, "rest", sent)
+            run.state.write(option.payload.cells, ".rest", sent)
         elif option.base is not None:
             run.predictors.update(option, run.atoms_of(sent), node)
     return NONE

@@ -51,7 +51,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     if told and ("val" in kinds(atoms) or run.predictors.counted(atoms)):
         atoms = atoms | {("stored", run.predictors.site_number())}
     if path.kind == OBJECT and path.payload.kind == "buffer":
-        run.state.write(path.payload.cells, "atoms", atoms)
+        run.state.write(path.payload.cells, ".atoms", atoms)
         return
     old = run.files.cells.get(key, NOTHING) if UNKNOWN_FILE in key or more else NOTHING
     run.state.write(run.files.cells, key, old | atoms)
@@ -61,7 +61,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
 
 def read_file(run: Interpreter, path: Value) -> Atoms:
     if path.kind == OBJECT and path.payload.kind == "buffer":
-        return path.payload.cells.get("atoms", NOTHING)  # type: ignore[no-any-return]
+        return path.payload.cells.get(".atoms", NOTHING)  # type: ignore[no-any-return]
     path_atoms = run.atoms_of(path)
     if VAL_PATH in path_atoms or TRAIN_PATH in path_atoms:
         return through_path(run, "read", path_atoms)

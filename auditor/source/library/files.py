@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def open_file(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     obj = Obj("file", run.line, "file")
-    obj.cells["path"] = args[0] if args else UNKNOWN
+    obj.cells[".path"] = args[0] if args else UNKNOWN
     return Value(OBJECT, obj)
 
 
@@ -97,14 +97,14 @@ def _load(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
 
 def _buffer(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     obj = Obj("buffer", run.line, "buffer")
-    obj.cells["atoms"] = union(map(run.atoms_of, args))
+    obj.cells[".atoms"] = union(map(run.atoms_of, args))
     return Value(OBJECT, obj)
 
 
 def file_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value | None:
-    path = owner.payload.cells["path"]
+    path = owner.payload.cells[".path"]
     if name in ("write", "writelines") and args:
         native.written(run, path, args[0])
         if VAL_PATH in args[0].atoms:
@@ -112,8 +112,8 @@ def file_method(
         elif args[0].kind in (FORMAT, CONST) and not (args[0].kind == CONST and isinstance(args[0].payload, bytes)):
             print_line(run, [args[0]], {}, node, frame)
         else:
-            write_file(run, path, run.atoms_of(args[0]), more=bool(owner.payload.cells.get("written")))
-            run.state.write(owner.payload.cells, "written", True)
+            write_file(run, path, run.atoms_of(args[0]), more=bool(owner.payload.cells.get(".written")))
+            run.state.write(owner.payload.cells, ".written", True)
         return UNKNOWN
     if name == "readinto" and args and isinstance(node, ast.Call) and frame is not None:
         run.mutate(node.args[0], read_file(run, path), frame)
@@ -131,10 +131,10 @@ def buffer_method(
 ) -> Value | None:
     cells = owner.payload.cells
     if name == "write" and args:
-        run.state.write(cells, "atoms", cells.get("atoms", NOTHING) | run.atoms_of(args[0]))
+        run.state.write(cells, ".atoms", cells.get(".atoms", NOTHING) | run.atoms_of(args[0]))
         return UNKNOWN
     if name in ("getvalue", "read", "getbuffer"):
-        return data(cells.get("atoms", NOTHING))
+        return data(cells.get(".atoms", NOTHING))
     return UNKNOWN
 
 

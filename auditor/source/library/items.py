@@ -234,7 +234,7 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
             found = obj.cells.get(("k", index.payload))
             if isinstance(found, Value):
                 return with_atoms(found, container.atoms)
-        rest = with_atoms(obj.cells.get("rest", UNKNOWN), container.atoms)
+        rest = with_atoms(obj.cells.get(".rest", UNKNOWN), container.atoms)
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
             tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))

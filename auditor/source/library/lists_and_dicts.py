@@ -48,7 +48,7 @@ def _default_dict(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, f
     loosen(run, made.payload)
     whole = new_dict(run, run.line)
     loosen(run, whole.payload)
-    run.state.write(whole.payload.cells, "rest", made)
+    run.state.write(whole.payload.cells, ".rest", made)
     return whole
 
 
@@ -101,8 +101,8 @@ def list_method(
         append(run, obj, args[1])
         return NONE
     if name == "clear":
-        run.state.write(obj.cells, "items", ())
-        run.state.write(obj.cells, "rest", UNKNOWN)
+        run.state.write(obj.cells, ".items", ())
+        run.state.write(obj.cells, ".rest", UNKNOWN)
         return NONE
     if name in ("pop", "popleft", "get", "get_nowait"):
         if run.live:
@@ -129,7 +129,7 @@ def dict_method(
         known = args[0].kind == CONST and ("k", args[0].payload) in obj.cells
         if known or len(args) < 2:
             return found
-        return args[1] if not obj.cells.get("loose") and args[0].kind == CONST else join(found, args[1])
+        return args[1] if not obj.cells.get(".loose") and args[0].kind == CONST else join(found, args[1])
     if name in ("items", "values", "keys"):
         return _dict_view(run, obj, name)
     if name == "update":
@@ -141,7 +141,7 @@ def dict_method(
     if name == "clear":
         for entry in [entry for entry in obj.cells if isinstance(entry, tuple)]:
             run.state.write(obj.cells, entry, UNKNOWN)
-        run.state.write(obj.cells, "rest", UNKNOWN)
+        run.state.write(obj.cells, ".rest", UNKNOWN)
         loosen(run, obj)
         return NONE
     if name == "copy":
@@ -151,9 +151,9 @@ def dict_method(
 
 def _dict_view(run: Interpreter, obj: Obj, name: str) -> Value:
     pairs = [(const(key[1]), cell) for key, cell in obj.cells.items() if isinstance(key, tuple) and key[0] == "k"]
-    exact = not obj.cells.get("loose") and len(pairs) <= 64
+    exact = not obj.cells.get(".loose") and len(pairs) <= 64
     if not exact:
-        rest = obj.cells.get("rest", UNKNOWN)
+        rest = obj.cells.get(".rest", UNKNOWN)
         pairs = [(data(), rest)]
     rows = {
         "items": [Value(TUPLE, pair) for pair in pairs],

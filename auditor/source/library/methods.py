@@ -96,7 +96,7 @@ def _data_method(
         run.predictors.outside.append((run.predictors.site_number(), "an artifact of an experiment tracker is fetched"))
     if name in FORWARD_HOOKS and owner.base is not None and owner.base.kind == "module":
         hooks = tuple(arg for arg in args if arg.kind in (FUNCTION, PARTIAL, METHOD))
-        run.state.write(owner.base.cells, "hooks", owner.base.cells.get("hooks", ()) + hooks)
+        run.state.write(owner.base.cells, ".hooks", owner.base.cells.get(".hooks", ()) + hooks)
         return UNKNOWN
     if name == "submit" and args:
         return run.call(args[0], args[1:], kwargs, node, frame)
@@ -132,9 +132,9 @@ def _data_method(
         run.predictors.step(args[0].payload)  # GradScaler.step(optimizer)
         return UNKNOWN
     if name in ("register_hook", "register_post_accumulate_grad_hook") and owner.base is not None and args:
-        hooks = owner.base.cells.get("gradient_hooks", ())
+        hooks = owner.base.cells.get(".gradient_hooks", ())
         hook = (args[0], name != "register_hook")
-        run.state.write(owner.base.cells, "gradient_hooks", (*hooks, hook))
+        run.state.write(owner.base.cells, ".gradient_hooks", (*hooks, hook))
         return UNKNOWN
     if name in ("index_put_", "put_") and frame is not None and isinstance(node, ast.Call) and args:
         value = args[1] if len(args) > 1 else UNKNOWN

@@ -46,10 +46,10 @@ def module_method(
         return UNKNOWN
     if name in ("train", "eval"):
         still = name == "eval" or (bool(args) and run.truth(args[0]) is False)
-        run.state.write(obj.cells, "still", still)
+        run.state.write(obj.cells, ".still", still)
         return owner
     if name == "zero_grad":
-        run.predictors.clear_gradient([obj, *obj.cells.get("children", ())])
+        run.predictors.clear_gradient([obj, *obj.cells.get(".children", ())])
         return NONE
     if name == "apply" and args:
         run.call(args[0], [owner], {}, node, frame)
@@ -63,7 +63,7 @@ def module_method(
         return data(NOTHING, obj)
     if name in FORWARD_HOOKS:
         hooks = tuple(arg for arg in args if arg.kind in (FUNCTION, PARTIAL, METHOD))
-        run.state.write(obj.cells, "hooks", obj.cells.get("hooks", ()) + hooks)
+        run.state.write(obj.cells, ".hooks", obj.cells.get(".hooks", ()) + hooks)
         return UNKNOWN
     if name in ("register_buffer", "register_parameter", "add_module") and len(args) >= 2:
         run.state.write(obj.cells, args[0].payload if args[0].kind == CONST else "?", args[1])

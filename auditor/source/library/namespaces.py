@@ -25,7 +25,7 @@ def _vars(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Fr
     result = new_dict(run, run.line)
     if args and args[0].kind in (OBJECT, CLASS):
         for key, cell in list(args[0].payload.cells.items()):
-            if isinstance(key, str) and isinstance(cell, Value):
+            if isinstance(key, str) and not key.startswith(".") and isinstance(cell, Value):
                 store_item(run, result.payload, const(key), cell)
     if args[0].kind != OBJECT or "?" in args[0].payload.cells:  # an attribute was set whose name is not known
         loosen(run, result.payload)

@@ -62,7 +62,7 @@ def _extreme(function: Callable[..., Any]) -> Callable[[Interpreter, Args, Kwarg
     def of_members(run: Interpreter, args: Args, kwargs: Kwargs) -> Value:
         atoms = run.atoms_of(args[0]) | (run.atoms_of(kwargs["key"]) if "key" in kwargs else NOTHING)
         if args[0].kind == OBJECT and args[0].payload.kind == "dict":
-            atoms |= run.atoms_of(args[0].payload.cells.get("rest", UNKNOWN))
+            atoms |= run.atoms_of(args[0].payload.cells.get(".rest", UNKNOWN))
         found = data(atoms | run.atoms_of(run.element(args[0])))
         return with_atoms(found, scoring.chosen(run, found.atoms, again=True))
 

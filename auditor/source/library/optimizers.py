@@ -21,11 +21,11 @@ def new_optimizer(
     rate = kwargs.get("lr", args[1] if len(args) > 1 else None)
     still = rate is not None and rate.kind == CONST and rate.payload == 0 and type(rate.payload) in (int, float)
     params = frozenset(atom[1] for atom in atoms if atom[0] == "par")
-    obj.cells["params"] = frozenset() if still else params
+    obj.cells[".params"] = frozenset() if still else params
     group = data()
     if still:
         group = new_dict(run, line)
-        group.payload.cells["still"] = (obj, params)
+        group.payload.cells[".still"] = (obj, params)
     obj.cells["param_groups"] = new_list(run, [group], line)
     loosen(run, obj.cells["param_groups"].payload)
     return Value(OBJECT, obj)
@@ -61,11 +61,11 @@ def optimizer_method(
         run.predictors.step(obj)
         return result
     if name == "zero_grad":
-        run.predictors.clear_gradient([run.predictors.objects[number] for number in obj.cells.get("params", ())])
+        run.predictors.clear_gradient([run.predictors.objects[number] for number in obj.cells.get(".params", ())])
         return NONE
     if name == "add_param_group" and args:
         new = frozenset(atom[1] for atom in run.atoms_of(args[0]) if atom[0] == "par")
-        run.state.write(obj.cells, "params", obj.cells.get("params", frozenset()) | new)
+        run.state.write(obj.cells, ".params", obj.cells.get(".params", frozenset()) | new)
         return NONE
     return UNKNOWN
 

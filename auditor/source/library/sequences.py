@@ -63,7 +63,7 @@ def repeated(run: Interpreter, value: Value) -> Value:
     """``[item] * count``."""
     result = new_list(run, [any_element(run, value)], run.line)
     loosen(run, result.payload)
-    result.payload.cells["repeats"] = True
+    result.payload.cells[".repeats"] = True
     return result
 
 
@@ -71,10 +71,10 @@ def any_element(run: Interpreter, value: Value) -> Value:
     """A value that stands for any element met when iterating over a heap object."""
     obj: Obj = value.payload
     if obj.kind == "range":
-        start, stop, _ = obj.cells["bounds"]
+        start, stop, _ = obj.cells[".bounds"]
         return data(members_of_a_range(run, start.atoms, stop.atoms))
     if obj.kind in ("list", "enumerate"):
-        return obj.cells.get("rest", UNKNOWN)  # type: ignore[no-any-return]
+        return obj.cells.get(".rest", UNKNOWN)  # type: ignore[no-any-return]
     if obj.kind == "dict":
         return data(value.atoms)
     if obj.kind == "generator":
@@ -82,7 +82,7 @@ def any_element(run: Interpreter, value: Value) -> Value:
     if obj.kind == "module":
         return data(NOTHING, obj)
     if obj.kind == "file":
-        return data(read_file(run, obj.cells["path"]))
+        return data(read_file(run, obj.cells[".path"]))
     if obj.class_ is not None and obj.class_.find("__iter__"):
         produced = run.call_method(value, "__iter__", [], {}, ast.Pass())
         return run.element(produced) if produced.kind != OBJECT or produced.payload is not obj else UNKNOWN
@@ -125,7 +125,7 @@ def _range(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: F
             return Value(TUPLE, tuple(const(number) for number in numbers))
     if parts[0].kind == CONST and parts[0].payload == 0 and is_cut_short(parts[1]):
         parts = (parts[0], with_atoms(parts[1], frozenset((("subset", run.predictors.site_number()),))), parts[2])
-    obj.cells["bounds"] = parts
+    obj.cells[".bounds"] = parts
     return Value(OBJECT, obj)
 
 
@@ -143,7 +143,7 @@ def _chain(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: F
     loosen(run, result.payload)
     objects = [arg.payload for arg in args if arg.kind == OBJECT]
     if len(objects) != len(set(objects)):
-        result.payload.cells["repeats"] = True
+        result.payload.cells[".repeats"] = True
     return result
 
 
@@ -163,9 +163,9 @@ def _enumerate(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, fram
         rows = [Value(TUPLE, (const(index), part)) for index, part in enumerate(parts)]
         return new_list(run, rows, run.line)
     obj = Obj("enumerate", run.line, "enumerate")
-    obj.cells["rest"] = Value(TUPLE, (UNKNOWN, run.element(args[0]) if args else UNKNOWN))
-    if args and args[0].kind == OBJECT and args[0].payload.cells.get("repeats"):
-        obj.cells["repeats"] = True
+    obj.cells[".rest"] = Value(TUPLE, (UNKNOWN, run.element(args[0]) if args else UNKNOWN))
+    if args and args[0].kind == OBJECT and args[0].payload.cells.get(".repeats"):
+        obj.cells[".repeats"] = True
     return Value(OBJECT, obj)
 
 

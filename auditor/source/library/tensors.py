@@ -68,8 +68,8 @@ def receiver(node: ast.Call) -> ast.expr:
 
 def require_gradient(run: Interpreter, owner: Value) -> Value:
     if owner.base is not None and owner.base.kind == "tensor":
-        if not owner.base.cells.get("differentiable"):
-            run.state.write(owner.base.cells, "differentiable", True)
+        if not owner.base.cells.get(".differentiable"):
+            run.state.write(owner.base.cells, ".differentiable", True)
         return owner
     if owner.base is not None:
         return owner

@@ -257,14 +257,14 @@ def predict(predictors: Predictors, owner: Value, args: list[Value], kwargs: dic
     run = predictors.run
     given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
     atoms = predictors.applied(union((predictors.content(owner.payload), *given)))
-    for hook in owner.payload.cells.get("hooks", ()):
+    for hook in owner.payload.cells.get(".hooks", ()):
         result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
         atoms = predictors.applied(atoms | run.atoms_of(result))
     tokens = sum("val" in kinds(part) for part in given)
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
         atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
-    if owner.payload.cells.get("running") and not owner.payload.cells.get("still"):
+    if owner.payload.cells.get(".running") and not owner.payload.cells.get(".still"):
         predictors.may_change(owner, atoms)  # running statistics move with every call
     if run.no_gradient and tokens:
         atoms |= retrained(predictors, owner.payload)

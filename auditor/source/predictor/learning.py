@@ -72,22 +72,22 @@ def update(
     if not isinstance(obj, Obj):
         return
     if obj.kind == "either":
-        for member in obj.cells["members"]:
+        for member in obj.cells[".members"]:
             predictors.update(data(NOTHING, member, ""), atoms, node, manner)
         return
-    if value.attr in obj.cells.get("measurements", ()):
+    if value.attr in obj.cells.get(".measurements", ()):
         _measured(predictors, obj, atoms)
         return
     if predictors.is_predictor(obj):
-        if ("train",) in atoms and obj.cells.get("from_file"):
+        if ("train",) in atoms and obj.cells.get(".from_file"):
             predictors.late_training.append(predictors.site_number())
         events = predictors.learned_atoms(obj, atoms, manner, value.attr)
         if events:
             add_events(predictors, obj, value.attr, events)
         return
-    old = obj.cells.get("atoms", NOTHING)
+    old = obj.cells.get(".atoms", NOTHING)
     settled = predictors.run.settle(Value("data", None, old | atoms)).atoms
-    predictors.run.state.write(obj.cells, "atoms", settled)
+    predictors.run.state.write(obj.cells, ".atoms", settled)
 
 
 def may_change(predictors: Predictors, value: Value, atoms: Atoms) -> None:
@@ -118,11 +118,11 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
     if not isinstance(obj, Obj):
         return
     if name == "grad" or value.attr == "grad":
-        predictors.run.state.write(obj.cells, "grad", atoms)
+        predictors.run.state.write(obj.cells, ".grad", atoms)
         return
     if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
         predictors.kept_text.append(predictors.site_number())
-    if value.attr in obj.cells.get("measurements", ()):
+    if value.attr in obj.cells.get(".measurements", ()):
         _measured(predictors, obj, atoms)
         return
     if value.attr == "" or obj.kind == "either":
@@ -131,7 +131,7 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
     if predictors.is_predictor(obj):
         set_events(predictors, obj, value.attr, predictors.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
         return
-    predictors.run.state.write(obj.cells, "atoms", atoms)
+    predictors.run.state.write(obj.cells, ".atoms", atoms)
     predictors.run.state.write(obj.cells, ("learned", "*"), frozenset())
 
 
@@ -143,15 +143,15 @@ def _before_any_score(predictors: Predictors, event: Learning) -> bool:
 def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
     """``load_state_dict``: the module now holds what the loaded state was made of."""
     if ("file",) in atoms and not predictors.run.open_settings:
-        predictors.run.state.write(module.cells, "from_file", True)
+        predictors.run.state.write(module.cells, ".from_file", True)
         if any(atom[0] == "state" and _before_any_score(predictors, predictors.events[atom[1]]) for atom in atoms):
             predictors.kept_text.append(predictors.site_number())
-    if module.cells.get("retrained") is not None:
-        predictors.run.state.write(module.cells, "retrained", None)
+    if module.cells.get(".retrained") is not None:
+        predictors.run.state.write(module.cells, ".retrained", None)
     own = ("file",) in atoms and MODEL in atoms  # a file that this run wrote its model to
-    predictors.run.state.write(module.cells, "own_artifact", own and not predictors.run.open_settings)
+    predictors.run.state.write(module.cells, ".own_artifact", own and not predictors.run.open_settings)
     set_events(predictors, module, "*", predictors.learned_atoms(module, atoms, Manner.CALIBRATION))
-    for child in module.cells.get("children", ()):
+    for child in module.cells.get(".children", ()):
         if child.kind == "module":
             predictors.load(child, atoms)
 
@@ -184,8 +184,8 @@ def backward(predictors: Predictors, atoms: Atoms) -> None:
     gradient = frozenset(atom for atom in atoms if atom[0] != "par")
     for atom in sorted(atom for atom in atoms if atom[0] == "par"):
         obj = predictors.objects[atom[1]]
-        predictors.run.state.write(obj.cells, "grad", obj.cells.get("grad", NOTHING) | gradient)
-        for hook in obj.cells.get("gradient_hooks", ()):
+        predictors.run.state.write(obj.cells, ".grad", obj.cells.get(".grad", NOTHING) | gradient)
+        for hook in obj.cells.get(".gradient_hooks", ()):
             given = data(NOTHING, obj) if hook[1] else predictors.gradient(gradient)
             predictors.run.call(hook[0], [given], {}, ast.Pass())
     loose = predictors.loose_gradient
@@ -204,8 +204,8 @@ def gradient(predictors: Predictors, atoms: Atoms) -> Value:
 
 def step(predictors: Predictors, optimizer: Obj) -> None:
     """``optimizer.step()``: parameters take up the gradients that wait for them."""
-    params = [predictors.objects[number] for number in sorted(optimizer.cells.get("params", ()))]
-    waiting = [(obj, obj.cells["grad"]) for obj in params if obj.cells.get("grad")]
+    params = [predictors.objects[number] for number in sorted(optimizer.cells.get(".params", ()))]
+    waiting = [(obj, obj.cells[".grad"]) for obj in params if obj.cells.get(".grad")]
     if not waiting:
         loose = predictors.loose_gradient["grad"]
         waiting = [(obj, loose) for obj in params] if loose else []
@@ -214,11 +214,11 @@ def step(predictors: Predictors, optimizer: Obj) -> None:
             predictors.trained = True
             predictors.training_loops.update(predictors.run.live)
             predictors.late_reads.clear()
-            if obj.cells.get("from_file"):
+            if obj.cells.get(".from_file"):
                 predictors.late_training.append(predictors.site_number())
             certain = ("doubt",) not in gradient and "val" not in kinds(gradient)
-            if obj.cells.get("own_artifact") and certain and not predictors.run.open_settings:
-                predictors.run.state.write(obj.cells, "retrained", predictors.site_number())
+            if obj.cells.get(".own_artifact") and certain and not predictors.run.open_settings:
+                predictors.run.state.write(obj.cells, ".retrained", predictors.site_number())
         events = predictors.learned_atoms(obj, gradient, Manner.GRADIENT)
         if events:
             add_events(predictors, obj, "*", events)
@@ -229,8 +229,8 @@ def step(predictors: Predictors, optimizer: Obj) -> None:
 
 def clear_gradient(predictors: Predictors, objects: list[Obj]) -> None:
     for obj in objects:
-        if obj.cells.get("grad"):
-            predictors.run.state.write(obj.cells, "grad", NOTHING)
+        if obj.cells.get(".grad"):
+            predictors.run.state.write(obj.cells, ".grad", NOTHING)
     predictors.run.state.write(predictors.loose_gradient, "grad", NOTHING)
 
 

@@ -29,17 +29,17 @@ def tensor(
 ) -> Value:
     """A new tensor with storage of its own."""
     obj = predictors.allocate("tensor", line, name)
-    obj.cells["atoms"] = atoms
+    obj.cells[".atoms"] = atoms
     if differentiable:
-        obj.cells["differentiable"] = True
+        obj.cells[".differentiable"] = True
     return data(NOTHING, obj)
 
 
 def module(predictors: Predictors, name: str, line: int, parts: list[Value], class_: Class | None = None) -> Value:
     """A new torch.nn.Module; modules and tensors among the constructor's arguments become parts of it."""
     obj = predictors.allocate("module", line, name, class_)
-    obj.cells["children"] = ()
-    obj.cells["attrs"] = ()
+    obj.cells[".children"] = ()
+    obj.cells[".attrs"] = ()
     if class_ is not None:
         _build_parts(predictors, obj, class_, line)
     value = Value(OBJECT, obj)
@@ -56,23 +56,23 @@ def _build_parts(predictors: Predictors, obj: Obj, class_: Class, line: int) -> 
     for attr, part in parts.items():
         child = predictors.module(part.name, line, [], part)
         obj.cells[attr] = child
-        obj.cells["children"] += (child.payload,)
+        obj.cells[".children"] += (child.payload,)
     predictors.depth -= 1
-    obj.cells["running"] = has_running_statistics(class_)
+    obj.cells[".running"] = has_running_statistics(class_)
     own = tuple(name for name in parameter_attributes(class_) if name not in parts)
-    obj.cells["measurements"] = measurements(class_)
-    obj.cells["attrs"] = tuple(dict.fromkeys((*own, *obj.cells["measurements"])))
-    obj.cells["hollow"] = bool(parts) and not own and not owns_parameters(class_)
+    obj.cells[".measurements"] = measurements(class_)
+    obj.cells[".attrs"] = tuple(dict.fromkeys((*own, *obj.cells[".measurements"])))
+    obj.cells[".hollow"] = bool(parts) and not own and not owns_parameters(class_)
 
 
 def attach(predictors: Predictors, module: Obj, attr: str, value: Value) -> None:
     """`value` became an attribute or a part of `module`."""
     found: list[Obj] = []
     _collect_storage(value, found, 3)
-    children = module.cells.get("children", ())
+    children = module.cells.get(".children", ())
     new = tuple(item for item in found if item is not module and item not in children)
     if new:
-        predictors.run.state.write(module.cells, "children", children + new)
+        predictors.run.state.write(module.cells, ".children", children + new)
     events = frozenset(atom[1] for atom in value.atoms if atom[0] in ("state", "under", "clash"))
     if events:
         add_events(predictors, module, attr, events)
@@ -82,7 +82,7 @@ def detach(predictors: Predictors, module: Obj, attr: str) -> None:
     """Attribute `attr` of `module` is about to be replaced: what it held is no part of the module any more."""
     old = module.cells.get(attr)
     if not isinstance(old, Value):
-        if attr in module.cells.get("attrs", ()):
+        if attr in module.cells.get(".attrs", ()):
             set_events(predictors, module, attr, frozenset())
         return
     gone: list[Obj] = []
@@ -91,10 +91,10 @@ def detach(predictors: Predictors, module: Obj, attr: str) -> None:
     for key, cell in module.cells.items():
         if isinstance(cell, Value) and key != attr:
             _collect_storage(cell, kept, 3)
-    children = module.cells.get("children", ())
+    children = module.cells.get(".children", ())
     left = tuple(child for child in children if child not in gone or child in kept)
     if left != children:
-        predictors.run.state.write(module.cells, "children", left)
+        predictors.run.state.write(module.cells, ".children", left)
 
 
 def content(predictors: Predictors, obj: Obj, attr: str = "*", depth: int = 5) -> Atoms:
@@ -102,33 +102,33 @@ def content(predictors: Predictors, obj: Obj, attr: str = "*", depth: int = 5) -
     kind = obj.kind
     cells = obj.cells
     if kind == "either":
-        return union(predictors.content(member, attr, depth) for member in cells["members"])
+        return union(predictors.content(member, attr, depth) for member in cells[".members"])
     if kind == "tensor":
-        atoms: Atoms = cells.get("atoms", NOTHING)
+        atoms: Atoms = cells.get(".atoms", NOTHING)
         events = cells.get(("learned", "*"))
         if events:
             atoms = atoms | {("state", event) for event in events}
-        return atoms | {("par", obj.number), ("model",)} if cells.get("differentiable") else atoms
+        return atoms | {("par", obj.number), ("model",)} if cells.get(".differentiable") else atoms
     if kind == "module":
         atoms = frozenset(("state", event) for event in _events(predictors, obj, attr)) | {
             ("par", obj.number),
             ("model",),
         }
         if depth > 0:
-            for child in cells.get("children", ()):
+            for child in cells.get(".children", ()):
                 atoms = atoms | predictors.content(child, "*", depth - 1)
         return atoms
     if kind in ("range", "generator", "optimizer", "namespace", "files"):
         return NOTHING
     values = [cell for cell in cells.values() if isinstance(cell, Value)]
-    values.extend(cells.get("items", ()))
-    return union((*(predictors.run.atoms_of(value, depth) for value in values), cells.get("atoms", NOTHING)))
+    values.extend(cells.get(".items", ()))
+    return union((*(predictors.run.atoms_of(value, depth) for value in values), cells.get(".atoms", NOTHING)))
 
 
 def _events(predictors: Predictors, obj: Obj, attr: str) -> frozenset[int]:
     if not predictors.events:
         return frozenset()
-    attrs = obj.cells.get("attrs", ())
+    attrs = obj.cells.get(".attrs", ())
     shared: frozenset[int] = obj.cells.get(("learned", "*"), frozenset())
     if attr in attrs:
         mine: frozenset[int] = obj.cells.get(("learned", attr), frozenset())
@@ -141,18 +141,18 @@ def _events(predictors: Predictors, obj: Obj, attr: str) -> frozenset[int]:
 
 def retrained(predictors: Predictors, obj: Obj, depth: int = 5) -> Atoms:
     """Where a model that was read back from the artifact of this run has learned from training tokens since."""
-    site = obj.cells.get("retrained")
+    site = obj.cells.get(".retrained")
     found: Atoms = NOTHING if site is None else frozenset((("retrained", site),))
-    children = obj.cells.get("children", ()) if depth > 0 else ()
+    children = obj.cells.get(".children", ()) if depth > 0 else ()
     return union((found, *(retrained(predictors, child, depth - 1) for child in children)))
 
 
 def add_events(predictors: Predictors, obj: Obj, attr: str, events: frozenset[int]) -> None:
-    attrs = obj.cells.get("attrs", ())
+    attrs = obj.cells.get(".attrs", ())
     if attr == "*" and obj.kind == "module":
-        for child in obj.cells.get("children", ()):
+        for child in obj.cells.get(".children", ()):
             add_events(predictors, child, "*", events)
-        if obj.cells.get("hollow"):
+        if obj.cells.get(".hollow"):
             return
     keys = [attr] if attr in attrs else (attrs or ["*"])
     for name in keys:
@@ -160,24 +160,24 @@ def add_events(predictors: Predictors, obj: Obj, attr: str, events: frozenset[in
         old = obj.cells.get(key, frozenset())
         if not events <= old:
             predictors.run.state.write(obj.cells, key, old | events)
-            for other in obj.cells.get("shared", ()):
+            for other in obj.cells.get(".shared", ()):
                 predictors.may_change(Value(OBJECT, other), frozenset(("state", number) for number in events - old))
 
 
 def set_events(predictors: Predictors, obj: Obj, attr: str, events: frozenset[int]) -> None:
-    attrs = obj.cells.get("attrs", ())
+    attrs = obj.cells.get(".attrs", ())
     names = (attr,) if attr in attrs else ("*", *attrs)
     for name in names:
         for number in obj.cells.get(("learned", name), frozenset()) - events:
             predictors.wiped.add((predictors.events[number].site, predictors.events[number].calls))
         predictors.run.state.write(obj.cells, ("learned", name), events)
     if attr == "*" and obj.kind == "module":
-        for child in obj.cells.get("children", ()):
+        for child in obj.cells.get(".children", ()):
             set_events(predictors, child, "*", events)
 
 
 def is_predictor(predictors: Predictors, obj: Obj) -> bool:
-    return obj.kind == "module" or bool(obj.cells.get("differentiable"))
+    return obj.kind == "module" or bool(obj.cells.get(".differentiable"))
 
 
 def share(predictors: Predictors, value: Value, other: Value) -> None:
@@ -191,14 +191,14 @@ def share(predictors: Predictors, value: Value, other: Value) -> None:
     ):
         return
     for one, two in ((obj, source), (source, obj)):
-        shared: tuple[Obj, ...] = one.cells.get("shared", ())
+        shared: tuple[Obj, ...] = one.cells.get(".shared", ())
         if two not in shared:
-            predictors.run.state.write(one.cells, "shared", (*shared, two))
+            predictors.run.state.write(one.cells, ".shared", (*shared, two))
 
 
 def _collect_storage(value: Value, found: list[Obj], depth: int) -> None:
     if value.base is not None:
-        found.extend(value.base.cells["members"] if value.base.kind == "either" else (value.base,))
+        found.extend(value.base.cells[".members"] if value.base.kind == "either" else (value.base,))
     if value.kind == OBJECT and value.payload.kind in ("module", "tensor"):
         found.append(value.payload)
     elif depth and value.kind == OBJECT and value.payload.kind in ("list", "dict"):

@@ -13,7 +13,7 @@ def test_what_a_long_loop_leaves_is_not_taken_for_a_constant(known) -> None:
 
 def test_the_first_value_of_a_range_is_known_and_a_later_one_is_larger(interpret) -> None:
     seen = interpret("seen = []\nfor x in range(3, unseen()):\n    seen.append(x)\n")["seen"]
-    assert seen.payload.cells["rest"].payload == (3, None)
+    assert seen.payload.cells[".rest"].payload == (3, None)
 
 
 def test_generators_are_run_where_they_are_read(known) -> None:
