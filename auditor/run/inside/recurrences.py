@@ -16,6 +16,7 @@ from . import imports
 from .usage import used
 
 Tensor = torch.Tensor
+_CHUNK = 64  # positions of the delta rule solved at once, as in fla
 
 
 def causal_conv1d_fn(
@@ -169,20 +170,33 @@ def chunk_gated_delta_rule(
     if v.shape[2] != q.shape[2]:
         wide_q, wide_k = (value.repeat_interleave(v.shape[2] // q.shape[2], 2) for value in (wide_q, wide_k))
     wide_q = wide_q * (q.shape[-1] ** -0.5 if scale is None else scale)
+    decay = torch.zeros(v.shape[:3], device=v.device) if g is None else g.float()
+    rate = torch.ones_like(decay) if beta is None else beta.float()
     state = wide_v.new_zeros(v.shape[0], v.shape[2], q.shape[-1], v.shape[-1])
     if initial_state is not None:
         state = state + initial_state.float()
-    rows = []
-    for t in range(q.shape[1]):
-        key = wide_k[:, t, :, :, None]
-        if g is not None:
-            state = state * g[:, t].float().exp()[..., None, None]
-        error = wide_v[:, t] - (state * key).sum(-2)
-        rate = 1.0 if beta is None else beta[:, t].float()[..., None]
-        state = state + key * (rate * error)[:, :, None]
-        rows.append((state * wide_q[:, t, :, :, None]).sum(-2))
-    out = torch.stack(rows, 1).to(v.dtype)
+    parts = []
+    for chunk in zip(*(x.transpose(1, 2).split(_CHUNK, 2) for x in (wide_q, wide_k, wide_v, decay, rate)), strict=True):
+        rows, state = _delta_chunk(state, *chunk)
+        parts.append(rows)
+    out = torch.cat(parts, 2).transpose(1, 2).to(v.dtype)
     return (out.transpose(1, 2) if head_first else out), (state if output_final_state else None)
+
+
+def _delta_chunk(state: Tensor, q: Tensor, k: Tensor, v: Tensor, decay: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """The gated delta rule over one chunk at once: what every position writes solves one triangular system.
+
+    state (batch, heads, width, value width); q, k, v (batch, heads, time, ...); decay, rate (batch, heads, time).
+    """
+    since = decay.cumsum(-1)
+    kept = (since[..., :, None] - since[..., None, :]).tril().exp().tril()  # of what j wrote, seen at i
+    decayed = since.exp()[..., None]
+    system = (rate[..., None] * kept * (k @ k.mT)).tril(-1)  # the solver takes the diagonal for ones
+    wanted = rate[..., None] * (v - decayed * (k @ state))
+    written = torch.linalg.solve_triangular(system, wanted, upper=False, unitriangular=True)
+    rows = decayed * (q @ state) + (kept * (q @ k.mT)) @ written
+    left = kept[..., -1, :, None]
+    return rows, decayed[..., -1:, :] * state + (left * k).mT @ written
 
 
 def chunk_delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *args: Any, **keywords: Any) -> Any:
@@ -191,23 +205,34 @@ def chunk_delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *args: Any, 
     return chunk_gated_delta_rule(q, k, v, None, beta, **dict(zip(names, args, strict=False)), **keywords)
 
 
-def _supply(name: str, **members: Any) -> None:
+def naive_recurrent_gated_delta_rule(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, **options: Any) -> Any:
+    """The same, with its last two tensors the other way round."""
+    return chunk_gated_delta_rule(q, k, v, g, beta, **options)
+
+
+def supply(name: str, **members: Any) -> None:
+    """Make `import name` give a module with these members."""
     imports.supply(name, lambda module: module.__dict__.update(members), even_if_installed=True)
 
 
 def install() -> None:
     """Register the functions; a module that lies beside the script goes first."""
-    _supply("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn, causal_conv1d_update=None)
+    supply("causal_conv1d", causal_conv1d_fn=causal_conv1d_fn, causal_conv1d_update=None)
     for package in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.triton", "fla", "fla.ops"):
-        _supply(package)
-    _supply("mamba_ssm.ops.selective_scan_interface", selective_scan_fn=selective_scan_fn)
-    _supply("mamba_ssm.ops.triton.ssd_combined", mamba_chunk_scan_combined=mamba_chunk_scan_combined)
+        supply(package)
+    supply("mamba_ssm.ops.selective_scan_interface", selective_scan_fn=selective_scan_fn)
+    supply("mamba_ssm.ops.triton.ssd_combined", mamba_chunk_scan_combined=mamba_chunk_scan_combined)
     delta = {"chunk_delta_rule": chunk_delta_rule, "fused_recurrent_delta_rule": chunk_delta_rule}
     gated = {
         "chunk_gated_delta_rule": chunk_gated_delta_rule,
         "fused_recurrent_gated_delta_rule": chunk_gated_delta_rule,
     }
-    _supply("fla.ops.delta_rule", **delta)
-    _supply("fla.ops.delta_rule.chunk", **delta)
-    _supply("fla.ops.gated_delta_rule", **gated)
-    _supply("fla.ops.gated_delta_rule.chunk", **gated)
+    supply("fla.ops.delta_rule", **delta)
+    supply("fla.ops.delta_rule.chunk", **delta)
+    supply("fla.ops.gated_delta_rule", **gated)
+    supply("fla.ops.gated_delta_rule.chunk", **gated)
+    supply(
+        "fla.ops.gated_delta_rule.naive",
+        naive_chunk_gated_delta_rule=chunk_gated_delta_rule,
+        naive_recurrent_gated_delta_rule=naive_recurrent_gated_delta_rule,
+    )

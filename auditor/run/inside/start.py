@@ -51,6 +51,7 @@ STANDINS: Mapping[str, str] = {  # what the spec calls it -> the module that ins
     "triton": "triton_kernels",
     "losses": "losses",
     "recurrences": "recurrences",
+    "recurrent layers": "recurrent_layers",
     "distributed": "distributed",
     "linear algebra": "linear_algebra",
     "loading": "loading",

@@ -122,6 +122,22 @@ def test_the_gated_delta_rule_matches_its_matrix_form() -> None:
     close(out[0, :, 0], torch.stack(rows))
 
 
+def test_the_gated_delta_rule_over_several_chunks_matches_its_steps() -> None:
+    q, k, v = torch.randn(2, 150, 3, 8), torch.randn(2, 150, 3, 8), torch.randn(2, 150, 3, 5)
+    g, beta, state = -torch.rand(2, 150, 3), torch.rand(2, 150, 3), torch.randn(2, 3, 8, 5)
+    expected, unit, first = [], F.normalize(k, dim=-1), state
+    for t in range(150):
+        state = state * g[:, t, :, None, None].exp()
+        error = v[:, t] - torch.einsum("bhk,bhkv->bhv", unit[:, t], state)
+        state = state + torch.einsum("bhk,bhv->bhkv", unit[:, t], beta[:, t, :, None] * error)
+        expected.append(torch.einsum("bhk,bhkv->bhv", F.normalize(q[:, t], dim=-1), state) * 8**-0.5)
+    out, last = recurrences.chunk_gated_delta_rule(
+        q, k, v, g, beta, initial_state=first, output_final_state=True, use_qk_l2norm_in_kernel=True
+    )
+    torch.testing.assert_close(out, torch.stack(expected, 1), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(last, state, atol=2e-5, rtol=1e-4)
+
+
 def test_they_are_found_under_their_names(passes: Run) -> None:
     passes(
         """

@@ -25,6 +25,7 @@ def test_an_attribute_named_like_a_note_keeps_its_value(known, name: str, base: 
     script = f"import copy, torch\nclass Own({base}):\n    def __init__(self):\n        super().__init__()\n"
     script += f"        self.{name} = 7\n        self.weight = torch.ones(3)\n"
     script += f"own = Own()\nown.{name} = 7\nr = own.{name}\nsame = copy.deepcopy(own)\n"
-    script += "held = [own, [own], same]\nout = str(held)\nout = torch.tensor([own.weight, own.weight])\nreturned = vars(own)\nlength = len(held)\n"
+    script += "held = [own, [own], same]\nout = str(held)\nout = torch.tensor([own.weight, own.weight])\n"
+    script += "returned = vars(own)\nlength = len(held)\n"
     found = known(script)
     assert (found["r"], found["length"]) == (7, 3)
