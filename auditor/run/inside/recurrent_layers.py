@@ -1,7 +1,7 @@
 """Layers of fla that submissions build models of, in plain torch: parameters and results are the library's.
 
-Source: gated DeltaNet (arXiv 2412.06464), `fla.layers.GatedDeltaNet` of flash-linear-attention 0.4. A layer that is only
-named here says that it has no stand-in as soon as one is made: importing its name is no reason to stop a script.
+Source: gated DeltaNet (arXiv 2412.06464), `fla.layers.GatedDeltaNet` of flash-linear-attention 0.4. A layer that is
+only named here says that it has no stand-in as soon as one is made: importing its name is no reason to stop a script.
 """
 
 from __future__ import annotations
