@@ -54,7 +54,13 @@ def inline_settings(line: Line) -> Iterator[tuple[str, str]]:
     if any(name in _NOT_SETTINGS for name in names[:1]) or "val_bpb" in names or "train_loss" in names:
         return
     for position, match in enumerate(hits):
-        name, value = match[1], match[2].rstrip(",").strip("\"'")
+        name, value = match[1], _without_closing(match[2].rstrip(",")).strip("\"'")
         event = position == 0 and len(hits) > 1 and value.isalpha() and value not in ("True", "False", "None")
         if not event and value not in _EVENTS and not is_code(name, value):
             yield name, value
+
+
+def _without_closing(value: str) -> str:
+    """A value without the bracket that closes a remark it ends: ``5)`` of ``QAT enabled (qat_bits:5)``."""
+    opening = {")": "(", "]": "["}.get(value[-1:])
+    return value if opening is None or opening in value else value[:-1]

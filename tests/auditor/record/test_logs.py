@@ -88,6 +88,11 @@ def test_the_modular_family() -> None:
     assert scores(log)[-1] == ("quantized_sliding_window", 1.02163069)
 
 
+def test_a_bracket_that_closes_a_remark_is_not_part_of_the_setting() -> None:
+    log = one("export_bits:5 (train qat_bits:6)\nrecur_layers:[3,4] ema_decay:0.99\n")
+    assert (log.hyperparameters["qat_bits"], log.hyperparameters["recur_layers"]) == ("6", "[3,4]")
+
+
 def test_the_unlabelled_total_counts_the_uncompressed_model() -> None:
     sizes = {(size.kind, size.label): size.size_bytes for size in one(BASELINE).sizes}
     assert sizes["total", "int8+zlib"] == 15_863_533
