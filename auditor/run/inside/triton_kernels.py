@@ -8,6 +8,7 @@ the type of a pointer does not round, as that type is fp32 then: the result lack
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import types
@@ -147,6 +148,32 @@ def _patch_language_once(interpreter: Any) -> None:
     interpreter._patch_lang = patch_once
 
 
+def _without_repeated_work(interpreter: Any) -> None:
+    """Leave out what the interpreter does again at each operation of each program: more than half of its time.
+
+    Types are known by their names, which tell all that the interpreter asks of them (pointers have no hash).
+    """
+    builder = interpreter.interpreter_builder
+    builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)  # it only asserts
+    numpy_type, describe = interpreter._get_np_dtype, interpreter.tl.block_type.__init__
+    types_by_name: dict[str, Any] = {}
+    blocks: dict[Any, dict[str, Any]] = {}
+
+    def numpy_type_once(kind: Any) -> Any:
+        found = types_by_name.get(kind.name)
+        return types_by_name.setdefault(kind.name, numpy_type(kind)) if found is None else found
+
+    def described_once(self: Any, element_ty: Any, shape: Any) -> None:
+        key = (element_ty.name, *shape)
+        if key not in blocks:
+            describe(self, element_ty, shape)
+            blocks[key] = dict(self.__dict__)
+        self.__dict__.update(blocks[key])
+
+    interpreter._get_np_dtype = numpy_type_once
+    interpreter.tl.block_type.__init__ = described_once
+
+
 _EXTERN: dict[str, Callable[..., Any]] = {
     "tanh": np.tanh,
     "exp": np.exp,
@@ -269,6 +296,7 @@ def _adapt(interpreter: Any) -> None:
     _keep_single(interpreter)
     _dot_of_anything(interpreter)
     _patch_language_once(interpreter)
+    _without_repeated_work(interpreter)
     _supply_extern(interpreter)
     driver: Any = triton.runtime.driver
     driver.set_active(_Driver())
