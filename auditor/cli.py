@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run-seconds",
         metavar="S",
         type=float,
-        help="wall clock of one run (default: 300 with --run, 600 with --rescore)",
+        help="wall clock of all runs of the script, or of a rescoring (default: 300 with --run, 600 with --rescore)",
     )
     parser.add_argument(
         "--run-python",
@@ -524,7 +524,9 @@ def _fix(arguments: Sequence[str]) -> int:
     parser.add_argument("--rule", choices=FIXABLE, default=FIXABLE[0], help="default: %(default)s")
     parser.add_argument("--run", action="store_true", help="also run the script before and after, at toy size")
     parser.add_argument("--seed", metavar="N", type=int, help="with --run: repeat the random numbers of another audit")
-    parser.add_argument("--run-seconds", metavar="S", type=float, help="with --run: wall clock of one toy run")
+    parser.add_argument(
+        "--run-seconds", metavar="S", type=float, help="with --run: wall clock of the toy runs of one script"
+    )
     parser.add_argument("--run-python", metavar="FILE", help="with --run: an interpreter that has torch")
     parser.set_defaults(rescore=False, ranks=None)
     options = parser.parse_args(arguments)

@@ -169,8 +169,14 @@ class ToyRun:
         return None
 
 
-def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | None = None) -> Ledger:
-    """The run witness's ledger. `source` is the source witness's, which may name the place."""
+def testify(
+    runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | None = None, left_out: Sequence[str] = ()
+) -> Ledger:
+    """The run witness's ledger.
+
+    `source` is the source witness's, which may name the place; `left_out` names runs that were not made for lack of
+    time.
+    """
     traced = _traced(runs)
     finished = [run for run in runs if run.reported]
     if not finished:
@@ -192,7 +198,13 @@ def testify(runs: Sequence[ToyRun], source: Ledger | None, swap: SuffixSwap | No
         violations=tuple(violations),
         blind=(*traced.blind, *_untrusted(finished)),
         unchecked=(*traced.unchecked, *_powerless(finished)),
-        notes=(*traced.notes, *_notes(finished, metric), *_swap_notes(swap, metric), *_mass_notes(finished[0], metric)),
+        notes=(
+            *traced.notes,
+            *_notes(finished, metric),
+            *_swap_notes(swap, metric),
+            *_mass_notes(finished[0], metric),
+            *_left_out_notes(finished[0], left_out, metric),
+        ),
     )
 
 
@@ -331,6 +343,12 @@ def _swap_violations(swap: SuffixSwap | None, run: ToyRun, metric: Metric) -> It
         "nats; an unchanged run repeats every one of them"
     )
     yield Violation("C3" if after else "C1", message, sites, swap.proves, "" if swap.proves else "one position only")
+
+
+def _left_out_notes(run: ToyRun, left_out: Sequence[str], metric: Metric) -> Iterable[tuple[Site, str]]:
+    if left_out:
+        took = f"the first run took {run.outcome.seconds:.0f} s; --run-seconds gives more time"
+        yield metric.site, f"not made for lack of time: {', '.join(left_out)} ({took})"
 
 
 def _swap_notes(swap: SuffixSwap | None, metric: Metric) -> Iterable[tuple[Site, str]]:

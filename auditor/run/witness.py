@@ -16,6 +16,7 @@ import importlib.util
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,7 @@ from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sandbox import find_confinement, remove_tree, run_job
 from auditor.run.sources import Source, Uniform
 from auditor.run.stage import Prepared, StageError, prepare
-from auditor.run.stage.ladder import next_step
+from auditor.run.stage.ladder import next_step, shorter
 from auditor.run.stage.places import SUBMISSION
 from auditor.run.stage.settings import vocabulary_variable
 from auditor.run.suffix_swap import SuffixSwap, compare, compare_target, same, swap_position
@@ -52,7 +53,8 @@ class RunOptions:
     """How to run. `seed` None: fresh random numbers. `python` is an interpreter that has torch.
 
     `swap` asks for the suffix swap, one more traced run (two where a loss moves). With `ranks` above 1 a script that
-    proved nothing alone is run once more as so many processes.
+    proved nothing alone is run once more as so many processes. `seconds` bound all of these runs together: one that
+    is likely to take more than what is left is not made, and the report says so.
     """
 
     seed: int | None = None
@@ -98,17 +100,10 @@ def run_witness(
     except NoConfinementError as error:
         raise NotRunError(str(error)) from error
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
-    toy = _Runner(submission, configuration, record, source, options, python, confinement, seed)
+    toy = _Runner(submission, configuration, record, source, options, python, confinement, seed, _Time(options.seconds))
     runs = [toy.run(Uniform(), options.size)]
-    if runs[0].reported and not _proved(runs) and _mixing_suspected(source):
-        runs += toy.on_few_ids(runs[0])
-    # a suspicion that nothing proved, or a proof whose tokens nobody counted and that no suspicion supports
-    if runs[0].reported and not _counted(runs) and _proved(runs) != _suspected(source):
-        runs.append(toy.run(Uniform(), _longer(options.size)))
-    if runs[0].reported and options.ranks > 1 and not _proved(runs):
-        runs.append(toy.ranked(runs[0]))
-    swap = toy.swap(runs[0]) if options.swap and options.trace else None
-    return RunReport(tuple(runs), testify(runs, source, swap), seed, confinement, swap)
+    swap = toy.further(runs) if runs[0].reported else None
+    return RunReport(tuple(runs), testify(runs, source, swap, toy.time.left_out), seed, confinement, swap)
 
 
 def _longer(size: Size) -> Size:
@@ -159,6 +154,25 @@ def _hostile_folder() -> Iterator[Path]:
         remove_tree(folder)
 
 
+class _Time:
+    """What is left of an audit's time, and the runs that were left out for lack of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self.left_out: list[str] = []
+
+    @property
+    def left(self) -> float:
+        """Seconds; never nothing, so that a run that was begun ends by its own limit."""
+        return max(self._end - time.monotonic(), 1.0)
+
+    def allows(self, what: str, seconds: float) -> bool:
+        """Whether a run that may take so long can still be made; where not, it is noted as left out."""
+        if self.left < seconds:
+            self.left_out.append(what)
+        return self.left >= seconds
+
+
 @dataclass(frozen=True, slots=True)
 class _Runner:
     submission: Submission
@@ -169,13 +183,34 @@ class _Runner:
     python: str
     confinement: Confinement
     seed: int
+    time: _Time
+
+    def further(self, runs: list[ToyRun]) -> SuffixSwap | None:
+        """The runs after the first one that may prove what it did not, added to `runs`, and the suffix swap."""
+        first, seconds = runs[0], runs[0].outcome.seconds
+        suspected = _suspected(self.source)
+        mixing = not _proved(runs) and _mixing_suspected(self.source) and vocabulary_variable(self.submission)
+        if mixing and self.time.allows(f"the run on {FEW_IDS} ids", seconds):
+            runs += self.on_few_ids(first)
+        # a suspicion that nothing proved, or a proof whose tokens nobody counted and that no suspicion supports
+        unsettled = not _counted(runs) and _proved(runs) != suspected
+        if unsettled and self.time.allows("the run on a longer stream", 2 * seconds):
+            runs.append(self.run(Uniform(), _longer(self.options.size)))
+        ranked = self.options.ranks > 1 and not _proved(runs)
+        if ranked and self.time.allows(f"the run as {self.options.ranks} processes", seconds):
+            runs.append(self.ranked(first))
+        swapped = self.options.swap and self.options.trace and first.losses is not None
+        return self.swap(first) if swapped and self.time.allows("the suffix swap", seconds) else None
 
     def run(self, source: Source, first_size: Size) -> ToyRun:
-        """The script on one source; other sizes are tried where the script refuses the toy ones."""
+        """The script on one source; other sizes are tried where it refuses the toy ones or is slow with them.
+
+        While a shorter stream is left to try, half of the time stays for that.
+        """
         size: Size | None = first_size
         while size is not None:
             self.options.tell(f"running the script on {source.name} tokens (size: {size.label})")
-            toy, size = self._attempt(source, size)
+            toy, size = self._attempt(source, size, share=1.0 if shorter(size) is None else 0.5)
         return toy
 
     def ranked(self, first: ToyRun) -> ToyRun:
@@ -193,12 +228,9 @@ class _Runner:
     def on_few_ids(self, first: ToyRun) -> list[ToyRun]:
         """The script with a vocabulary of a few ids, as several processes where these were asked for.
 
-        Caches that are off in one process are on in eight. Empty where the script's vocabulary is fixed, or where it
-        does not run with a small one.
+        Caches that are off in one process are on in eight. Empty where it does not run with a small vocabulary.
         """
         assert first.size is not None
-        if vocabulary_variable(self.submission) is None:
-            return []
         size = replace(first.size, label=f"{first.size.label}, few ids", vocabulary=FEW_IDS, ranks=self.options.ranks)
         self.options.tell(f"running it with a vocabulary of {FEW_IDS} ids")
         alone = replace(self, options=replace(self.options, trace=self.options.trace and size.ranks == 1))
@@ -223,7 +255,9 @@ class _Runner:
         again, _ = self._attempt(Uniform(), first.size)
         return replace(found, repeats=_repeats(first, again, max(after, found.target)))
 
-    def _attempt(self, source: Source, size: Size, swap_after: int | None = None) -> tuple[ToyRun, Size | None]:
+    def _attempt(
+        self, source: Source, size: Size, swap_after: int | None = None, share: float = 1.0
+    ) -> tuple[ToyRun, Size | None]:
         with _hostile_folder() as folder:
             try:
                 prepared = prepare(
@@ -236,7 +270,7 @@ class _Runner:
                     work=folder,
                     trace="ledger" if self.options.trace else "none",
                     python=self.python,
-                    limits=Limits(seconds=self.options.seconds),
+                    limits=Limits(seconds=share * self.time.left),
                     losses=self.options.trace and self.options.swap,
                     swap_after=swap_after,
                 )

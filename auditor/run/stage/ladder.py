@@ -128,7 +128,7 @@ def _last_line(text: bytes) -> str:
 
 def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None:
     if failure in (Failure.TIME, Failure.MEMORY):
-        return _smaller(size)
+        return shorter(size)
     if not size.launched and (failure is Failure.SCRIPT or _LAUNCH.search(detail)):
         # a branch that only a distributed launch takes: "loss" is bound under `if distributed`
         return replace(size, label=f"{size.label}, launched", launched=True)
@@ -152,7 +152,7 @@ def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None
     return None
 
 
-def _smaller(size: Size) -> Size | None:
+def shorter(size: Size) -> Size | None:
     """A quarter of the stream: what costs time at toy size is the evaluation."""
     if size.validation_tokens // 4 < LEAST_VALIDATION_TOKENS:
         return None

@@ -15,7 +15,7 @@ from auditor.ledger import Ledger, Site, Violation
 from auditor.record import read_record
 from auditor.run.model import NoConfinementError, Size
 from auditor.run.sandbox import find_confinement
-from auditor.run.witness import FEW_IDS, RunOptions, run_witness
+from auditor.run.witness import FEW_IDS, RunOptions, _Time, run_witness
 from auditor.submission import load_folder
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
 
@@ -180,3 +180,38 @@ def test_what_another_rank_learned_shows_with_two_ranks(source: str, leaks: bool
     alone, together = (report.run.runs[at].test for at in (0, -1))
     assert alone and together and not alone.proves
     assert together.proves is leaks
+
+
+SLOW_ON_LONG_STREAMS = """\
+    while len(val_tokens) > 1500:
+        pass
+"""
+
+
+def test_a_script_that_is_too_slow_is_tried_on_a_shorter_stream(tmp_path: Path) -> None:
+    files = dict(rules.RULES["C3"].legal.files)
+    before = "    load_artifact(model)\n"
+    assert before in files["train_gpt.py"]
+    files["train_gpt.py"] = files["train_gpt.py"].replace(before, before + SLOW_ON_LONG_STREAMS, 1)
+    report = audited(files, tmp_path, replace(ONE_PASS, size=Size(), seconds=40.0))
+    assert report.run is not None
+    (run,) = report.run.runs
+    assert run.reported is not None and run.size is not None and run.size.validation_tokens == 1024
+    assert set(by_run(report).values()) == {Status.PASS}
+
+
+def test_runs_for_which_no_time_is_left_are_named(tmp_path: Path) -> None:
+    """The first run is made with whatever there is; nothing that may not be done in time is begun after it."""
+    time = _Time(100.0)
+    assert time.allows("the suffix swap", 50.0) and not time.left_out
+    assert not time.allows("the run as 2 processes", 101.0)
+    assert time.left_out == ["the run as 2 processes"]
+    assert 99 < time.left <= 100 and _Time(-5.0).left == 1.0
+
+
+def test_the_report_says_what_was_not_made_for_lack_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Time, "allows", lambda self, what, seconds: self.left_out.append(what) or False)
+    report = audited(dict(rules.RULES["C3"].legal.files), tmp_path, replace(ONE_PASS, swap=True, ranks=2))
+    assert report.run is not None and len(report.run.runs) == 1 and report.run.swap is None
+    assert any("not made for lack of time: the run as 2 processes, the suffix swap" in text
+               for _, text in report.run.ledger.notes)  # fmt: skip
