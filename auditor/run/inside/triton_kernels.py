@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from . import triton_lanes
 from .imports import after_import
 from .usage import used
 
@@ -94,7 +95,8 @@ def _keep_single(interpreter: Any) -> None:
         wide = cast(self, value, _with_scalar(tl, to), *args[:0])
         data = wide.handle.data.astype(np.float32)
         with np.errstate(over="ignore"):
-            data = round_bf16(data) if scalar == tl.bfloat16 else data.astype(np.float16).astype(np.float32)
+            rounded = round_bf16(data) if scalar == tl.bfloat16 else data.astype(np.float16).astype(np.float32)
+        data = triton_lanes.like((data,), rounded)
         return tl.tensor(interpreter.TensorHandle(data, tl.float32), wide.type)
 
     def single_full(self: Any, shape: Any, value: Any, dtype: Any, *args: Any, **keywords: Any) -> Any:
@@ -298,6 +300,7 @@ def _adapt(interpreter: Any) -> None:
     _patch_language_once(interpreter)
     _without_repeated_work(interpreter)
     _supply_extern(interpreter)
+    triton_lanes.install(interpreter)
     driver: Any = triton.runtime.driver
     driver.set_active(_Driver())
     _first_configuration(triton.runtime.autotuner)
