@@ -146,7 +146,9 @@ def test_auditor_killed_in_the_middle_takes_the_run_with_it(way: Confinement, tm
         f"(Bind(Path({str(tmp_path)!r}), '/work/x', True),), report=False)\n"
         f"run_job(job, Confinement({way.name!r}, (), ()))"
     )
-    auditor = subprocess.Popen([sys.executable, "-c", outer], cwd=Path(__file__).resolve().parents[4])
+    (tmp_path / "left").mkdir()  # a killed auditor cannot take its own folder away
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "left")}
+    auditor = subprocess.Popen([sys.executable, "-c", outer], cwd=Path(__file__).resolve().parents[4], env=environment)
     for _ in range(1500):
         if beat.exists() or auditor.poll() is not None:
             break
