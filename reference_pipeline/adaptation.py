@@ -7,6 +7,8 @@ Source: the challenge's README ("tokens you've already evaluated your model on")
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +50,11 @@ def train_on_chunk(
             optimizer.step()
 
 
+def learning_rate_along_chunks(h: Hyperparameters, index: int, chunks: int) -> float:
+    """TTT_LR for the update after chunk `index` of `chunks`; with TTT_COSINE_DECAY falling to zero by half a cosine."""
+    return 0.5 * h.ttt_lr * (1 + math.cos(math.pi * index / max(chunks - 1, 1))) if h.ttt_cosine_decay else h.ttt_lr
+
+
 def eval_val_ttt(
     h: Hyperparameters, device: torch.device, val_data: ValidationData, model: nn.Module
 ) -> tuple[float, float]:
@@ -57,11 +64,14 @@ def eval_val_ttt(
         for first in range(0, val_data.targets, h.ttt_chunk_tokens)
     ]
     log(f"ttt:start chunks={len(chunks)} ttt_lr={h.ttt_lr} ttt_epochs={h.ttt_epochs}")
-    optimizer = torch.optim.SGD(model.parameters(), lr=h.ttt_lr, momentum=h.ttt_momentum)
+    for block in model.blocks[: h.ttt_freeze_blocks]:
+        block.requires_grad_(False)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trainable, lr=h.ttt_lr, momentum=h.ttt_momentum)
     loss_sum = torch.zeros((), dtype=torch.float64)
     token_count = torch.zeros((), dtype=torch.float64)
     byte_count = torch.zeros((), dtype=torch.float64)
-    for first, last in chunks:
+    for index, (first, last) in enumerate(chunks):
         windows = sliding_windows(first, last, h.eval_seq_len, h.eval_stride)
         chunk_loss, chunk_tokens, chunk_bytes = score_windows(h, device, val_data, model, windows)
         loss_sum += chunk_loss
@@ -69,5 +79,8 @@ def eval_val_ttt(
         byte_count += chunk_bytes
         if last == val_data.targets:
             break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_along_chunks(h, index, len(chunks))
         train_on_chunk(h, device, model, optimizer, chunk_sequences(val_data, first, last, h.train_seq_len))
+    model.requires_grad_(True)
     return loss_and_bpb(loss_sum, token_count, byte_count)

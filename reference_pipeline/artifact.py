@@ -27,23 +27,33 @@ from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.model import GPT
 from reference_pipeline.quantization import QuantizedMatrix, pruning_order
+from reference_pipeline.rans import rans_compress, rans_decompress
 from reference_pipeline.shards import write_atomically
 
 ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
 MAX_SUBMISSION_BYTES = 16_000_000
-COMPRESSORS = ("brotli", "lzma", "zstd")
+COMPRESSORS = ("brotli", "lzma", "zstd", "rans")
+COMPRESSOR_CHOICES = (*COMPRESSORS, "auto")
 TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
 
 
 def compress(data: bytes, compressor: str) -> bytes:
-    """brotli 11, lzma 9 extreme or zstd 22."""
+    """brotli 11, lzma 9 extreme, zstd 22 or rANS."""
     if compressor == "brotli":
         return brotli.compress(data, quality=11, lgwin=24)
     if compressor == "lzma":
         return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     if compressor == "zstd":
         return zstandard.ZstdCompressor(level=22).compress(data)
-    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSORS)}")
+    if compressor == "rans":
+        return rans_compress(data)
+    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSOR_CHOICES)}")
+
+
+def compress_best(data: bytes, compressor: str) -> tuple[bytes, str]:
+    """(compressed data, the compressor used); "auto" is the smaller of brotli and rANS."""
+    names = ("brotli", "rans") if compressor == "auto" else (compressor,)
+    return min(((compress(data, name), name) for name in names), key=lambda pair: len(pair[0]))
 
 
 def decompress(data: bytes, compressor: str) -> bytes:
@@ -52,6 +62,8 @@ def decompress(data: bytes, compressor: str) -> bytes:
         return brotli.decompress(data)
     if compressor == "lzma":
         return lzma.decompress(data)
+    if compressor == "rans":
+        return rans_decompress(data)
     return zstandard.ZstdDecompressor().decompress(data)
 
 
@@ -74,8 +86,8 @@ def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
         entries.append([name, kind, list(tensor.shape)])
         chunks.append(byte_shuffle(array.tobytes(), array.itemsize))
     index = json.dumps(entries, separators=(",", ":")).encode()
-    payload = compress(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
-    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(compressor)]) + struct.pack("<I", zlib.crc32(payload)) + payload
+    payload, used = compress_best(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
+    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(used)]) + struct.pack("<I", zlib.crc32(payload)) + payload
 
 
 def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
@@ -158,7 +170,7 @@ def serialize(
     code_bytes = code_path.stat().st_size
     if h.prune_to_fit and len(blob) + code_bytes > MAX_SUBMISSION_BYTES:
         blob = prune_to_fit(h, quantized, kept, MAX_SUBMISSION_BYTES - code_bytes)
-    total = log_sizes(h.compressor, len(blob), code_bytes)
+    total = log_sizes(COMPRESSORS[blob[len(ARTIFACT_MAGIC)]], len(blob), code_bytes)
     if total > MAX_SUBMISSION_BYTES:
         raise PipelineError(
             f"{h.artifact_path}: {total} bytes of code and model exceed {MAX_SUBMISSION_BYTES}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -39,6 +40,15 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(tensor, op=dist.ReduceOp.SUM)
     return tensor
+
+
+def gather_over_ranks(tensor: Tensor) -> tuple[Tensor, Callable[[], None]]:
+    """The ranks' tensors (n, ...) one after the other (ranks * n, ...), and a function that waits for them."""
+    if not dist.is_initialized():
+        return tensor, lambda: None
+    everything = tensor.new_empty(dist.get_world_size() * tensor.size(0), *tensor.shape[1:])
+    handle = dist.all_gather(list(everything.chunk(dist.get_world_size())), tensor, async_op=True)
+    return everything, handle.wait
 
 
 def average_gradients(model: nn.Module) -> None:

@@ -44,10 +44,22 @@ class Hyperparameters:
     bigram_buckets = int(os.environ.get("BIGRAM_BUCKETS", 512))
     bigram_dim = int(os.environ.get("BIGRAM_DIM", 16))
     skip_gates = bool(int(os.environ.get("SKIP_GATES", "1")))
+    sigmoid_skips = bool(int(os.environ.get("SIGMOID_SKIPS", "0")))  # with SKIP_GATES=0: added through a sigmoid
+    trigram = bool(int(os.environ.get("TRIGRAM", "0")))
+    gated_attention = bool(int(os.environ.get("GATED_ATTENTION", "0")))
+    value_residual = bool(int(os.environ.get("VALUE_RESIDUAL", "0")))
+    dtg_enabled = bool(int(os.environ.get("DTG_ENABLED", "0")))
+    parallel_start_layer = int(os.environ.get("PARALLEL_START_LAYER", -1))  # two lanes from here on; -1: one
+    embedding_dim = int(os.environ.get("EMBEDDING_DIM", 0))  # 0: MODEL_DIM
+    tie_embeddings = bool(int(os.environ.get("TIE_EMBEDDINGS", "1")))
+    ln_scale = bool(int(os.environ.get("LN_SCALE", "1")))
+    rope_train_seq_len = int(os.environ.get("ROPE_TRAIN_SEQ_LEN", 0))  # beyond it the base grows; 0: never
     logit_softcap = float(os.environ.get("LOGIT_SOFTCAP", 30.0))
     tied_embed_init_std = float(os.environ.get("TIED_EMBED_INIT_STD", 0.02))
 
     # training
+    mtp_num_heads = int(os.environ.get("MTP_NUM_HEADS", 0))
+    mtp_loss_weight = float(os.environ.get("MTP_LOSS_WEIGHT", 0.2))
     iterations = int(os.environ.get("ITERATIONS", 300))
     train_batch_tokens = int(os.environ.get("TRAIN_BATCH_TOKENS", 2048))
     train_seq_len = int(os.environ.get("TRAIN_SEQ_LEN", 128))
@@ -56,6 +68,7 @@ class Hyperparameters:
     schedule = os.environ.get("SCHEDULE", "steps")  # "steps": reproducible; "clock": fraction of the wall-clock cap
     warmup_steps = int(os.environ.get("WARMUP_STEPS", 0))
     warmdown_frac = float(os.environ.get("WARMDOWN_FRAC", 0.6))
+    warmdown_iters = int(os.environ.get("WARMDOWN_ITERS", 0))  # 0: WARMDOWN_FRAC
     min_lr = float(os.environ.get("MIN_LR", 0.05))
     val_loss_every = int(os.environ.get("VAL_LOSS_EVERY", 0))
     train_log_every = int(os.environ.get("TRAIN_LOG_EVERY", 50))
@@ -75,7 +88,10 @@ class Hyperparameters:
     muon_backend = os.environ.get("MUON_BACKEND", "newton_schulz")  # or "polar_express"
     muon_row_normalize = bool(int(os.environ.get("MUON_ROW_NORMALIZE", "1")))
     muon_wd = float(os.environ.get("MUON_WD", 0.02))
-    adam_wd = float(os.environ.get("ADAM_WD", 0.01))
+    muon_banks = bool(int(os.environ.get("MUON_BANKS", "0")))  # matrices of one shape orthogonalized as one batch
+    embed_wd = float(os.environ.get("EMBED_WD", 0.01))
+    adam_wd = float(os.environ.get("ADAM_WD", 0.0))  # of gains, scales and gates
+    head_lr = float(os.environ.get("HEAD_LR", 0.008))  # of an untied output matrix and of MTP heads
     beta1 = float(os.environ.get("BETA1", 0.9))
     beta2 = float(os.environ.get("BETA2", 0.95))
     adam_eps = float(os.environ.get("ADAM_EPS", 1e-8))
@@ -96,12 +112,14 @@ class Hyperparameters:
     gptq_enabled = bool(int(os.environ.get("GPTQ_ENABLED", "1")))
     gptq_calibration_batches = int(os.environ.get("GPTQ_CALIBRATION_BATCHES", 8))
     gptq_calibration = os.environ.get("GPTQ_CALIBRATION", "train")  # or "self" (text the model generates)
+    gptq_calibration_temperature = float(os.environ.get("GPTQ_CALIBRATION_TEMPERATURE", 1.0))  # of its own text
+    sdclip_enabled = bool(int(os.environ.get("SDCLIP_ENABLED", "1")))  # 0: the best of five percentiles
     gptq_damping = float(os.environ.get("GPTQ_DAMPING", 0.01))
     keep_float_numel = int(os.environ.get("KEEP_FLOAT_NUMEL", 2048))
     lqer_rank = int(os.environ.get("LQER_RANK", 0))
     lqer_top_k = int(os.environ.get("LQER_TOP_K", 3))
     prune_to_fit = bool(int(os.environ.get("PRUNE_TO_FIT", "0")))
-    compressor = os.environ.get("COMPRESSOR", "brotli")
+    compressor = os.environ.get("COMPRESSOR", "brotli")  # or "lzma", "zstd", "rans", "auto"
 
     # scoring
     val_batch_size = int(os.environ.get("VAL_BATCH_SIZE", 4096))  # tokens
@@ -117,6 +135,8 @@ class Hyperparameters:
     ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
     ttt_chunk_tokens = int(os.environ.get("TTT_CHUNK_TOKENS", 1024))
     ttt_batch_seqs = int(os.environ.get("TTT_BATCH_SEQS", 8))
+    ttt_cosine_decay = bool(int(os.environ.get("TTT_COSINE_DECAY", "0")))  # TTT_LR falls to zero along the chunks
+    ttt_freeze_blocks = int(os.environ.get("TTT_FREEZE_BLOCKS", 0))  # first blocks that TTT leaves alone
     lora_ttt_enabled = bool(int(os.environ.get("LORA_TTT_ENABLED", "0")))
     ttt_lora_rank = int(os.environ.get("TTT_LORA_RANK", 4))
     ttt_lora_lr = float(os.environ.get("TTT_LORA_LR", 0.03))
@@ -127,3 +147,13 @@ class Hyperparameters:
     global_ttt_lr = float(os.environ.get("GLOBAL_TTT_LR", 0.03))
     global_ttt_epochs = int(os.environ.get("GLOBAL_TTT_EPOCHS", 1))
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
+    slot_causal = bool(int(os.environ.get("SLOT_CAUSAL", "0")))
+    slot_fit = os.environ.get("SLOT_FIT", "context")  # or "scored"
+    slot_segment_tokens = int(os.environ.get("SLOT_SEGMENT_TOKENS", 65536))
+    slot_focal_tokens = int(os.environ.get("SLOT_FOCAL_TOKENS", 128))
+    slot_lbfgs = bool(int(os.environ.get("SLOT_LBFGS", "1")))  # bias on the logits; 0: AdamW, delta on hidden states
+    slot_lbfgs_max_iter = int(os.environ.get("SLOT_LBFGS_MAX_ITER", 25))
+    slot_lbfgs_history = int(os.environ.get("SLOT_LBFGS_HISTORY", 20))
+    slot_delta_clip = float(os.environ.get("SLOT_DELTA_CLIP", 5.0))
+    slot_lr = float(os.environ.get("SLOT_LR", 0.005))
+    slot_steps = int(os.environ.get("SLOT_STEPS", 8))

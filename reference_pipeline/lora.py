@@ -51,8 +51,7 @@ class DocumentLoRA(nn.Module):
     def __init__(self, batch: int, model: nn.Module, rank: int):
         super().__init__()
         self.layers = nn.ModuleList(LayerLoRA(batch, block.attn, rank) for block in model.blocks)
-        vocab_size, model_dim = model.tok_emb.weight.shape
-        self.head = BatchedLinearLoRA(batch, model_dim, vocab_size, rank)
+        self.head = BatchedLinearLoRA(batch, model.model_dim, model.tok_emb.num_embeddings, rank)
 
 
 def chunk_batch(

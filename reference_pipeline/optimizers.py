@@ -1,11 +1,11 @@
-"""Muon for matrices, AdamW for embeddings and for scalars, gradient clipping, and the learning-rate schedule."""
+"""Muon for matrices, AdamW for embeddings, heads and scalars, gradient clipping, and the learning-rate schedule."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from reference_pipeline.distributed import rank_and_world, sum_over_ranks
+from reference_pipeline.distributed import gather_over_ranks, rank_and_world, sum_over_ranks
 from reference_pipeline.hyperparameters import Hyperparameters
 
 # x -> a x + b x^3 + c x^5, applied to singular values. One set five times (Jordan et al., 2024) ...
@@ -24,27 +24,30 @@ COEFFICIENTS = {"newton_schulz": NEWTON_SCHULZ, "polar_express": POLAR_EXPRESS}
 
 
 def orthogonalize(matrix: Tensor, backend: str = "newton_schulz", steps: int = 5) -> Tensor:
-    """Approximately U V^T of matrix = U S V^T, (rows, columns); singular values end near 1.
+    """Approximately U V^T of matrix = U S V^T, (rows, columns) or (N, rows, columns); singular values end near 1.
 
     Newton-Schulz leaves them in about 0.7..1.2, Polar Express converges. bfloat16 on a GPU, float32 on a CPU.
     """
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    x = x / (x.norm() * 1.01 + 1e-7)
-    transposed = x.size(0) > x.size(1)
+    length = x.norm() if x.ndim == 2 else x.norm(dim=(1, 2), keepdim=True)
+    x = x / (length * 1.01 + 1e-7)
+    transposed = x.size(-2) > x.size(-1)
     if transposed:
-        x = x.T
+        x = x.mT
     table = COEFFICIENTS[backend]
     for step in range(steps):
         a, b, c = table[min(step, len(table) - 1)]
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if transposed else x).to(matrix.dtype)
+    return (x.mT if transposed else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, then the nearest orthogonal matrix. Across ranks every rank orthogonalizes its share of the matrices.
 
-    `row_normalize` (MuonEq-R) gives the rows of the momentum equal length before the orthogonalization.
+    `row_normalize` (MuonEq-R) gives the rows of the momentum equal length before the orthogonalization. With `banks`
+    matrices of one shape are orthogonalized as one batch, and while a rank's share of one bank is gathered from the
+    others, it works on the next (parallel Muon).
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Muon(torch.optim.Optimizer):
         backend_steps: int,
         weight_decay: float,
         row_normalize: bool,
+        banks: bool = False,
     ):
         defaults = {
             "lr": lr,
@@ -64,31 +68,67 @@ class Muon(torch.optim.Optimizer):
             "backend_steps": backend_steps,
             "weight_decay": weight_decay,
             "row_normalize": row_normalize,
+            "banks": banks,
         }
         super().__init__(params, defaults)
+
+    def take_gradient(self, parameter: Tensor, momentum: float) -> Tensor:
+        """Move the momentum towards the gradient; the new momentum (rows, columns)."""
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state["momentum"].lerp_(parameter.grad, 1 - momentum)
+
+    def direction(self, group: dict, parameter: Tensor) -> Tensor:
+        """What is orthogonalized (rows, columns): Nesterov's look ahead, with rows of equal length for MuonEq-R."""
+        nesterov = parameter.grad.lerp(self.state[parameter]["momentum"], group["momentum"])
+        return nesterov / (nesterov.norm(dim=1, keepdim=True) + 1e-7) if group["row_normalize"] else nesterov
+
+    def apply(self, group: dict, parameter: Tensor, update: Tensor) -> None:
+        """Decay the weights and take the step `update` (rows, columns)."""
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"])
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
         """One update of every matrix that has a gradient."""
         rank, world_size = rank_and_world()
         for group in self.param_groups:
+            if group["banks"]:
+                self.step_banks(group)
+                continue
             for index, parameter in enumerate(group["params"]):
                 if parameter.grad is None:
                     continue
-                state = self.state[parameter]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                self.take_gradient(parameter, group["momentum"])
                 update = torch.zeros_like(parameter)
                 if index % world_size == rank:
-                    nesterov = parameter.grad.lerp(state["momentum"], group["momentum"])
-                    if group["row_normalize"]:
-                        nesterov = nesterov / (nesterov.norm(dim=1, keepdim=True) + 1e-7)
-                    update = orthogonalize(nesterov, group["backend"], group["backend_steps"])
+                    update = orthogonalize(self.direction(group, parameter), group["backend"], group["backend_steps"])
                     update = update * max(1.0, parameter.size(0) / parameter.size(1)) ** 0.5
                 sum_over_ranks(update)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"])
+                self.apply(group, parameter, update)
+
+    def step_banks(self, group: dict) -> None:
+        """The same update with all matrices of one shape in one batch; each rank makes its share of every bank."""
+        rank, world_size = rank_and_world()
+        banks: dict[torch.Size, list[Tensor]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                self.take_gradient(parameter, group["momentum"])
+                banks.setdefault(parameter.shape, []).append(parameter)
+        gathered = []
+        for shape, bank in banks.items():
+            share = -(-len(bank) // world_size)
+            mine = bank[rank * share : (rank + 1) * share]
+            updates = bank[0].new_zeros(share, *shape)
+            if mine:
+                directions = torch.stack([self.direction(group, parameter) for parameter in mine])
+                updates[: len(mine)] = orthogonalize(directions, group["backend"], group["backend_steps"])
+            gathered.append((bank, *gather_over_ranks(updates * max(1.0, shape[0] / shape[1]) ** 0.5)))
+        for bank, updates, wait in gathered:
+            wait()
+            for parameter, update in zip(bank, updates, strict=False):  # the last share may be padded
+                self.apply(group, parameter, update)
 
 
 class Optimizers:
@@ -97,14 +137,15 @@ class Optimizers:
     def __init__(self, h: Hyperparameters, model: nn.Module):
         named = list(model.named_parameters())
         embeddings = [p for name, p in named if p.ndim == 2 and "emb" in name and "proj" not in name]
-        embedding_ids = {id(p) for p in embeddings}
-        matrices = [p for name, p in named if p.ndim == 2 and name.endswith(".weight") and id(p) not in embedding_ids]
-        taken = embedding_ids | {id(p) for p in matrices}
+        heads = [p for name, p in named if name.startswith(("lm_head.", "mtp_heads."))]
+        others = {id(p) for p in [*embeddings, *heads]}
+        matrices = [p for name, p in named if p.ndim == 2 and name.endswith(".weight") and id(p) not in others]
+        taken = others | {id(p) for p in matrices}
         scalars = [p for _, p in named if id(p) not in taken]
         fused = next(model.parameters()).is_cuda
         adam = {"betas": (h.beta1, h.beta2), "eps": h.adam_eps, "fused": fused}
         self.optimizers = [
-            torch.optim.AdamW(embeddings, lr=h.embed_lr, weight_decay=h.adam_wd, **adam),
+            torch.optim.AdamW(embeddings, lr=h.embed_lr, weight_decay=h.embed_wd, **adam),
             Muon(
                 matrices,
                 h.matrix_lr,
@@ -113,9 +154,12 @@ class Optimizers:
                 h.muon_backend_steps,
                 h.muon_wd,
                 h.muon_row_normalize,
+                h.muon_banks,
             ),
-            torch.optim.AdamW(scalars, lr=h.scalar_lr, weight_decay=0.0, **adam),
+            torch.optim.AdamW(scalars, lr=h.scalar_lr, weight_decay=h.adam_wd, **adam),
         ]
+        if heads:
+            self.optimizers.append(torch.optim.AdamW(heads, lr=h.head_lr, weight_decay=0.0, **adam))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from reference_pipeline.adaptation import eval_val_ttt
-from reference_pipeline.artifact import COMPRESSORS, deserialize, serialize
+from reference_pipeline.artifact import COMPRESSOR_CHOICES, deserialize, serialize
 from reference_pipeline.distributed import start_distributed, stop_distributed
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.hyperparameters import Hyperparameters
@@ -28,6 +28,7 @@ from reference_pipeline.scoring import (
     sliding_windows,
     timed_eval,
 )
+from reference_pipeline.slot import SLOT_FITS, eval_val_slot_causal
 from reference_pipeline.training import train_model
 
 
@@ -69,6 +70,9 @@ def evaluate_artifact(h: Hyperparameters, device: torch.device, val_data: Valida
     if h.phased_ttt_enabled:
         phased_model = deserialize(h, device)
         timed_eval("quantized_ttt_phased", eval_val_phased, h, device, val_data, phased_model)
+    if h.slot_causal:
+        slot_model = deserialize(h, device)
+        timed_eval("quantized_slot_causal", eval_val_slot_causal, h, device, val_data, slot_model)
 
 
 def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) -> None:
@@ -84,12 +88,13 @@ def train_and_eval(h: Hyperparameters, device: torch.device, code_path: Path) ->
 def check_settings(h: Hyperparameters) -> None:
     """Refuse settings that would only be found wrong after training."""
     choices = {
-        "COMPRESSOR": (h.compressor, COMPRESSORS),
+        "COMPRESSOR": (h.compressor, COMPRESSOR_CHOICES),
         "LOADER": (h.loader, LOADERS),
         "AVERAGING": (h.averaging, ("ema", "swa", "lawa", "none")),
         "SCHEDULE": (h.schedule, ("steps", "clock")),
         "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
         "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
+        "SLOT_FIT": (h.slot_fit, SLOT_FITS),
     }
     for name, (value, known) in choices.items():
         if value not in known:
@@ -106,6 +111,8 @@ def check_settings(h: Hyperparameters) -> None:
         "TTT_LORA_CHUNK": h.ttt_lora_chunk,
         "TTT_DOC_BATCH": h.ttt_doc_batch,
         "PHASED_TTT_NUM_PHASES": h.phased_ttt_num_phases,
+        "SLOT_SEGMENT_TOKENS": h.slot_segment_tokens,
+        "SLOT_FOCAL_TOKENS": h.slot_focal_tokens,
     }
     for name, count in counts.items():
         if count < 1:
@@ -113,6 +120,10 @@ def check_settings(h: Hyperparameters) -> None:
     for name, bits in (("MATRIX_BITS", h.matrix_bits), ("EMBED_BITS", h.embed_bits)):
         if not 2 <= bits <= 8:
             raise PipelineError(f"{name}={bits}: must be 2..8, the artifact holds bytes")
+    if h.mtp_num_heads >= h.train_seq_len:
+        raise PipelineError(f"MTP_NUM_HEADS={h.mtp_num_heads}: must be below TRAIN_SEQ_LEN={h.train_seq_len}")
+    if h.gptq_calibration_temperature <= 0:
+        raise PipelineError(f"GPTQ_CALIBRATION_TEMPERATURE={h.gptq_calibration_temperature:g}: must be above 0")
     sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
 
 

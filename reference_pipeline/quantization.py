@@ -2,7 +2,8 @@
 
 GPTQ (Frantar et al., 2022): columns are rounded one after the other, and each rounding error is made up for by the
 columns still free, weighted by the inverse Hessian of the layer's inputs. The grid of a row is fixed beforehand by
-SDClip: scale = k standard deviations of the row / largest integer.
+SDClip (scale = k standard deviations of the row / largest integer), or with SDCLIP_ENABLED=0 the best of five
+percentiles of the row's magnitudes is taken.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 
 from reference_pipeline.distributed import sum_over_ranks
-from reference_pipeline.grid import nearest_integers, row_scale
+from reference_pipeline.grid import nearest_integers, percentile_scales, row_scale
 from reference_pipeline.hyperparameters import Hyperparameters
+from reference_pipeline.layers import Linear
 from reference_pipeline.loaders import make_loader
 from reference_pipeline.logs import log
-from reference_pipeline.model import GPT, Linear
+from reference_pipeline.model import GPT
 
 
 @dataclass
@@ -37,9 +39,10 @@ class QuantizedMatrix:
         return weight if self.left is None else weight + self.left.float() @ self.right.float()
 
 
-def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float) -> QuantizedMatrix:
-    """The baseline: every entry of weight (rows, columns) to the nearest point of its row's grid."""
-    scale = row_scale(weight, bits, clip_sigmas)
+def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float, scale: Tensor | None = None) -> QuantizedMatrix:
+    """The baseline: every entry of weight (rows, columns) to the nearest point of its row's grid, SDClip's or `scale`
+    (rows,) float16."""
+    scale = row_scale(weight, bits, clip_sigmas) if scale is None else scale
     return QuantizedMatrix(nearest_integers(weight, scale, bits).to(torch.int8), scale, bits)
 
 
@@ -50,16 +53,23 @@ def absmax_int8(weight: Tensor) -> QuantizedMatrix:
 
 
 def gptq_quantize(
-    weight: Tensor, hessian: Tensor, bits: int, clip_sigmas: float, damping: float = 0.01, block_size: int = 128
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int,
+    clip_sigmas: float,
+    damping: float = 0.01,
+    block_size: int = 128,
+    scale: Tensor | None = None,
 ) -> QuantizedMatrix:
-    """Quantize weight (rows, columns) for inputs with hessian = sum x x^T (columns, columns).
+    """Quantize weight (rows, columns) for inputs with hessian = sum x x^T (columns, columns), on SDClip's grid or on
+    that of `scale` (rows,) float16.
 
     Columns are taken in falling order of the Hessian's diagonal (act-order); inputs that never fired are set to zero.
     """
     largest = 2 ** (bits - 1) - 1
     w, h = weight.float().clone(), hessian.float().clone()
     rows, columns = w.shape
-    scale = row_scale(w, bits, clip_sigmas)
+    scale = row_scale(w, bits, clip_sigmas) if scale is None else scale
     dead = h.diagonal() == 0
     h.diagonal()[dead] = 1.0
     w[:, dead] = 0.0
@@ -90,7 +100,7 @@ def output_error(weight: Tensor, quantized: QuantizedMatrix, hessian: Tensor) ->
 def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) -> dict[str, Tensor]:
     """sum x x^T over the inputs of every matrix, by parameter name, from token batches (B, T).
 
-    "tok_emb.weight" gets the final hidden states, which the tied embedding reads as the output matrix.
+    The output matrix ("tok_emb.weight", or "lm_head.weight" when untied) gets the final hidden states that it reads.
     """
     hessians: dict[str, Tensor] = {}
 
@@ -109,7 +119,8 @@ def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) ->
     with torch.no_grad():
         for batch in batches:
             with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                add("tok_emb.weight", model.forward_hidden(batch.to(device)))
+                hidden = model.head_input(model.forward_hidden(batch.to(device)))
+                add("tok_emb.weight" if model.lm_head is None else "lm_head.weight", hidden)
     for handle in handles:
         handle.remove()
     for name in sorted(hessians):
@@ -122,7 +133,7 @@ def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) ->
     batch = max(1, h.train_batch_tokens // h.train_seq_len)
     if h.gptq_calibration == "self":
         return [
-            generate_tokens(model, batch, h.train_seq_len, h.seed + index, device)
+            generate_tokens(model, batch, h.train_seq_len, h.seed + index, device, h.gptq_calibration_temperature)
             for index in range(h.gptq_calibration_batches)
         ]
     loader = make_loader("coprime", h.train_files, batch, h.train_seq_len, h.seed + 1, vocab_size=h.vocab_size)
@@ -130,13 +141,15 @@ def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) ->
 
 
 @torch.no_grad()
-def generate_tokens(model: GPT, batch: int, length: int, seed: int, device: torch.device) -> Tensor:
+def generate_tokens(
+    model: GPT, batch: int, length: int, seed: int, device: torch.device, temperature: float = 1.0
+) -> Tensor:
     """Sequences (batch, length) sampled from the model after BOS. A full forward pass a token: plain, and slow."""
     generator = torch.Generator(device="cpu").manual_seed(seed)
     tokens = torch.full((batch, 1), model.bos_id, dtype=torch.int64)
     for _ in range(length - 1):
         logits = model.forward_logits(tokens.to(device))[:, -1].float().cpu()
-        drawn = torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=generator)
+        drawn = torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)
         tokens = torch.cat((tokens, drawn), dim=1)
     return tokens
 
@@ -160,6 +173,22 @@ def pruning_order(matrices: list[QuantizedMatrix]) -> tuple[Tensor, Tensor]:
     return candidates, torch.argsort(steps[candidates], stable=True)
 
 
+def quantize_matrix(
+    h: Hyperparameters, weight: Tensor, hessian: Tensor | None, bits: int, clip_sigmas: float
+) -> QuantizedMatrix:
+    """weight (rows, columns) by GPTQ where there is a Hessian, to nearest where there is none, on the grid wanted."""
+
+    def on_grid(scale: Tensor | None) -> QuantizedMatrix:
+        if hessian is None:
+            return round_to_nearest(weight, bits, clip_sigmas, scale)
+        return gptq_quantize(weight, hessian, bits, clip_sigmas, h.gptq_damping, scale=scale)
+
+    if h.sdclip_enabled:
+        return on_grid(None)
+    candidates = [on_grid(scale) for scale in percentile_scales(weight, bits)]
+    return min(candidates, key=lambda matrix: float((weight - matrix.dequantize()).square().sum()))
+
+
 def quantize_model(
     h: Hyperparameters, model: GPT, hessians: dict[str, Tensor]
 ) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
@@ -172,13 +201,12 @@ def quantize_model(
         if weight.ndim != 2 or weight.numel() <= h.keep_float_numel or not name.endswith(".weight"):
             kept[name] = weight.to(torch.float16)
             continue
-        embedding = "emb" in name and "proj" not in name
+        embedding = ("emb" in name and "proj" not in name) or name == "lm_head.weight"
         bits, sigmas = (h.embed_bits, h.embed_clip_sigmas) if embedding else (h.matrix_bits, h.matrix_clip_sigmas)
-        if name in hessians and h.gptq_enabled:
-            quantized[name] = gptq_quantize(weight, hessians[name].cpu(), bits, sigmas, h.gptq_damping)
-            errors[name] = output_error(weight, quantized[name], hessians[name].cpu())
-        else:
-            quantized[name] = round_to_nearest(weight, bits, sigmas)
+        hessian = hessians[name].cpu() if name in hessians and h.gptq_enabled else None
+        quantized[name] = quantize_matrix(h, weight, hessian, bits, sigmas)
+        if hessian is not None:
+            errors[name] = output_error(weight, quantized[name], hessian)
     if h.lqer_rank > 0:
         for name in sorted(errors, key=errors.__getitem__, reverse=True)[: h.lqer_top_k]:
             add_low_rank_correction(model.state_dict()[name].cpu(), quantized[name], hessians[name].cpu(), h.lqer_rank)

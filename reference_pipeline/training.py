@@ -48,7 +48,10 @@ def train_model(
     `on_step` gets step, steps and loss.
     """
     rank, world_size = rank_and_world()
-    base_model = GPT(h).to(device)
+    base_model = GPT(h)
+    if h.mtp_num_heads > 0:
+        base_model.add_mtp_heads(h)
+    base_model.to(device)
     compiles = h.compile_model and device.type == "cuda"
     model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
     optimizers = Optimizers(h, base_model)
@@ -89,7 +92,11 @@ def train_model(
         if not base_model.looping and h.num_loops > 0 and fraction >= h.enable_looping_at:
             base_model.looping = True
             log(f"layer_loop:enabled step:{step} frac:{fraction:.3f} order:{base_model.orders[1]}")
-        lr_scale = learning_rate_scale(fraction, h.warmdown_frac, h.min_lr)
+        warmdown_frac = h.warmdown_frac
+        if h.warmdown_iters > 0:  # so many steps; under a clock, at the pace so far
+            share_per_step = 1 / h.iterations if not by_clock else elapsed / max(step, 1) / cap_seconds
+            warmdown_frac = min(h.warmdown_iters * share_per_step, 1.0)
+        lr_scale = learning_rate_scale(fraction, warmdown_frac, h.min_lr)
         if not fake_quantized and lr_scale < h.late_qat_threshold:
             fake_quantized = True
             base_model.fake_quantization(h, True)
@@ -145,6 +152,7 @@ def train_model(
     if h.averaging != "none":
         log(f"{h.averaging}:applying averaged weights")
     average.apply(base_model)
+    base_model.mtp_heads = None  # they served training; the artifact never holds them
     return base_model
 
 

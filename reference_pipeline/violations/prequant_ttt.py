@@ -36,6 +36,9 @@ class PrequantHyperparameters(Hyperparameters):
     prequant_ttt_epochs = int(os.environ.get("PREQUANT_TTT_EPOCHS", 20))
     prequant_ttt_freeze_blocks = int(os.environ.get("PREQUANT_TTT_FREEZE_BLOCKS", 0))
     prequant_ttt_batch_seqs = int(os.environ.get("PREQUANT_TTT_BATCH_SEQS", 8))
+    prequant_ttt_wd = float(os.environ.get("PREQUANT_TTT_WD", 0.0))
+    ttt_ema_enabled = bool(int(os.environ.get("TTT_EMA_ENABLED", "0")))
+    ttt_ema_decay = float(os.environ.get("TTT_EMA_DECAY", 0.7))  # per epoch
     prequant_ttt_void_stop = float(os.environ.get("PREQUANT_TTT_VOID_STOP", 0.25))  # #1852's alarm
     prequant_ttt_grad_clip = float(os.environ.get("PREQUANT_TTT_GRAD_CLIP", 1.0))
 
@@ -65,7 +68,8 @@ def prequant_ttt(
         f"trainable={sum(p.numel() for p in trainable)}"
     )
     model = torch.compile(base_model, dynamic=False) if h.compile_model and device.type == "cuda" else base_model
-    optimizer = torch.optim.AdamW(trainable, lr=h.prequant_ttt_lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(trainable, lr=h.prequant_ttt_lr, weight_decay=h.prequant_ttt_wd)
+    average = [parameter.detach().clone() for parameter in trainable]
     tokens, seq_len = val_data.read(0, val_data.targets + 1), h.train_seq_len
     began = time.perf_counter()
     model.train()
@@ -94,6 +98,8 @@ def prequant_ttt(
             torch.nn.utils.clip_grad_norm_(trainable, h.prequant_ttt_grad_clip)
             optimizer.step()
         average_parameters(base_model)
+        for mean, parameter in zip(average, trainable, strict=True):
+            mean.lerp_(parameter.detach(), 1 - h.ttt_ema_decay)
         void = void_fraction(base_model)
         log(
             f"prequant_ttt:epoch {epoch + 1}/{h.prequant_ttt_epochs} loss={epoch_loss / max(batches, 1):.6f} "
@@ -102,6 +108,11 @@ def prequant_ttt(
         if void < h.prequant_ttt_void_stop:
             log(f"prequant_ttt:stop void={void:.4f}")
             break
+    if h.ttt_ema_enabled:
+        with torch.no_grad():
+            for mean, parameter in zip(average, trainable, strict=True):
+                parameter.copy_(mean)
+        log(f"ttt_ema:loaded decay={h.ttt_ema_decay}")
     for parameter in base_model.parameters():
         parameter.requires_grad_(True)
         parameter.grad = None

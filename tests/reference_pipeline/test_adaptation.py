@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 
 from reference_pipeline import adaptation, phased
-from reference_pipeline.adaptation import chunk_sequences, eval_val_ttt
+from reference_pipeline.adaptation import chunk_sequences, eval_val_ttt, learning_rate_along_chunks
 from reference_pipeline.lora import DocumentLoRA, eval_val_document_lora, score_documents_with_lora
 from reference_pipeline.model import GPT
 from reference_pipeline.phased import eval_val_phased
 from reference_pipeline.scoring import ValidationData, document_spans, eval_val_documents, eval_val_sliding
+from reference_pipeline.slot import HiddenDelta, LogitBias, eval_val_slot_causal
 
 CPU = torch.device("cpu")
 
@@ -138,3 +140,88 @@ def test_phased_update_reads_only_documents_already_scored(adapted, monkeypatch)
     assert learned == h.phased_ttt_num_phases - 1
     assert history[-1][0] == "score"
     assert scored == set(document_spans(data, h.bos_id))
+
+
+def test_cosine_falls_from_the_first_chunk_to_nothing_and_frozen_blocks_stay(adapted):
+    h, data, fresh = adapted
+    assert [learning_rate_along_chunks(h, index, 3) for index in range(3)] == [h.ttt_lr] * 3
+    h.ttt_cosine_decay, h.ttt_freeze_blocks = True, 1
+    rates = [learning_rate_along_chunks(h, index, 3) for index in range(3)]
+    assert rates == pytest.approx([h.ttt_lr, h.ttt_lr / 2, 0.0], abs=1e-12)
+    model, start = fresh(), fresh()
+    eval_val_ttt(h, CPU, data, model)
+    moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, start.state_dict()[name])}
+    assert not any(name.startswith("blocks.0.") for name in moved)
+    assert "blocks.1.attn.c_q.weight" in moved
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+# --- causal SLOT ---
+
+
+@pytest.fixture(params=[("context", True), ("scored", True), ("context", False), ("scored", False)])
+def slot(request, adapted):
+    """Settings and data for every form of causal SLOT: when it fits, and what (bias by L-BFGS, delta by AdamW)."""
+    h, data, fresh = adapted
+    h.slot_fit, h.slot_lbfgs = request.param
+    h.slot_segment_tokens, h.slot_focal_tokens, h.slot_lbfgs_max_iter, h.slot_lr = 300, 16, 5, 0.05
+    return h, data, fresh()
+
+
+def slot_losses(h, data, model, monkeypatch):
+    """Losses of single targets in the order they were scored, and how many had been scored at each fit."""
+    losses, fits = [], []
+    original = F.cross_entropy
+    for kind in (LogitBias, HiddenDelta):
+        monkeypatch.setattr(kind, "fit", lambda self, *a, fit=kind.fit: (fits.append((len(losses), *a)), fit(self, *a)))
+
+    def spy(*arguments, **keywords):
+        answer = original(*arguments, **keywords)
+        if keywords.get("reduction") == "none":
+            losses.extend(answer.tolist())
+        return answer
+
+    monkeypatch.setattr(F, "cross_entropy", spy)
+    total = eval_val_slot_causal(h, CPU, data, model)[0]
+    monkeypatch.undo()
+    assert total == pytest.approx(sum(losses) / data.targets, rel=1e-6)
+    return losses, fits
+
+
+def test_slot_fits_nothing_but_targets_already_scored(slot, monkeypatch):
+    h, data, model = slot
+    losses, fits = slot_losses(h, data, model, monkeypatch)
+    assert len(losses) == data.targets
+    assert len(fits) > 20
+    stream = data.read(1, data.targets + 1)
+    for scored, hidden, targets in fits:
+        assert len(hidden) == len(targets) <= h.slot_focal_tokens
+        assert torch.equal(targets, stream[scored - len(targets) : scored])  # the latest ones scored
+        assert (scored - len(targets)) // 300 == (scored - 1) // 300  # and of this segment
+
+
+def test_slot_ignores_the_future(slot, monkeypatch, stream_of):
+    """Suffix swap: every target before the swapped ones costs the same, to the last bit, and later ones do not."""
+    h, data, model = slot
+    before, _ = slot_losses(h, data, model, monkeypatch)
+    cut = 200
+    tokens = data.read(0, data.targets + 1)
+    tokens[cut + 1 :] = tokens[cut + 1 :].flip(0)
+    after, _ = slot_losses(h, stream_of(h, tokens), model, monkeypatch)
+    assert before[:cut] == after[:cut]
+    assert before[cut:] != after[cut:]
+
+
+def test_slot_learns_and_leaves_the_model_and_the_first_window_alone(slot, monkeypatch):
+    h, data, model = slot
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    losses, _ = slot_losses(h, data, model, monkeypatch)
+    plain = eval_val_sliding(h, CPU, data, model)[0]
+    assert sum(losses) / data.targets < plain
+    h.slot_lbfgs_max_iter = h.slot_steps = 0
+    still, _ = slot_losses(h, data, model, monkeypatch)
+    assert losses[: h.eval_seq_len] == still[: h.eval_seq_len]
+    assert sum(still) / data.targets == pytest.approx(plain, rel=0.02)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, start[name])
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())

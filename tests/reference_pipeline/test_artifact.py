@@ -14,13 +14,17 @@ from reference_pipeline.artifact import (
     deserialize,
     named_tensors,
     pack_tensors,
+    read_artifact,
     serialize,
     unpack_tensors,
     wrap_code,
 )
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.logs import open_log
 from reference_pipeline.model import GPT
 from reference_pipeline.quantization import QuantizedMatrix, gptq_phase
+from reference_pipeline.scoring import ValidationData
+from reference_pipeline.training import train_model
 
 CPU = torch.device("cpu")
 
@@ -148,3 +152,38 @@ def test_wrapped_code_runs_the_same_and_is_smaller(tmp_path, capsys):
     assert len(wrapped) < len(source)
     exec(wrapped, {})
     assert capsys.readouterr().out == "42\n"
+
+
+def test_auto_takes_the_smaller_of_rans_and_brotli_and_the_log_says_which(tiny, code, tmp_path):
+    torch.manual_seed(0)
+    noise = torch.randn(200, 200).mul(2.4).round().to(torch.int8)  # neighbours tell nothing: rANS
+    text = torch.arange(100, dtype=torch.int8).repeat(400)  # a pattern: brotli
+    for tensor, expected in ((noise, "rans"), (text, "brotli")):
+        sizes = {name: len(pack_tensors({"t": tensor}, name)) for name in ("rans", "brotli")}
+        blob = pack_tensors({"t": tensor}, "auto")
+        assert min(sizes, key=sizes.__getitem__) == expected
+        assert len(blob) == sizes[expected]
+        assert blob[6] == COMPRESSORS.index(expected)
+        assert torch.equal(unpack_tensors(blob, "x")["t"], tensor)
+    tiny.compressor = "auto"
+    open_log(tmp_path / "log.txt", console=False)
+    serialize(tiny, {}, {"t": noise}, code)
+    open_log(None)
+    assert "Serialized model quantized+rans: " in (tmp_path / "log.txt").read_text()
+
+
+def test_a_model_with_every_option_comes_back_and_aux_heads_do_not_go_in(tiny, code):
+    tiny.gated_attention = tiny.value_residual = tiny.dtg_enabled = tiny.trigram = True
+    tiny.tie_embeddings, tiny.embedding_dim, tiny.parallel_start_layer, tiny.compressor = False, 24, 2, "rans"
+    tiny.mtp_num_heads, tiny.iterations = 2, 3
+    torch.manual_seed(0)
+    model = train_model(tiny, CPU, ValidationData(tiny))
+    quantized, kept = gptq_phase(tiny, CPU, model)
+    serialize(tiny, quantized, kept, code)
+    assert not any("mtp" in name for name in read_artifact(tiny))
+    assert quantized["lm_head.weight"].bits == 8
+    assert "blocks.0.attn.gate.reading" in kept
+    again, tokens = deserialize(tiny, CPU), torch.randint(3, 300, (1, 20))
+    assert again.mtp_heads is None
+    model.load_state_dict(again.state_dict())
+    assert torch.equal(again.forward_logits(tokens), model.forward_logits(tokens))

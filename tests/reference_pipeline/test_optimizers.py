@@ -45,7 +45,38 @@ def test_row_normalization_makes_muon_blind_to_the_rows_lengths():
     assert moved[0].abs().max() > 0
 
 
+@pytest.mark.parametrize("shapes", [[(6, 9)] * 3, [(6, 9), (9, 6), (6, 9), (4, 4)]])
+def test_banks_take_the_same_steps_as_single_matrices(shapes):
+    moved = []
+    for banks in (False, True):
+        torch.manual_seed(0)
+        weights = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+        muon = Muon(weights, 0.1, 0.9, "newton_schulz", 5, 0.02, row_normalize=True, banks=banks)
+        for _ in range(3):
+            for weight in weights:
+                weight.grad = torch.randn_like(weight)
+            weights[1].grad = None
+            muon.step()
+        moved.append(weights)
+    for single, banked in zip(*moved, strict=True):
+        assert torch.allclose(single, banked, atol=1e-5)
+
+
+def test_heads_and_gates_are_adamws_with_their_own_rates(tiny):
+    tiny.tie_embeddings, tiny.gated_attention, tiny.head_lr, tiny.mtp_num_heads = False, True, 0.123, 1
+    tiny.embed_wd, tiny.adam_wd = 0.05, 0.07
+    model = GPT(tiny)
+    model.add_mtp_heads(tiny)
+    embeddings, muon, scalars, heads = (optimizer.param_groups[0] for optimizer in Optimizers(tiny, model).optimizers)
+    assert {id(p) for p in heads["params"]} == {id(model.lm_head.weight), id(model.mtp_heads[0].weight)}
+    assert heads["lr"] == 0.123
+    assert (embeddings["weight_decay"], scalars["weight_decay"], heads["weight_decay"]) == (0.05, 0.07, 0.0)
+    assert any(p is model.blocks[0].attn.gate.reading for p in scalars["params"])
+    assert not any(p is model.lm_head.weight for p in muon["params"])
+
+
 def test_every_parameter_has_exactly_one_optimizer(tiny):
+    tiny.tie_embeddings, tiny.embedding_dim, tiny.dtg_enabled, tiny.value_residual = False, 24, True, True
     model = GPT(tiny)
     optimizers = Optimizers(tiny, model)
     owned = [id(p) for o in optimizers.optimizers for group in o.param_groups for p in group["params"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reference_pipeline.grid import fake_quantize, row_scale
+from reference_pipeline.grid import fake_quantize, percentile_scales, row_scale
 from reference_pipeline.model import GPT
 from reference_pipeline.quantization import (
     absmax_int8,
@@ -16,6 +16,7 @@ from reference_pipeline.quantization import (
     gptq_phase,
     gptq_quantize,
     output_error,
+    quantize_matrix,
     round_to_nearest,
 )
 from reference_pipeline.scoring import ValidationData
@@ -135,3 +136,47 @@ def test_fake_quantization_is_rounding_forward_and_nothing_backward():
     upstream = torch.randn(6, 40)
     rounded.backward(upstream)
     assert torch.equal(weight.grad, upstream)
+
+
+@pytest.mark.parametrize("gptq", [True, False])
+def test_without_sdclip_the_best_of_five_percentiles_is_taken(tiny, gptq):
+    torch.manual_seed(0)
+    weight, x = torch.randn(6, 400), correlated_inputs(400, 900)
+    weight[:, 7] = 12.0  # an outlier in every row
+    hessian = x.T @ x if gptq else None
+    tiny.sdclip_enabled = False
+    chosen = quantize_matrix(tiny, weight, hessian, 4, 3.0)
+    grids = [scale.tolist() for scale in percentile_scales(weight, 4)]
+    assert chosen.scale.tolist() in grids
+    assert grids[-1] == pytest.approx([12.0 / 7] * 6, rel=1e-3)
+
+    def error(scale):
+        matrix = (
+            round_to_nearest(weight, 4, 3.0, scale)
+            if hessian is None
+            else gptq_quantize(weight, hessian, 4, 3.0, tiny.gptq_damping, scale=scale)
+        )
+        return (weight - matrix.dequantize()).square().sum().item()
+
+    errors = [error(scale) for scale in percentile_scales(weight, 4)]
+    assert (weight - chosen.dequantize()).square().sum().item() == pytest.approx(min(errors))
+    assert min(errors) < max(errors)
+
+
+def test_a_cold_calibration_text_repeats_itself_more(tiny):
+    torch.manual_seed(0)
+    model = GPT(tiny)
+    warm, cold = (generate_tokens(model, 8, 24, 5, CPU, temperature) for temperature in (1.0, 0.01))
+    assert cold.unique().numel() < warm.unique().numel()
+
+
+def test_the_untied_head_and_the_projections_get_their_own_hessians(tiny):
+    tiny.tie_embeddings, tiny.embedding_dim = False, 24
+    model = GPT(tiny)
+    batches = [torch.randint(3, 300, (2, 16))]
+    hessians = collect_hessians(model, batches, CPU)
+    assert "tok_emb.weight" not in hessians  # it is only looked up
+    assert hessians["embed_proj.weight"].shape == (24, 24)
+    assert hessians["head_proj.weight"].shape == (32, 32)
+    read = model.head_input(model.forward_hidden(batches[0])).flatten(0, 1)
+    assert torch.allclose(hessians["lm_head.weight"], read.T @ read, rtol=1e-4, atol=1e-3)

@@ -20,6 +20,7 @@ from reference_pipeline import scoring
 from reference_pipeline.errors import PipelineError
 from reference_pipeline.lora import eval_val_document_lora
 from reference_pipeline.model import GPT
+from reference_pipeline.optimizers import Muon
 from reference_pipeline.scoring import (
     ValidationData,
     document_spans,
@@ -30,6 +31,7 @@ from reference_pipeline.scoring import (
     window_nll,
 )
 from reference_pipeline.shards import write_shard
+from reference_pipeline.slot import eval_val_slot_causal
 
 CPU = torch.device("cpu")
 
@@ -103,7 +105,7 @@ def test_bytes_are_those_of_the_text(scored, toy):
     assert int(data.target_bytes(0, data.targets).sum()) == toy.text_bytes
 
 
-EVALUATIONS = (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora)
+EVALUATIONS = (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora, eval_val_slot_causal)
 WORKER = """
 import sys, torch
 sys.path.insert(0, {root!r})
@@ -111,7 +113,9 @@ from reference_pipeline.distributed import average_parameters, start_distributed
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.lora import eval_val_document_lora
 from reference_pipeline.model import GPT
+from reference_pipeline.optimizers import Muon
 from reference_pipeline.scoring import ValidationData, eval_val, eval_val_documents, eval_val_sliding
+from reference_pipeline.slot import eval_val_slot_causal
 torch.set_num_threads(1)
 h = Hyperparameters()
 for name, value in {settings!r}.items():
@@ -119,11 +123,17 @@ for name, value in {settings!r}.items():
 rank, world, device = start_distributed()
 model = GPT(h)
 model.load_state_dict(torch.load({weights!r}, weights_only=True))
-for evaluation in (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora):
+for evaluation in (eval_val, eval_val_sliding, eval_val_documents, eval_val_document_lora, eval_val_slot_causal):
     print(*(value.hex() for value in evaluation(h, device, ValidationData(h), model)))
 model.smear.gate.data.fill_(rank)
 average_parameters(model)
 print(model.smear.gate[0].item())
+torch.manual_seed(5)
+weights = [torch.nn.Parameter(torch.randn(6, 9)) for _ in range(4)]
+for weight in weights:
+    weight.grad = torch.randn_like(weight)
+Muon(weights, 0.1, 0.9, "newton_schulz", 5, 0.0, True, banks=True).step()
+print(f"{{sum(weight.abs().sum().item() for weight in weights):.3f}}")
 stop_distributed()
 """
 
@@ -131,7 +141,7 @@ stop_distributed()
 def test_three_ranks_print_the_same_digits(scored, tmp_path):
     """Sharded evaluation in three gloo processes against one process, to the last bit."""
     h, data, model = scored
-    h.ttt_doc_batch, h.val_batch_size = 2, 64
+    h.ttt_doc_batch, h.val_batch_size, h.slot_segment_tokens, h.slot_lbfgs_max_iter = 2, 64, 200, 3
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     settings = {name: value for name, value in vars(h).items() if isinstance(value, str | int | float)}
     root, weights = str(Path(__file__).resolve().parents[2]), str(tmp_path / "weights.pt")
@@ -151,6 +161,12 @@ def test_three_ranks_print_the_same_digits(scored, tmp_path):
     answers = [process.communicate(timeout=180)[0].splitlines() for process in processes]
     alone = [" ".join(value.hex() for value in evaluation(h, CPU, data, model)) for evaluation in EVALUATIONS]
     alone.append("1.0")  # the mean of parameters 0, 1 and 2
+    torch.manual_seed(5)
+    weights = [torch.nn.Parameter(torch.randn(6, 9)) for _ in range(4)]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    Muon(weights, 0.1, 0.9, "newton_schulz", 5, 0.0, True).step()  # one by one, not in banks
+    alone.append(f"{sum(weight.abs().sum().item() for weight in weights):.3f}")
     assert answers == [alone, alone, alone]
 
 

@@ -7,8 +7,8 @@ import torch
 
 from reference_pipeline.checkpoint import load_checkpoint
 from reference_pipeline.errors import PipelineError
+from reference_pipeline.layers import Linear
 from reference_pipeline.logs import log, open_log
-from reference_pipeline.model import Linear
 from reference_pipeline.pipeline import check_settings
 from reference_pipeline.quantization import round_to_nearest
 from reference_pipeline.scoring import ValidationData, eval_val
@@ -123,6 +123,7 @@ def test_a_cap_too_small_for_one_step_is_told(tiny):
         ("schedule", "cosine"),
         ("muon_backend", "svd"),
         ("gptq_calibration", "validation"),
+        ("slot_fit", "window"),
     ],
 )
 def test_unknown_choices_are_told_before_training(tiny, name, value):
@@ -140,7 +141,13 @@ def test_a_stride_that_leaves_tokens_out_is_told_before_training(tiny):
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
-    [("lawa_freq", 0, "LAWA_FREQ=0: must be 1"), ("iterations", -1, "ITERATIONS=-1"), ("matrix_bits", 9, "2..8")],
+    [
+        ("lawa_freq", 0, "LAWA_FREQ=0: must be 1"),
+        ("iterations", -1, "ITERATIONS=-1"),
+        ("matrix_bits", 9, "2..8"),
+        ("mtp_num_heads", 32, "MTP_NUM_HEADS=32: must be below TRAIN_SEQ_LEN=32"),
+        ("gptq_calibration_temperature", 0.0, "GPTQ_CALIBRATION_TEMPERATURE=0: must be above 0"),
+    ],
 )
 def test_counts_that_cannot_be_are_told_before_training(tiny, name, value, told):
     setattr(tiny, name, value)
@@ -152,3 +159,21 @@ def test_batch_below_one_sequence_is_told(tiny):
     tiny.train_batch_tokens = 8
     with pytest.raises(PipelineError, match="TRAIN_BATCH_TOKENS=8"):
         trained(tiny)
+
+
+def test_auxiliary_heads_change_the_weights_and_are_gone_after_training(tiny):
+    tiny.iterations = 4
+    plain = trained(tiny)
+    tiny.mtp_num_heads, tiny.mtp_loss_weight = 2, 1.0
+    with_heads = trained(tiny)
+    assert set(with_heads.state_dict()) == set(plain.state_dict())
+    assert not torch.equal(with_heads.blocks[0].mlp.fc.weight, plain.blocks[0].mlp.fc.weight)
+    assert len(list(with_heads.parameters())) == len(list(plain.parameters()))
+
+
+def test_warmdown_in_steps_is_the_same_share_of_a_run_counted_in_steps(tiny):
+    tiny.warmdown_frac = 0.5
+    by_share = trained(tiny)
+    tiny.warmdown_frac, tiny.warmdown_iters = 0.9, 6  # of 12
+    for name, tensor in trained(tiny).state_dict().items():
+        assert torch.equal(tensor, by_share.state_dict()[name]), name

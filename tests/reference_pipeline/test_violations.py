@@ -168,3 +168,40 @@ def test_stored_prefix_costs_almost_nothing(ready):
     h = take_settings(PrefixHyperparameters, tiny)
     everything = data.read(1, data.targets + 1)
     assert eval_val_prefix(h, CPU, data, model, everything)[0] == pytest.approx(0.001, abs=1e-4)
+
+
+def test_a_bias_shared_by_a_batch_of_windows_has_seen_what_it_scores(ready, stream_of):
+    """On uniform noise nothing can be learned from the past, only from the answer."""
+    from reference_pipeline.slot import eval_val_slot_causal
+    from reference_pipeline.violations.slot_shared import SharedSlotHyperparameters, eval_val_slot_shared
+
+    tiny, data, model = ready
+    h = take_settings(SharedSlotHyperparameters, tiny)
+    h.slot_focal_tokens, h.slot_lbfgs_max_iter = 16, 8
+    noise = torch.randint(3, 300, (data.targets + 1,), generator=torch.Generator().manual_seed(1))
+    data = stream_of(h, noise)
+    model.tok_emb.weight.data.zero_()
+    uniform = torch.log(torch.tensor(300.0)).item()
+    assert eval_val_sliding(h, CPU, data, model)[0] == pytest.approx(uniform, abs=1e-3)
+    assert eval_val_slot_causal(h, CPU, data, model)[0] > uniform
+    assert eval_val_slot_shared(h, CPU, data, model)[0] < uniform - 0.3
+    h.slot_batch = 1  # alone in its batch a window is honest
+    assert eval_val_slot_shared(h, CPU, data, model)[0] > uniform
+
+
+def test_prequant_ttt_can_end_in_the_average_of_its_epochs(ready):
+    from reference_pipeline.violations.prequant_ttt import PrequantHyperparameters, prequant_ttt
+
+    tiny, data, model = ready
+    h = take_settings(PrequantHyperparameters, tiny)
+    h.prequant_ttt_epochs, h.ttt_ema_enabled, h.ttt_ema_decay = 1, True, 1.0
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    prequant_ttt(h, CPU, data, model)
+    assert all(torch.equal(tensor, start[name]) for name, tensor in model.state_dict().items())
+    h.ttt_ema_decay = 0.5
+    prequant_ttt(h, CPU, data, model)
+    averaged = model.tok_emb.weight.detach().clone()
+    model.load_state_dict(start)
+    h.ttt_ema_enabled = False
+    prequant_ttt(h, CPU, data, model)
+    assert torch.allclose(averaged, (start["tok_emb.weight"] + model.tok_emb.weight) / 2, atol=1e-6)
