@@ -62,6 +62,7 @@ class Hyperparameters:
     mtp_loss_weight = float(os.environ.get("MTP_LOSS_WEIGHT", 0.2))
     iterations = int(os.environ.get("ITERATIONS", 300))
     train_batch_tokens = int(os.environ.get("TRAIN_BATCH_TOKENS", 2048))
+    grad_accum_steps = int(os.environ.get("GRAD_ACCUM_STEPS", 1))  # parts of a rank's batch, one after the other
     train_seq_len = int(os.environ.get("TRAIN_SEQ_LEN", 128))
     max_wallclock_seconds = float(os.environ.get("MAX_WALLCLOCK_SECONDS", 600.0))
     gptq_reserve_seconds = float(os.environ.get("GPTQ_RESERVE_SECONDS", 12.0))
@@ -110,6 +111,7 @@ class Hyperparameters:
     matrix_clip_sigmas = float(os.environ.get("MATRIX_CLIP_SIGMAS", 12.85))
     embed_clip_sigmas = float(os.environ.get("EMBED_CLIP_SIGMAS", 20.0))
     gptq_enabled = bool(int(os.environ.get("GPTQ_ENABLED", "1")))
+    gptq_embeddings = bool(int(os.environ.get("GPTQ_EMBEDDINGS", "1")))  # 0: embeddings to nearest
     gptq_calibration_batches = int(os.environ.get("GPTQ_CALIBRATION_BATCHES", 8))
     gptq_calibration = os.environ.get("GPTQ_CALIBRATION", "train")  # or "self" (text the model generates)
     gptq_calibration_temperature = float(os.environ.get("GPTQ_CALIBRATION_TEMPERATURE", 1.0))  # of its own text
@@ -148,12 +150,11 @@ class Hyperparameters:
     global_ttt_epochs = int(os.environ.get("GLOBAL_TTT_EPOCHS", 1))
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
     slot_causal = bool(int(os.environ.get("SLOT_CAUSAL", "0")))
-    slot_fit = os.environ.get("SLOT_FIT", "context")  # or "scored"
     slot_segment_tokens = int(os.environ.get("SLOT_SEGMENT_TOKENS", 65536))
     slot_focal_tokens = int(os.environ.get("SLOT_FOCAL_TOKENS", 128))
     slot_lbfgs = bool(int(os.environ.get("SLOT_LBFGS", "1")))  # bias on the logits; 0: AdamW, delta on hidden states
     slot_lbfgs_max_iter = int(os.environ.get("SLOT_LBFGS_MAX_ITER", 25))
     slot_lbfgs_history = int(os.environ.get("SLOT_LBFGS_HISTORY", 20))
-    slot_delta_clip = float(os.environ.get("SLOT_DELTA_CLIP", 5.0))
+    slot_delta_clip = float(os.environ.get("SLOT_DELTA_CLIP", 0.3))  # 5 in #1550 and #1758: far too far for 128 targets
     slot_lr = float(os.environ.get("SLOT_LR", 0.005))
     slot_steps = int(os.environ.get("SLOT_STEPS", 8))

@@ -28,7 +28,7 @@ from reference_pipeline.scoring import (
     sliding_windows,
     timed_eval,
 )
-from reference_pipeline.slot import SLOT_FITS, eval_val_slot_causal
+from reference_pipeline.slot import eval_val_slot_causal
 from reference_pipeline.training import train_model
 
 
@@ -94,7 +94,6 @@ def check_settings(h: Hyperparameters) -> None:
         "SCHEDULE": (h.schedule, ("steps", "clock")),
         "MUON_BACKEND": (h.muon_backend, COEFFICIENTS),
         "GPTQ_CALIBRATION": (h.gptq_calibration, ("train", "self")),
-        "SLOT_FIT": (h.slot_fit, SLOT_FITS),
     }
     for name, (value, known) in choices.items():
         if value not in known:
@@ -102,6 +101,7 @@ def check_settings(h: Hyperparameters) -> None:
     counts = {
         "ITERATIONS": h.iterations,
         "TRAIN_SEQ_LEN": h.train_seq_len,
+        "GRAD_ACCUM_STEPS": h.grad_accum_steps,
         "TRAIN_LOG_EVERY": h.train_log_every,
         "SWA_EVERY": h.swa_every,
         "LAWA_K": h.lawa_k,

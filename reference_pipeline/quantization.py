@@ -203,7 +203,8 @@ def quantize_model(
             continue
         embedding = ("emb" in name and "proj" not in name) or name == "lm_head.weight"
         bits, sigmas = (h.embed_bits, h.embed_clip_sigmas) if embedding else (h.matrix_bits, h.matrix_clip_sigmas)
-        hessian = hessians[name].cpu() if name in hessians and h.gptq_enabled else None
+        wanted = name in hessians and h.gptq_enabled and (h.gptq_embeddings or not embedding)
+        hessian = hessians[name].cpu() if wanted else None
         quantized[name] = quantize_matrix(h, weight, hessian, bits, sigmas)
         if hessian is not None:
             errors[name] = output_error(weight, quantized[name], hessian)

@@ -1,11 +1,10 @@
 """Causal SLOT: a vector on the logits or on the hidden states, fitted while scoring to tokens that are already scored.
 
-The stream is cut into segments; each begins with a zero vector and is scored window by window. SLOT_FIT=context: before
-a window is scored, the vector is fitted on the window's own context, as far back as SLOT_FOCAL_TOKENS, and only on what
-this segment has scored. SLOT_FIT=scored: a window is scored first and the vector fitted on it afterwards, for the next
-one. Either way no target is scored by a vector that has seen it: windows do not share a batch. In #1364 and #1550 they
-do, and there the context of one is the scored part of another: `reference_pipeline.violations.slot_shared`.
-Source: #1350, #1364, #1550 (context), #1758 (scored). The question of the context form is #1336; no organizer ruled.
+The stream is cut into segments; each begins with a zero vector and is scored window by window: a window is scored, then
+the vector is fitted on the last SLOT_FOCAL_TOKENS positions scored in the segment, then the next window is scored. No
+target is scored by a vector that has seen it: windows do not share a batch. In #1364 and #1550 they do, and there the
+context of one is the scored part of another, see `reference_pipeline.violations.slot_shared`.
+Source: #1350, #1758 (bias by L-BFGS), #1364 (delta by AdamW). #1336 asks about it; no organizer ruled.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from reference_pipeline.distributed import rank_and_world, sum_over_ranks
 from reference_pipeline.hyperparameters import Hyperparameters
 from reference_pipeline.logs import log
 from reference_pipeline.scoring import ValidationData, loss_and_bpb, sliding_windows
-
-SLOT_FITS = ("context", "scored")
 
 
 class LogitBias:
@@ -92,17 +89,18 @@ def score_segment(
     """Loss sum in nats, float64 scalar, of targets first..last-1, window after window."""
     vector = (LogitBias if h.slot_lbfgs else HiddenDelta)(h, model, device)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    known_hidden = torch.empty(0, h.model_dim, device=device)  # of the latest scored positions, (n, C)
+    known_targets = torch.empty(0, dtype=torch.int64, device=device)  # and what stood there, (n,)
     for start, scored, end in sliding_windows(first, last, h.eval_seq_len, h.eval_stride):
-        context = max(first, start, scored - h.slot_focal_tokens) if h.slot_fit == "context" else scored
-        seen = scored - context  # rows whose targets this segment has scored
-        hidden, targets = hidden_and_targets(model, val_data, start, context, end, device)
-        if seen > 0:
-            vector.fit(hidden[:seen], targets[:seen])
+        hidden, targets = hidden_and_targets(model, val_data, start, scored, end, device)
         with torch.no_grad():
-            nll = F.cross_entropy(vector.logits(hidden[seen:]), targets[seen:], reduction="none")
+            nll = F.cross_entropy(vector.logits(hidden), targets, reduction="none")
         loss_sum += nll.to(torch.float64).sum()
-        if h.slot_fit == "scored":
-            vector.fit(hidden[-h.slot_focal_tokens :], targets[-h.slot_focal_tokens :])
+        if end == last:
+            break
+        known_hidden = torch.cat((known_hidden, hidden.float()))[-h.slot_focal_tokens :]
+        known_targets = torch.cat((known_targets, targets))[-h.slot_focal_tokens :]
+        vector.fit(known_hidden, known_targets)
     return loss_sum
 
 
@@ -118,7 +116,7 @@ def eval_val_slot_causal(
         (first, min(first + h.slot_segment_tokens, val_data.targets))
         for first in range(0, val_data.targets, h.slot_segment_tokens)
     ]
-    log(f"slot_causal:start segments={len(segments)} fit={h.slot_fit} lbfgs={h.slot_lbfgs}")
+    log(f"slot_causal:start segments={len(segments)} focal={h.slot_focal_tokens} lbfgs={h.slot_lbfgs}")
     loss_sums = torch.zeros(len(segments), dtype=torch.float64, device=device)
     model.eval()
     model.requires_grad_(False)

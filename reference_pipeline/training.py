@@ -56,7 +56,7 @@ def train_model(
     model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
     optimizers = Optimizers(h, base_model)
     average = WeightAverage(h, base_model)
-    sequences = h.train_batch_tokens // (h.train_seq_len * world_size)
+    sequences = h.train_batch_tokens // (h.train_seq_len * world_size * h.grad_accum_steps)
     if sequences < 1:
         raise PipelineError(f"TRAIN_BATCH_TOKENS={h.train_batch_tokens}: below one sequence a rank; raise it")
     loader = make_loader(h.loader, h.train_files, sequences, h.train_seq_len, h.seed, rank, world_size, h.vocab_size)
@@ -101,7 +101,7 @@ def train_model(
             fake_quantized = True
             base_model.fake_quantization(h, True)
             log(f"late_qat:enabled step:{step} scale:{lr_scale:.4f}")
-        loss = gradient_step(model, [loader.next_batch()], device)
+        loss = gradient_step(model, [loader.next_batch() for _ in range(h.grad_accum_steps)], device)
         average_gradients(base_model)
         optimizers.step(
             lr_scale, momentum_at(step, h.muon_momentum_warmup_start, h.muon_momentum, h.muon_momentum_warmup_steps)

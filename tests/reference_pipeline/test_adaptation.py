@@ -159,11 +159,11 @@ def test_cosine_falls_from_the_first_chunk_to_nothing_and_frozen_blocks_stay(ada
 # --- causal SLOT ---
 
 
-@pytest.fixture(params=[("context", True), ("scored", True), ("context", False), ("scored", False)])
+@pytest.fixture(params=[True, False], ids=["bias by L-BFGS", "delta by AdamW"])
 def slot(request, adapted):
-    """Settings and data for every form of causal SLOT: when it fits, and what (bias by L-BFGS, delta by AdamW)."""
+    """Settings, data and model for both forms of causal SLOT."""
     h, data, fresh = adapted
-    h.slot_fit, h.slot_lbfgs = request.param
+    h.slot_lbfgs = request.param
     h.slot_segment_tokens, h.slot_focal_tokens, h.slot_lbfgs_max_iter, h.slot_lr = 300, 16, 5, 0.05
     return h, data, fresh()
 

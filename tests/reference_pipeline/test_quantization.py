@@ -180,3 +180,16 @@ def test_the_untied_head_and_the_projections_get_their_own_hessians(tiny):
     assert hessians["head_proj.weight"].shape == (32, 32)
     read = model.head_input(model.forward_hidden(batches[0])).flatten(0, 1)
     assert torch.allclose(hessians["lm_head.weight"], read.T @ read, rtol=1e-4, atol=1e-3)
+
+
+def test_embeddings_can_be_rounded_to_nearest_beside_gptq(tiny):
+    torch.manual_seed(0)
+    model = GPT(tiny)
+    by_gptq, _ = gptq_phase(tiny, CPU, model)
+    tiny.gptq_embeddings = False
+    nearest, _ = gptq_phase(tiny, CPU, model)
+    plain = round_to_nearest(model.tok_emb.weight.detach(), 8, tiny.embed_clip_sigmas)
+    assert torch.equal(nearest["tok_emb.weight"].integers, plain.integers)
+    assert not torch.equal(by_gptq["tok_emb.weight"].integers, plain.integers)
+    name = "blocks.0.mlp.fc.weight"
+    assert torch.equal(by_gptq[name].integers, nearest[name].integers)

@@ -123,7 +123,6 @@ def test_a_cap_too_small_for_one_step_is_told(tiny):
         ("schedule", "cosine"),
         ("muon_backend", "svd"),
         ("gptq_calibration", "validation"),
-        ("slot_fit", "window"),
     ],
 )
 def test_unknown_choices_are_told_before_training(tiny, name, value):
@@ -177,3 +176,12 @@ def test_warmdown_in_steps_is_the_same_share_of_a_run_counted_in_steps(tiny):
     tiny.warmdown_frac, tiny.warmdown_iters = 0.9, 6  # of 12
     for name, tensor in trained(tiny).state_dict().items():
         assert torch.equal(tensor, by_share.state_dict()[name]), name
+
+
+def test_a_batch_in_parts_takes_the_step_of_the_whole(tiny):
+    """The sequential loader hands out the same sequences either way."""
+    tiny.iterations, tiny.loader, tiny.num_loops = 3, "sequential", 0
+    whole = trained(tiny)
+    tiny.grad_accum_steps = 4
+    for name, tensor in trained(tiny).state_dict().items():
+        assert torch.allclose(tensor, whole.state_dict()[name], atol=2e-3), name

@@ -177,7 +177,7 @@ def test_a_bias_shared_by_a_batch_of_windows_has_seen_what_it_scores(ready, stre
 
     tiny, data, model = ready
     h = take_settings(SharedSlotHyperparameters, tiny)
-    h.slot_focal_tokens, h.slot_lbfgs_max_iter = 16, 8
+    h.slot_focal_tokens, h.slot_lbfgs_max_iter, h.slot_delta_clip = 16, 8, 5.0
     noise = torch.randint(3, 300, (data.targets + 1,), generator=torch.Generator().manual_seed(1))
     data = stream_of(h, noise)
     model.tok_emb.weight.data.zero_()
