@@ -86,6 +86,21 @@ RECIPES = (
         PHASED_TTT_ENABLED="1",
     ),
     legal(
+        "causal_slot", "Causal SLOT, bias by L-BFGS", "quantized_slot_causal",
+        "A bias on the logits; after a window is scored, it is fitted on the last 128 scored tokens for the next one.",
+        SLOT_CAUSAL="1",
+    ),
+    legal(
+        "every_option", "Every option of the model, rANS", "quantized_ttt",
+        "Trigrams, gated attention, value residual, DTG, two lanes, an untied head of another width, MTP in training, "
+        "percentile grids, the smaller of rANS and brotli; score-first TTT with a cosine.",
+        TRIGRAM="1", GATED_ATTENTION="1", VALUE_RESIDUAL="1", DTG_ENABLED="1", MTP_NUM_HEADS="2", TIE_EMBEDDINGS="0",
+        EMBEDDING_DIM="32", PARALLEL_START_LAYER="1", SKIP_GATES="0", SIGMOID_SKIPS="1", ROPE_TRAIN_SEQ_LEN="64",
+        SDCLIP_ENABLED="0", GPTQ_CALIBRATION="self", GPTQ_CALIBRATION_TEMPERATURE="0.8", GPTQ_CALIBRATION_BATCHES="2",
+        COMPRESSOR="auto", MUON_BANKS="1", WARMDOWN_ITERS="20", GRAD_ACCUM_STEPS="2", TTT_ENABLED="1",
+        TTT_COSINE_DECAY="1", TTT_LR="0.02",
+    ),
+    legal(
         "caseops", "CaseOps + raw-byte sidecar", SLIDING,
         "Capitals are spelled as marker and small letter, losslessly; bits are divided by the raw text's bytes.",
         kind="caseops",
@@ -110,6 +125,11 @@ RECIPES = (
         "slot", "SLOT-24", "quantized_slot",
         "For each window a vector on the hidden states is optimized for 24 steps, then the window is scored.",
         "C1", "the vector is fitted on the targets that it then predicts.", SLOT_ENABLED="1",
+    ),
+    illegal(
+        "slot_shared", "Causal SLOT, batched windows", "quantized_slot",
+        "A bias on the logits, fitted on the contexts of 32 windows, then the windows are scored.",
+        "C1", "the context of one window is the scored part of another one in the same batch.", SLOT_DELTA_CLIP="5",
     ),
     illegal(
         "ngram_cache", "5-gram cache", "quantized_ngram",

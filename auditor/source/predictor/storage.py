@@ -70,12 +70,17 @@ def attach(predictors: Predictors, module: Obj, attr: str, value: Value) -> None
     found: list[Obj] = []
     _collect_storage(value, found, 3)
     children = module.cells.get(".children", ())
-    new = tuple(item for item in found if item is not module and item not in children)
+    new = tuple(item for item in found if item not in children and not _holds(item, module))
     if new:
         predictors.run.state.write(module.cells, ".children", children + new)
     events = frozenset(atom[1] for atom in value.atoms if atom[0] in ("state", "under", "clash"))
     if events:
         add_events(predictors, module, attr, events)
+
+
+def _holds(whole: Obj, part: Obj) -> bool:
+    """True when `part` is `whole` or within it: what a new part is made with may have come from the module itself."""
+    return whole is part or any(_holds(child, part) for child in whole.cells.get(".children", ()))
 
 
 def detach(predictors: Predictors, module: Obj, attr: str) -> None:

@@ -334,3 +334,43 @@ save_artifact(model)
 load_artifact(model)
 stage("quantized")
 stage("final")
+
+
+# case: heads_for_training_alone
+# They predict tokens further on, are made after the model, and are gone before it is stored.
+# expect: C1 pass
+# expect: C3 pass
+# twin of: best_of_two_passes
+class Head(nn.Linear):
+    def forward(self, x):
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class Tower(Model):
+    def __init__(self):
+        super().__init__()
+        self.further = None
+
+    def add_heads(self, count):
+        width = self.embed.embedding_dim
+        self.further = nn.ModuleList(Head(width, VOCAB_SIZE, bias=False) for _ in range(count))
+        for head in self.further:
+            nn.init.zeros_(head.weight)
+
+    def forward(self, x, y):
+        loss = super().forward(x, y)
+        if self.further is not None and self.training:
+            hidden = self.hidden(x)
+            for k, head in enumerate(self.further, start=1):
+                loss = loss + 0.2 * F.cross_entropy(head(hidden[:, :-k]).flatten(0, 1), y[:, k:].flatten())
+        return loss
+
+
+tower = Tower().cuda()
+tower.add_heads(2)
+train(tower)
+tower.further = None
+save_artifact(tower)
+load_artifact(tower)
+tower.eval()
+report(evaluate(tower, val), val)
