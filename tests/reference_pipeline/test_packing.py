@@ -85,9 +85,20 @@ def test_every_bundle_stands_alone_and_betrays_nothing(entry):
     assert "main" in names
 
 
-def test_packed_folder_repeats_its_own_scores(tmp_path):
+EVERY_OPTION = next(recipe for recipe in RECIPES if recipe.name == "legal_every_option").environment
+
+
+@pytest.mark.parametrize(
+    ("label", "settings"),
+    [
+        ("quantized_sliding_window", SMALL),
+        ("quantized_slot_causal", EVERY_OPTION | SMALL | {"EMBEDDING_DIM": "24", "SLOT_CAUSAL": "1"}),
+    ],
+    ids=["plain", "every_option"],
+)
+def test_packed_folder_repeats_its_own_scores(tmp_path, label, settings):
     """The bundled script, run again alone in an empty folder with the README's command, prints the same digits."""
-    recipe = Recipe("x", "Small", "reference_pipeline.pipeline", "quantized_sliding_window", "Text.", SMALL, DATA)
+    recipe = Recipe("x", "Small", "reference_pipeline.pipeline", label, "Text.", settings, DATA)
     runs = pack_submission(recipe, tmp_path / "folder", (1, 2), tmp_path / "data")
     folder = tmp_path / "folder"
     claim = json.loads((folder / "submission.json").read_text())
@@ -109,7 +120,7 @@ def test_packed_folder_repeats_its_own_scores(tmp_path):
     done = subprocess.run(
         ["bash", "-c", script], cwd=alone, env=environment, capture_output=True, text=True, check=True
     )
-    again = read_run(1, done.stdout, "quantized_sliding_window")
+    again = read_run(1, done.stdout, label)
     assert (again.val_loss, again.val_bpb, again.total_bytes) == (
         runs[0].val_loss,
         runs[0].val_bpb,
