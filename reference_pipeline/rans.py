@@ -3,11 +3,12 @@
 Asymmetric numeral systems (Duda, 2013, arXiv 1311.2540): a state takes in a symbol of frequency f out of 2^16 and grows
 by the factor 2^16 / f, so a symbol costs -log2(f / 2^16) bits, fractions included. A state that would reach 2^63 first
 hands its low 32 bits to the stream. Byte i belongs to state i mod `lanes`; all states move together, in numpy. Encoding
-runs backwards, so that decoding runs forwards. Every BLOCK_BYTES have a frequency table of their own: matrices,
-embeddings and scales need not share one.
+runs backwards, so that decoding runs forwards. Every block has a frequency table of its own, so that matrices,
+embeddings and scales need not share one; how long blocks are is chosen for the data.
 
-Layout: uint32 bytes of data, uint16 lanes, a table a block (bitmap of the bytes that occur, then their frequencies as
-uint16, 2^16 written as 0), `lanes` states as uint64, and the stream of uint32 words in the order of reading.
+Layout: uint32 bytes of data, uint16 lanes, uint8 log2 of a block's bytes, a table a block (bitmap of the bytes that
+occur, then their frequencies as uint16, 2^16 written as 0), `lanes` states as uint64, and the stream of uint32 words in
+the order of reading.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TOTAL_BITS = 16  # frequencies add up to 2^16
 LOWEST = np.uint64(1 << 31)  # states are kept in [2^31, 2^63)
 WORD = np.uint64(32)
 MAX_LANES = 256  # each costs 8 bytes
-BLOCK_BYTES = 1 << 18
+BLOCK_BITS = (11, 13, 15, 17, 19)  # log2 of the bytes a block may have
 
 
 def frequency_table(block: np.ndarray) -> np.ndarray:
@@ -45,6 +46,20 @@ def unpack_table(data: bytes, position: int) -> tuple[np.ndarray, int]:
     return table, position + 32 + 2 * len(frequencies)
 
 
+def block_bits(symbols: np.ndarray) -> int:
+    """log2 of the block length, of BLOCK_BITS, with which the bytes `symbols` (n,) and their tables cost least."""
+
+    def cost_bytes(bits: int) -> float:
+        total = 0.0
+        for first in range(0, len(symbols), 1 << bits):
+            counts = np.bincount(symbols[first : first + (1 << bits)], minlength=256)
+            counts = counts[counts > 0]
+            total += 32 + 2 * len(counts) - (counts * np.log2(counts / counts.sum())).sum() / 8
+        return total
+
+    return min(BLOCK_BITS, key=cost_bytes)
+
+
 def starts_of(table: np.ndarray) -> np.ndarray:
     """Where the slots of each byte begin in 0..2^16, (256,) uint64."""
     return (np.cumsum(table) - table).astype(np.uint64)
@@ -53,13 +68,14 @@ def starts_of(table: np.ndarray) -> np.ndarray:
 def rans_compress(data: bytes) -> bytes:
     """`data` by rANS, at most 4 GiB."""
     lanes = min(MAX_LANES, 1 + len(data) // 4096)
-    head = np.array([len(data)], "<u4").tobytes() + np.array([lanes], "<u2").tobytes()
+    symbols = np.frombuffer(data, np.uint8)
+    bits = block_bits(symbols)
+    head = np.array([len(data)], "<u4").tobytes() + np.array([lanes], "<u2").tobytes() + bytes([bits])
     if not data:
         return head
-    symbols = np.frombuffer(data, np.uint8)
     rows = -(-len(data) // lanes)
     symbols = np.concatenate((symbols, np.repeat(symbols[-1:], rows * lanes - len(data)))).reshape(rows, lanes)
-    rows_per_block = -(-BLOCK_BYTES // lanes)
+    rows_per_block = -(-(1 << bits) // lanes)
     states = np.full(lanes, LOWEST)
     tables, words = [], []
     for first in reversed(range(0, rows, rows_per_block)):
@@ -87,11 +103,13 @@ def rans_decompress(data: bytes) -> bytes:
 
 
 def _decompress(data: bytes) -> bytes:
-    size, lanes = int(np.frombuffer(data, "<u4", 1)[0]), int(np.frombuffer(data, "<u2", 1, 4)[0])
+    size, lanes, bits = int(np.frombuffer(data, "<u4", 1)[0]), int(np.frombuffer(data, "<u2", 1, 4)[0]), data[6]
     if size == 0:
         return b""
-    rows, rows_per_block = -(-size // lanes), -(-BLOCK_BYTES // lanes)
-    position, tables = 6, []
+    if lanes == 0 or bits > 32:
+        raise ValueError("no lanes, or a block longer than any data")
+    rows, rows_per_block = -(-size // lanes), -(-(1 << bits) // lanes)
+    position, tables = 7, []
     for _ in range(0, rows, rows_per_block):
         table, position = unpack_table(data, position)
         if table.sum() != 1 << TOTAL_BITS:

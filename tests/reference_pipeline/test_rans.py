@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from reference_pipeline import rans
 from reference_pipeline.errors import PipelineError
-from reference_pipeline.rans import frequency_table, pack_table, rans_compress, rans_decompress, unpack_table
+from reference_pipeline.rans import (
+    block_bits,
+    frequency_table,
+    pack_table,
+    rans_compress,
+    rans_decompress,
+    unpack_table,
+)
 
 
 @given(st.binary(max_size=3000))
@@ -25,7 +32,7 @@ def test_skewed_bytes_in_many_lanes_and_blocks_come_back(alphabet, size, seed):
     shares = generator.dirichlet(np.full(len(alphabet), 0.1))
     data = generator.choice(np.frombuffer(alphabet, np.uint8), size * 9, p=shares).tobytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rans, "BLOCK_BYTES", 700)
+        patch.setattr(rans, "BLOCK_BITS", (9,))
         assert rans_decompress(rans_compress(data)) == data
 
 
@@ -42,9 +49,16 @@ def test_rounded_weights_cost_their_entropy_and_half_a_percent():
 
 
 def test_unlike_halves_do_not_share_a_table():
-    halves = np.repeat(np.array([3, 200], np.uint8), rans.BLOCK_BYTES).tobytes()
+    halves = np.repeat(np.array([3, 200], np.uint8), 1 << 18).tobytes()
     assert len(rans_compress(halves)) < 3000  # one bit a byte would be 65,536
     assert rans_decompress(rans_compress(halves)) == halves
+
+
+def test_blocks_are_short_where_the_data_change_and_long_where_they_do_not():
+    generator = np.random.default_rng(0)
+    changing = np.concatenate([generator.integers(8 * k, 8 * k + 8, 2048) for k in range(20)]).astype(np.uint8)
+    assert block_bits(changing) == min(rans.BLOCK_BITS)
+    assert block_bits(rounded_weights(300_000).view(np.uint8)) == max(rans.BLOCK_BITS)
 
 
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=600))
