@@ -153,6 +153,7 @@ class Interpreter:
         self.tasks: list[Value] = []  # coroutines that run as soon as something is waited for
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
+        self.borders: dict[int | str, tuple[int, Value]] = {}  # numbers of computed borders between parts of it
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         trees = [tree, *(helper for _, helper in self.helpers.values())]

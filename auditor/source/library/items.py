@@ -12,7 +12,7 @@ from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
 from auditor.source.predictor.applying import without_index
-from auditor.source.predictor.model import PREFIX
+from auditor.source.predictor.model import BORDER, PART, PREFIX
 from auditor.source.values import (
     CONST,
     DATA,
@@ -88,7 +88,31 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
                 texts.append(str(bounds))
     if not texts:
         return frozenset()
-    return frozenset(((-1, run.parts.setdefault("|".join(texts), len(run.parts))),))
+    return frozenset(((PART, run.parts.setdefault("|".join(texts), len(run.parts))),))
+
+
+def _borders(run: Interpreter, index: Value, node: ast.AST) -> Tags:
+    """Tags for ``window[:seen]`` and ``window[seen:]``: what is before a border and what begins there do not meet.
+
+    A border that has a name is known by its value, so that one that moved in between is another; one that is computed
+    on the spot is known by how that is written.
+    """
+    if not isinstance(node, ast.Subscript):
+        return frozenset()
+    several = isinstance(node.slice, ast.Tuple)
+    written = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    found = set()
+    for part, value in zip(written, index.payload if several and index.kind == TUPLE else (index,), strict=False):
+        if not isinstance(part, ast.Slice) or part.step is not None or (part.lower is None) == (part.upper is None):
+            continue
+        border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
+        known = value.payload[place] if value.kind == TUPLE and len(value.payload) == 4 else None
+        if known is None or border is None:
+            continue  # a constant one
+        key = id(known) if isinstance(border, ast.Name) else ast.unparse(border)
+        number = run.borders.setdefault(key, (len(run.borders) + 1, known))[0]
+        found.add((BORDER, number if part.lower is None else -number))
+    return frozenset(found)
 
 
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
@@ -125,7 +149,7 @@ def is_cut_short(stop: Value) -> bool:
 
 def _is_whole(run: Interpreter, region: Tags) -> bool:
     """True for what may be the whole text: no iteration under way and no constant slice took a part of it."""
-    return not any(act in run.live or act < 0 for act, _ in region)
+    return not any(act in run.live or act in (PART, PREFIX) for act, _ in region)
 
 
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
@@ -146,7 +170,9 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             kept |= scoring.peeked(run, atoms, index_atoms)
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if "val" in kinds(atoms):
-        tags = run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index)
+        tags = (
+            run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index) | _borders(run, index, node)
+        )
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()
             run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))

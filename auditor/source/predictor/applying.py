@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
-from auditor.source.predictor.model import HASHED, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
 from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Tags, Value, data, kinds, regions, union
@@ -238,6 +238,8 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     if (event.site, event.calls) in predictors.wiped:
         return False
     if any(tag[0] == PREFIX for tag in event.tags - region):
+        return False
+    if any(act == BORDER and (BORDER, -number) in region for act, number in event.tags):
         return False
     live = predictors.run.live
     here = [tag for tag in event.tags if tag[0] in live]

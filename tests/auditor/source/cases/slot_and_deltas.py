@@ -351,9 +351,7 @@ report(total / (val.numel() - 1), val)
 # One window, cut where its scored part begins: everything before it was scored by the windows before.
 # expect: C3 pass|review
 # expect: C1 pass|review
-# twin of: delta_fitted_on_the_scored_window
-# xfail: C3 two slices of a window with a computed border are taken for the same tokens
-# xfail: C1 two slices of a window with a computed border are taken for the same tokens
+# twin of: delta_fitted_on_the_scored_window, delta_fitted_before_a_border_that_moves_back
 total = 0.0
 for start in starts:
     seen = min(start, 256)
@@ -369,4 +367,26 @@ for start in starts:
             optimizer.step()
     with torch.no_grad():
         total += nll(model.head(hidden[seen:] + delta), y[seen:]).item()
+report(total / (val.numel() - 1), val)
+
+
+# case: delta_fitted_before_a_border_that_moves_back
+# The border between what the delta is fitted to and what it scores is set to the window's beginning in between.
+# expect: C3 fail|review
+# expect: C1 fail|review
+total = 0.0
+for start in starts:
+    border = min(start, 256) + SEQ_LEN
+    tokens = val[start : min(start + SEQ_LEN, val.numel() - 1) + 1].cuda()
+    hidden, y = model.hidden(tokens[None, :-1])[0], tokens[1:]
+    delta = torch.zeros(1, MODEL_DIM, device="cuda", requires_grad=True)
+    optimizer = torch.optim.AdamW([delta], lr=0.01)
+    for step in range(8):
+        loss = nll(model.head(hidden[:border] + delta), y[:border])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    border = 0
+    with torch.no_grad():
+        total += nll(model.head(hidden[border:] + delta), y[border:]).item()
 report(total / (val.numel() - 1), val)
