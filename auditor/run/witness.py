@@ -41,6 +41,7 @@ from auditor.submission.model import Submission
 
 MAX_SEED = 1 << 31
 FEW_IDS = 68  # 4 of them special: contexts of two ids occur again within a short stream
+LEAST_SECONDS = 5.0  # in less, no script gets anywhere
 LONGER = 4  # times the short stream, for the second run
 
 
@@ -211,6 +212,8 @@ class _Runner:
         while size is not None:
             self.options.tell(f"running the script on {source.name} tokens (size: {size.label})")
             toy, size = self._attempt(source, size, share=1.0 if shorter(size) is None else 0.5)
+            if self.time.left < LEAST_SECONDS:
+                break
         return toy
 
     def ranked(self, first: ToyRun) -> ToyRun:
