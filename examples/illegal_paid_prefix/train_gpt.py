@@ -57,6 +57,14 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def gather_over_ranks(tensor: Tensor) -> tuple[Tensor, Callable[[], None]]:
+    if not dist.is_initialized():
+        return tensor, lambda: None
+    everything = tensor.new_empty(dist.get_world_size() * tensor.size(0), *tensor.shape[1:])
+    handle = dist.all_gather(list(everything.chunk(dist.get_world_size())), tensor, async_op=True)
+    return everything, handle.wait
+
+
 def average_gradients(model: nn.Module) -> None:
     if not dist.is_initialized():
         return
@@ -120,18 +128,32 @@ class Hyperparameters:
     bigram_buckets = int(os.environ.get("BIGRAM_BUCKETS", 512))
     bigram_dim = int(os.environ.get("BIGRAM_DIM", 16))
     skip_gates = bool(int(os.environ.get("SKIP_GATES", "1")))
+    sigmoid_skips = bool(int(os.environ.get("SIGMOID_SKIPS", "0")))  # with SKIP_GATES=0: added through a sigmoid
+    trigram = bool(int(os.environ.get("TRIGRAM", "0")))
+    gated_attention = bool(int(os.environ.get("GATED_ATTENTION", "0")))
+    value_residual = bool(int(os.environ.get("VALUE_RESIDUAL", "0")))
+    dtg_enabled = bool(int(os.environ.get("DTG_ENABLED", "0")))
+    parallel_start_layer = int(os.environ.get("PARALLEL_START_LAYER", -1))  # two lanes from here on; -1: one
+    embedding_dim = int(os.environ.get("EMBEDDING_DIM", 0))  # 0: MODEL_DIM
+    tie_embeddings = bool(int(os.environ.get("TIE_EMBEDDINGS", "1")))
+    ln_scale = bool(int(os.environ.get("LN_SCALE", "1")))
+    rope_train_seq_len = int(os.environ.get("ROPE_TRAIN_SEQ_LEN", 0))  # beyond it the base grows; 0: never
     logit_softcap = float(os.environ.get("LOGIT_SOFTCAP", 30.0))
     tied_embed_init_std = float(os.environ.get("TIED_EMBED_INIT_STD", 0.02))
 
     # training
+    mtp_num_heads = int(os.environ.get("MTP_NUM_HEADS", 0))
+    mtp_loss_weight = float(os.environ.get("MTP_LOSS_WEIGHT", 0.2))
     iterations = int(os.environ.get("ITERATIONS", 300))
     train_batch_tokens = int(os.environ.get("TRAIN_BATCH_TOKENS", 2048))
+    grad_accum_steps = int(os.environ.get("GRAD_ACCUM_STEPS", 1))  # parts of a rank's batch, one after the other
     train_seq_len = int(os.environ.get("TRAIN_SEQ_LEN", 128))
     max_wallclock_seconds = float(os.environ.get("MAX_WALLCLOCK_SECONDS", 600.0))
     gptq_reserve_seconds = float(os.environ.get("GPTQ_RESERVE_SECONDS", 12.0))
     schedule = os.environ.get("SCHEDULE", "steps")  # "steps": reproducible; "clock": fraction of the wall-clock cap
     warmup_steps = int(os.environ.get("WARMUP_STEPS", 0))
     warmdown_frac = float(os.environ.get("WARMDOWN_FRAC", 0.6))
+    warmdown_iters = int(os.environ.get("WARMDOWN_ITERS", 0))  # 0: WARMDOWN_FRAC
     min_lr = float(os.environ.get("MIN_LR", 0.05))
     val_loss_every = int(os.environ.get("VAL_LOSS_EVERY", 0))
     train_log_every = int(os.environ.get("TRAIN_LOG_EVERY", 50))
@@ -151,7 +173,10 @@ class Hyperparameters:
     muon_backend = os.environ.get("MUON_BACKEND", "newton_schulz")  # or "polar_express"
     muon_row_normalize = bool(int(os.environ.get("MUON_ROW_NORMALIZE", "1")))
     muon_wd = float(os.environ.get("MUON_WD", 0.02))
-    adam_wd = float(os.environ.get("ADAM_WD", 0.01))
+    muon_banks = bool(int(os.environ.get("MUON_BANKS", "0")))  # matrices of one shape orthogonalized as one batch
+    embed_wd = float(os.environ.get("EMBED_WD", 0.01))
+    adam_wd = float(os.environ.get("ADAM_WD", 0.0))  # of gains, scales and gates
+    head_lr = float(os.environ.get("HEAD_LR", 0.008))  # of an untied output matrix and of MTP heads
     beta1 = float(os.environ.get("BETA1", 0.9))
     beta2 = float(os.environ.get("BETA2", 0.95))
     adam_eps = float(os.environ.get("ADAM_EPS", 1e-8))
@@ -170,14 +195,17 @@ class Hyperparameters:
     matrix_clip_sigmas = float(os.environ.get("MATRIX_CLIP_SIGMAS", 12.85))
     embed_clip_sigmas = float(os.environ.get("EMBED_CLIP_SIGMAS", 20.0))
     gptq_enabled = bool(int(os.environ.get("GPTQ_ENABLED", "1")))
+    gptq_embeddings = bool(int(os.environ.get("GPTQ_EMBEDDINGS", "1")))  # 0: embeddings to nearest
     gptq_calibration_batches = int(os.environ.get("GPTQ_CALIBRATION_BATCHES", 8))
     gptq_calibration = os.environ.get("GPTQ_CALIBRATION", "train")  # or "self" (text the model generates)
+    gptq_calibration_temperature = float(os.environ.get("GPTQ_CALIBRATION_TEMPERATURE", 1.0))  # of its own text
+    sdclip_enabled = bool(int(os.environ.get("SDCLIP_ENABLED", "1")))  # 0: the best of five percentiles
     gptq_damping = float(os.environ.get("GPTQ_DAMPING", 0.01))
     keep_float_numel = int(os.environ.get("KEEP_FLOAT_NUMEL", 2048))
     lqer_rank = int(os.environ.get("LQER_RANK", 0))
     lqer_top_k = int(os.environ.get("LQER_TOP_K", 3))
     prune_to_fit = bool(int(os.environ.get("PRUNE_TO_FIT", "0")))
-    compressor = os.environ.get("COMPRESSOR", "brotli")
+    compressor = os.environ.get("COMPRESSOR", "brotli")  # or "lzma", "zstd", "rans", "auto"
 
     # scoring
     val_batch_size = int(os.environ.get("VAL_BATCH_SIZE", 4096))  # tokens
@@ -193,6 +221,8 @@ class Hyperparameters:
     ttt_epochs = int(os.environ.get("TTT_EPOCHS", 3))
     ttt_chunk_tokens = int(os.environ.get("TTT_CHUNK_TOKENS", 1024))
     ttt_batch_seqs = int(os.environ.get("TTT_BATCH_SEQS", 8))
+    ttt_cosine_decay = bool(int(os.environ.get("TTT_COSINE_DECAY", "0")))  # TTT_LR falls to zero along the chunks
+    ttt_freeze_blocks = int(os.environ.get("TTT_FREEZE_BLOCKS", 0))  # first blocks that TTT leaves alone
     lora_ttt_enabled = bool(int(os.environ.get("LORA_TTT_ENABLED", "0")))
     ttt_lora_rank = int(os.environ.get("TTT_LORA_RANK", 4))
     ttt_lora_lr = float(os.environ.get("TTT_LORA_LR", 0.03))
@@ -203,6 +233,15 @@ class Hyperparameters:
     global_ttt_lr = float(os.environ.get("GLOBAL_TTT_LR", 0.03))
     global_ttt_epochs = int(os.environ.get("GLOBAL_TTT_EPOCHS", 1))
     ttt_grad_clip = float(os.environ.get("TTT_GRAD_CLIP", 1.0))
+    slot_causal = bool(int(os.environ.get("SLOT_CAUSAL", "0")))
+    slot_segment_tokens = int(os.environ.get("SLOT_SEGMENT_TOKENS", 65536))
+    slot_focal_tokens = int(os.environ.get("SLOT_FOCAL_TOKENS", 128))
+    slot_lbfgs = bool(int(os.environ.get("SLOT_LBFGS", "1")))  # bias on the logits; 0: AdamW, delta on hidden states
+    slot_lbfgs_max_iter = int(os.environ.get("SLOT_LBFGS_MAX_ITER", 25))
+    slot_lbfgs_history = int(os.environ.get("SLOT_LBFGS_HISTORY", 20))
+    slot_delta_clip = float(os.environ.get("SLOT_DELTA_CLIP", 0.3))  # 5 in #1550 and #1758: far too far for 128 targets
+    slot_lr = float(os.environ.get("SLOT_LR", 0.005))
+    slot_steps = int(os.environ.get("SLOT_STEPS", 8))
 
 
 # --- shards ---
@@ -347,6 +386,12 @@ def row_scale(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
     return (clip_sigmas * weight.float().std(dim=1, correction=0) / largest).clamp_min(1e-5).to(torch.float16)
 
 
+def percentile_scales(weight: Tensor, bits: int) -> list[Tensor]:
+    largest, magnitudes = 2 ** (bits - 1) - 1, weight.float().abs()
+    clips = [torch.quantile(magnitudes, share, dim=1) for share in (0.999, 0.9995, 0.9999, 0.99999, 1.0)]
+    return [(clip / largest).clamp_min(1e-5).to(torch.float16) for clip in clips]
+
+
 def nearest_integers(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
     largest = 2 ** (bits - 1) - 1
     return torch.round(weight.float() / scale.float()[:, None]).clamp(-largest, largest)
@@ -359,7 +404,7 @@ def fake_quantize(weight: Tensor, bits: int, clip_sigmas: float) -> Tensor:
     return weight + error
 
 
-# --- model ---
+# --- layers ---
 def rms_norm(x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return x * (gain * torch.rsqrt(norm.square() / x.size(-1) + torch.finfo(torch.float32).eps))
@@ -376,14 +421,20 @@ class Linear(nn.Linear):
 
 
 class Rotary(nn.Module):
-    def __init__(self, rope_dims: int, base: float):
+    def __init__(self, rope_dims: int, base: float, train_length: int = 0):
         super().__init__()
+        self.base, self.train_length = base, train_length
         frequencies = base ** (-torch.arange(0, rope_dims, 2, dtype=torch.float32) / rope_dims)
         self.register_buffer("frequencies", frequencies, persistent=False)  # (rope_dims / 2,)
 
     def table(self, length: int) -> tuple[Tensor, Tensor]:
         positions = torch.arange(length, device=self.frequencies.device, dtype=torch.float32)
-        angles = (positions[:, None] * self.frequencies)[:, None]  # (length, 1, rope_dims / 2)
+        frequencies = self.frequencies
+        if 0 < self.train_length < length:
+            pairs = frequencies.numel()
+            stretch = torch.arange(pairs, device=frequencies.device) / max(pairs - 1, 1)
+            frequencies = frequencies * (length / self.train_length) ** -stretch
+        angles = (positions[:, None] * frequencies)[:, None]  # (length, 1, rope_dims / 2)
         cos, sin = angles.cos(), angles.sin()
         return torch.cat((cos, cos), dim=-1), torch.cat((sin, -sin), dim=-1)
 
@@ -395,6 +446,46 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat((turned, rest), dim=-1) if rest.size(-1) else turned
 
 
+class SmearGate(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.gate = nn.Parameter(torch.full((dim,), -3.0))
+
+    def forward(self, x: Tensor, is_bos: Tensor) -> Tensor:
+        previous = F.pad(x, (0, 0, 1, 0))[:, :-1]
+        previous = previous.masked_fill(is_bos.unsqueeze(-1), 0.0)
+        return x + torch.sigmoid(self.gate).to(x.dtype) * previous
+
+
+class BigramHash(nn.Module):
+    def __init__(self, buckets: int, dim: int, model_dim: int, trigram: bool = False):
+        super().__init__()
+        self.buckets, self.trigram = buckets, trigram
+        self.embed = nn.Embedding(buckets, dim)
+        self.proj = Linear(dim, model_dim, bias=False)
+        nn.init.normal_(self.embed.weight, std=0.02)
+
+    def forward(self, input_ids: Tensor, is_bos: Tensor) -> Tensor:
+        previous = F.pad(input_ids, (1, 0))[:, :-1].masked_fill(is_bos, 0)
+        hashed = input_ids * 36313 + previous * 27191
+        features = self.embed(hashed % self.buckets)
+        if self.trigram:
+            before = F.pad(previous, (1, 0))[:, :-1].masked_fill(is_bos, 0)  # zero, too, just after BOS
+            features = features + self.embed((hashed + before * 51497) % self.buckets)
+        return self.proj(features)
+
+
+class SigmoidGate(nn.Module):
+    def __init__(self, dim: int, outputs: int, bias: float):
+        super().__init__()
+        self.reading = nn.Parameter(torch.zeros(outputs, dim))
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(F.linear(x, self.reading.to(x.dtype), self.bias.to(x.dtype)))
+
+
+# --- model ---
 class CausalSelfAttention(nn.Module):
     def __init__(self, h: Hyperparameters, layer: int):
         super().__init__()
@@ -411,6 +502,8 @@ class CausalSelfAttention(nn.Module):
         self.proj = Linear(h.model_dim, h.model_dim, bias=False)
         self.q_gain = nn.Parameter(torch.full((h.num_heads,), h.qk_gain_init))
         self.xsa = layer >= h.num_layers - h.xsa_last_n
+        self.gate = SigmoidGate(h.model_dim, h.num_heads, bias=4.0) if h.gated_attention else None
+        self.value_share = nn.Parameter(torch.zeros(1)) if h.value_residual else None
 
     def exclusive(self, y: Tensor, v: Tensor) -> Tensor:
         b, t, heads, d = y.shape
@@ -419,21 +512,31 @@ class CausalSelfAttention(nn.Module):
         return (grouped - (grouped * own).sum(-1, keepdim=True) * own).reshape(b, t, heads, d)
 
     def forward(
-        self, x: Tensor, table: tuple[Tensor, Tensor], value_embedding: Tensor | None = None, lora=None
-    ) -> Tensor:
+        self,
+        x: Tensor,
+        table: tuple[Tensor, Tensor],
+        value_embedding: Tensor | None = None,
+        first_value: Tensor | None = None,
+        lora=None,
+    ) -> tuple[Tensor, Tensor]:
         b, t, _ = x.shape
         q, k, v = self.c_q(x), self.c_k(x), self.c_v(x)
         if lora is not None:
             q, v = q + lora.q(x), v + lora.v(x)
         if value_embedding is not None:
             v = v + value_embedding
+        own_value = v
+        if self.value_share is not None and first_value is not None:
+            v = v + torch.sigmoid(self.value_share).to(v.dtype) * first_value
         q = rms_norm(q.view(b, t, self.num_heads, self.head_dim), self.q_gain[:, None])
         k = rms_norm(k.view(b, t, self.num_kv_heads, self.head_dim))
         v = v.view(b, t, self.num_kv_heads, self.head_dim)
         y = causal_attention(rotate(q, table), rotate(k, table), v)
         if self.xsa:
             y = self.exclusive(y, v)
-        return self.proj(y.reshape(b, t, -1))
+        if self.gate is not None:
+            y = y * self.gate(x).unsqueeze(-1)
+        return self.proj(y.reshape(b, t, -1)), own_value
 
 
 class MLP(nn.Module):
@@ -457,54 +560,41 @@ class Block(nn.Module):
         self.mlp_scale = nn.Parameter(torch.ones(h.model_dim))
         self.resid_mix = nn.Parameter(torch.stack((torch.ones(h.model_dim), torch.zeros(h.model_dim))))
         self.parallel = layer >= h.parallel_start
-        self.norm_scale = (layer + 1) ** -0.5  # deeper layers read a smaller input
+        self.norm_scale = (layer + 1) ** -0.5 if h.ln_scale else 1.0  # deeper layers read a smaller input
+        self.dtg_gate = SigmoidGate(h.model_dim, 1, bias=2.0) if h.dtg_enabled else None
 
-    def forward(
-        self, x: Tensor, x0: Tensor, table: tuple[Tensor, Tensor], value_embedding: Tensor | None = None, lora=None
-    ) -> Tensor:
+    def forward(self, x: Tensor, x0: Tensor, mlp_lane: Tensor | None = None, **attention) -> tuple[Tensor, ...]:
         mix, attn_scale, mlp_scale = (s.to(x.dtype) for s in (self.resid_mix, self.attn_scale, self.mlp_scale))
-        x = torch.addcmul(mix[0] * x, mix[1], x0)
+        before = x = torch.addcmul(mix[0] * x, mix[1], x0)
         normed = rms_norm(x, self.norm_scale)
-        x = torch.addcmul(x, attn_scale, self.attn(normed, table, value_embedding, lora))
+        attended, values = self.attn(normed, **attention)
+        x = torch.addcmul(x, attn_scale, attended)
+        if mlp_lane is not None:
+            mlp_lane = torch.addcmul(mlp_lane, mlp_scale, self.mlp(rms_norm(mlp_lane, self.norm_scale)))
+            return x, mlp_lane, values
         if not self.parallel:
             normed = rms_norm(x, self.norm_scale)
-        return torch.addcmul(x, mlp_scale, self.mlp(normed))
-
-
-class SmearGate(nn.Module):
-    def __init__(self, dim: int):
-        super().__init__()
-        self.gate = nn.Parameter(torch.full((dim,), -3.0))
-
-    def forward(self, x: Tensor, is_bos: Tensor) -> Tensor:
-        previous = F.pad(x, (0, 0, 1, 0))[:, :-1]
-        previous = previous.masked_fill(is_bos.unsqueeze(-1), 0.0)
-        return x + torch.sigmoid(self.gate).to(x.dtype) * previous
-
-
-class BigramHash(nn.Module):
-    def __init__(self, buckets: int, dim: int, model_dim: int):
-        super().__init__()
-        self.buckets = buckets
-        self.embed = nn.Embedding(buckets, dim)
-        self.proj = Linear(dim, model_dim, bias=False)
-        nn.init.normal_(self.embed.weight, std=0.02)
-
-    def forward(self, input_ids: Tensor, is_bos: Tensor) -> Tensor:
-        previous = F.pad(input_ids, (1, 0))[:, :-1].masked_fill(is_bos, 0)
-        hashed = (input_ids * 36313 + previous * 27191) % self.buckets
-        return self.proj(self.embed(hashed))
+        x = torch.addcmul(x, mlp_scale, self.mlp(normed))
+        if self.dtg_gate is not None:
+            x = torch.lerp(before, x, self.dtg_gate(before.detach()).to(x.dtype))
+        return x, None, values
 
 
 class GPT(nn.Module):
     def __init__(self, h: Hyperparameters):
         super().__init__()
-        self.bos_id, self.logit_softcap = h.bos_id, h.logit_softcap
-        self.tok_emb = nn.Embedding(h.vocab_size, h.model_dim)
-        self.rotary = Rotary(min(h.rope_dims, h.model_dim // h.num_heads), h.rope_base)
+        self.bos_id, self.logit_softcap, self.model_dim = h.bos_id, h.logit_softcap, h.model_dim
+        embedding_dim = h.embedding_dim or h.model_dim
+        self.tok_emb = nn.Embedding(h.vocab_size, embedding_dim)
+        projected = embedding_dim != h.model_dim
+        self.embed_proj = Linear(embedding_dim, h.model_dim, bias=False) if projected else None
+        self.head_proj = Linear(h.model_dim, embedding_dim, bias=False) if projected else None
+        self.lm_head = None if h.tie_embeddings else Linear(embedding_dim, h.vocab_size, bias=False)
+        self.mtp_heads: nn.ModuleList | None = None  # while training only, see `add_mtp_heads`
+        self.rotary = Rotary(min(h.rope_dims, h.model_dim // h.num_heads), h.rope_base, h.rope_train_seq_len)
         self.blocks = nn.ModuleList(Block(h, layer) for layer in range(h.num_layers))
         self.smear = SmearGate(h.model_dim) if h.smear_gate else None
-        self.bigram = BigramHash(h.bigram_buckets, h.bigram_dim, h.model_dim) if h.bigram_buckets else None
+        self.bigram = BigramHash(h.bigram_buckets, h.bigram_dim, h.model_dim, h.trigram) if h.bigram_buckets else None
         self.ve_first = h.num_layers - h.ve_last_n
         kv_dim = h.num_kv_heads * (h.model_dim // h.num_heads)
         self.value_embed = nn.Embedding(h.vocab_size, h.ve_dim) if h.ve_last_n else None
@@ -517,8 +607,12 @@ class GPT(nn.Module):
         self.orders = (plain, looped)
         self.looping = False
         skips = len(looped) // 2
+        self.sigmoid_skips = h.sigmoid_skips
+        first_weight = 0.5 if h.skip_gates else 2.2 if h.sigmoid_skips else 1.0
         self.skip_gates = nn.Parameter(torch.zeros(skips, h.model_dim)) if h.skip_gates else None
-        self.skip_weights = nn.Parameter(torch.full((skips, h.model_dim), 0.5)) if h.skip_gates else None
+        self.skip_weights = nn.Parameter(torch.full((skips, h.model_dim), first_weight))
+        self.lanes_from = h.parallel_start_layer if h.parallel_start_layer > 0 else h.num_layers
+        self.lane_merge = nn.Parameter(torch.tensor(0.5)) if self.lanes_from < h.num_layers else None
         self.init_weights(h)
 
     def init_weights(self, h: Hyperparameters) -> None:
@@ -527,44 +621,75 @@ class GPT(nn.Module):
             nn.init.normal_(self.value_embed.weight, std=0.02)
         for name, module in self.named_modules():
             if isinstance(module, Linear):
-                if name.endswith(("mlp.proj", "attn.proj")):
+                if name.endswith(("mlp.proj", "attn.proj", "lm_head")):
                     nn.init.zeros_(module.weight)
                 else:
                     nn.init.orthogonal_(module.weight)
 
+    def add_mtp_heads(self, h: Hyperparameters) -> None:
+        self.mtp_loss_weight = h.mtp_loss_weight
+        vocab_size = self.tok_emb.num_embeddings
+        self.mtp_heads = nn.ModuleList(Linear(h.model_dim, vocab_size, bias=False) for _ in range(h.mtp_num_heads))
+        for head in self.mtp_heads:
+            nn.init.zeros_(head.weight)
+
     def fake_quantization(self, h: Hyperparameters, on: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, Linear) and module.weight.numel() > h.keep_float_numel:
+        for name, module in self.named_modules():
+            quantized = isinstance(module, Linear) and not name.startswith("mtp_heads")
+            if quantized and module.weight.numel() > h.keep_float_numel:
                 module.fake_bits, module.clip_sigmas = (h.matrix_bits if on else 0), h.matrix_clip_sigmas
 
-    def forward_hidden(self, input_ids: Tensor, lora=None) -> Tensor:
+    def skip(self, x: Tensor, saved: Tensor, index: int) -> Tensor:
+        weight = self.skip_weights[index]
+        if self.skip_gates is not None:
+            gate = torch.sigmoid(self.skip_gates[index]).to(x.dtype)
+            return torch.lerp(x, weight.to(x.dtype) * saved, gate * 0.5)
+        return x + (torch.sigmoid(weight) if self.sigmoid_skips else weight).to(x.dtype) * saved
+
+    def embed(self, input_ids: Tensor) -> Tensor:
         is_bos = input_ids == self.bos_id
         x = self.tok_emb(input_ids)
+        if self.embed_proj is not None:
+            x = self.embed_proj(rms_norm(x))
         if self.bigram is not None:
             x = x + self.bigram(input_ids, is_bos)
         if self.smear is not None:
             x = self.smear(x, is_bos)
-        x0 = x = rms_norm(x)
+        return rms_norm(x)
+
+    def forward_hidden(self, input_ids: Tensor, lora=None) -> Tensor:
+        x0 = x = self.embed(input_ids)
         values = None if self.value_embed is None else self.value_proj(self.value_embed(input_ids))  # (B, T, Hkv * D)
         table = self.rotary.table(input_ids.size(1))
         order = self.orders[1] if self.looping else self.orders[0]
         half = len(order) // 2
         saved: list[Tensor] = []
+        first_value = mlp_lane = None
         for place, layer in enumerate(order):
-            if self.skip_gates is not None and place >= len(order) - half:
-                skip = len(order) - 1 - place
-                gate = torch.sigmoid(self.skip_gates[skip]).to(x.dtype)
-                x = torch.lerp(x, self.skip_weights[skip].to(x.dtype) * saved[skip], gate * 0.5)
+            if place >= len(order) - half:
+                x = self.skip(x, saved[len(order) - 1 - place], len(order) - 1 - place)
+            if place >= half and layer >= self.lanes_from and mlp_lane is None:
+                mlp_lane = x
             value_embedding = None
             if values is not None and layer >= self.ve_first:
                 value_embedding = self.value_scale[layer - self.ve_first].to(x.dtype) * values
-            x = self.blocks[layer](x, x0, table, value_embedding, lora.layers[layer] if lora is not None else None)
+            x, mlp_lane, value = self.blocks[layer](
+                x, x0, mlp_lane, table=table, value_embedding=value_embedding, first_value=first_value,
+                lora=lora.layers[layer] if lora is not None else None,
+            )
+            first_value = value if first_value is None else first_value
             if place < half:
                 saved.append(x)
+        if mlp_lane is not None:
+            x = torch.lerp(mlp_lane, x, self.lane_merge.to(x.dtype))
         return rms_norm(x)
 
+    def head_input(self, hidden: Tensor) -> Tensor:
+        return hidden if self.head_proj is None else self.head_proj(hidden)
+
     def project(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden / self.logit_softcap, self.tok_emb.weight.to(hidden.dtype))
+        weight = (self.tok_emb if self.lm_head is None else self.lm_head).weight
+        logits = F.linear(self.head_input(hidden) / self.logit_softcap, weight.to(hidden.dtype))
         return self.logit_softcap * torch.tanh(logits)
 
     def forward_logits(self, input_ids: Tensor, lora=None, places: Tensor | None = None) -> Tensor:
@@ -574,9 +699,19 @@ class GPT(nn.Module):
         logits = self.project(hidden)
         return logits if lora is None else logits + lora.head(hidden)
 
+    def mtp_loss(self, hidden: Tensor, target_ids: Tensor) -> Tensor:
+        losses = []
+        for k, head in enumerate(self.mtp_heads, start=1):
+            logits = self.logit_softcap * torch.tanh(head(hidden[:, :-k]) / self.logit_softcap)
+            losses.append(F.cross_entropy(logits.float().flatten(0, 1), target_ids[:, k:].flatten()))
+        return torch.stack(losses).mean()
+
     def forward(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
-        logits = self.forward_logits(input_ids)
-        return F.cross_entropy(logits.float().flatten(0, 1), target_ids.flatten())
+        hidden = self.forward_hidden(input_ids)
+        loss = F.cross_entropy(self.project(hidden).float().flatten(0, 1), target_ids.flatten())
+        if self.mtp_heads is not None and self.training:
+            loss = loss + self.mtp_loss_weight * self.mtp_loss(hidden, target_ids)
+        return loss
 
 
 # --- loaders ---
@@ -713,18 +848,24 @@ class QuantizedMatrix:
         return weight if self.left is None else weight + self.left.float() @ self.right.float()
 
 
-def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float) -> QuantizedMatrix:
-    scale = row_scale(weight, bits, clip_sigmas)
+def round_to_nearest(weight: Tensor, bits: int, clip_sigmas: float, scale: Tensor | None = None) -> QuantizedMatrix:
+    scale = row_scale(weight, bits, clip_sigmas) if scale is None else scale
     return QuantizedMatrix(nearest_integers(weight, scale, bits).to(torch.int8), scale, bits)
 
 
 def gptq_quantize(
-    weight: Tensor, hessian: Tensor, bits: int, clip_sigmas: float, damping: float = 0.01, block_size: int = 128
+    weight: Tensor,
+    hessian: Tensor,
+    bits: int,
+    clip_sigmas: float,
+    damping: float = 0.01,
+    block_size: int = 128,
+    scale: Tensor | None = None,
 ) -> QuantizedMatrix:
     largest = 2 ** (bits - 1) - 1
     w, h = weight.float().clone(), hessian.float().clone()
     rows, columns = w.shape
-    scale = row_scale(w, bits, clip_sigmas)
+    scale = row_scale(w, bits, clip_sigmas) if scale is None else scale
     dead = h.diagonal() == 0
     h.diagonal()[dead] = 1.0
     w[:, dead] = 0.0
@@ -769,7 +910,8 @@ def collect_hessians(model: GPT, batches: list[Tensor], device: torch.device) ->
     with torch.no_grad():
         for batch in batches:
             with torch.autocast(device_type=device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                add("tok_emb.weight", model.forward_hidden(batch.to(device)))
+                hidden = model.head_input(model.forward_hidden(batch.to(device)))
+                add("tok_emb.weight" if model.lm_head is None else "lm_head.weight", hidden)
     for handle in handles:
         handle.remove()
     for name in sorted(hessians):
@@ -781,7 +923,7 @@ def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) ->
     batch = max(1, h.train_batch_tokens // h.train_seq_len)
     if h.gptq_calibration == "self":
         return [
-            generate_tokens(model, batch, h.train_seq_len, h.seed + index, device)
+            generate_tokens(model, batch, h.train_seq_len, h.seed + index, device, h.gptq_calibration_temperature)
             for index in range(h.gptq_calibration_batches)
         ]
     loader = make_loader("coprime", h.train_files, batch, h.train_seq_len, h.seed + 1, vocab_size=h.vocab_size)
@@ -789,12 +931,14 @@ def calibration_batches(h: Hyperparameters, model: GPT, device: torch.device) ->
 
 
 @torch.no_grad()
-def generate_tokens(model: GPT, batch: int, length: int, seed: int, device: torch.device) -> Tensor:
+def generate_tokens(
+    model: GPT, batch: int, length: int, seed: int, device: torch.device, temperature: float = 1.0
+) -> Tensor:
     generator = torch.Generator(device="cpu").manual_seed(seed)
     tokens = torch.full((batch, 1), model.bos_id, dtype=torch.int64)
     for _ in range(length - 1):
         logits = model.forward_logits(tokens.to(device))[:, -1].float().cpu()
-        drawn = torch.multinomial(torch.softmax(logits, dim=-1), 1, generator=generator)
+        drawn = torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator)
         tokens = torch.cat((tokens, drawn), dim=1)
     return tokens
 
@@ -808,6 +952,20 @@ def add_low_rank_correction(weight: Tensor, quantized: QuantizedMatrix, hessian:
     quantized.right = (root[:, None] * vh[:rank] / channel).to(torch.float16)
 
 
+def quantize_matrix(
+    h: Hyperparameters, weight: Tensor, hessian: Tensor | None, bits: int, clip_sigmas: float
+) -> QuantizedMatrix:
+    def on_grid(scale: Tensor | None) -> QuantizedMatrix:
+        if hessian is None:
+            return round_to_nearest(weight, bits, clip_sigmas, scale)
+        return gptq_quantize(weight, hessian, bits, clip_sigmas, h.gptq_damping, scale=scale)
+
+    if h.sdclip_enabled:
+        return on_grid(None)
+    candidates = [on_grid(scale) for scale in percentile_scales(weight, bits)]
+    return min(candidates, key=lambda matrix: float((weight - matrix.dequantize()).square().sum()))
+
+
 def quantize_model(
     h: Hyperparameters, model: GPT, hessians: dict[str, Tensor]
 ) -> tuple[dict[str, QuantizedMatrix], dict[str, Tensor]]:
@@ -819,13 +977,13 @@ def quantize_model(
         if weight.ndim != 2 or weight.numel() <= h.keep_float_numel or not name.endswith(".weight"):
             kept[name] = weight.to(torch.float16)
             continue
-        embedding = "emb" in name and "proj" not in name
+        embedding = ("emb" in name and "proj" not in name) or name == "lm_head.weight"
         bits, sigmas = (h.embed_bits, h.embed_clip_sigmas) if embedding else (h.matrix_bits, h.matrix_clip_sigmas)
-        if name in hessians and h.gptq_enabled:
-            quantized[name] = gptq_quantize(weight, hessians[name].cpu(), bits, sigmas, h.gptq_damping)
-            errors[name] = output_error(weight, quantized[name], hessians[name].cpu())
-        else:
-            quantized[name] = round_to_nearest(weight, bits, sigmas)
+        wanted = name in hessians and h.gptq_enabled and (h.gptq_embeddings or not embedding)
+        hessian = hessians[name].cpu() if wanted else None
+        quantized[name] = quantize_matrix(h, weight, hessian, bits, sigmas)
+        if hessian is not None:
+            errors[name] = output_error(weight, quantized[name], hessian)
     if h.lqer_rank > 0:
         for name in sorted(errors, key=errors.__getitem__, reverse=True)[: h.lqer_top_k]:
             add_low_rank_correction(model.state_dict()[name].cpu(), quantized[name], hessians[name].cpu(), h.lqer_rank)
@@ -855,9 +1013,119 @@ def gptq_phase(
     return quantized, kept
 
 
+# --- rans ---
+TOTAL_BITS = 16  # frequencies add up to 2^16
+LOWEST = np.uint64(1 << 31)  # states are kept in [2^31, 2^63)
+WORD = np.uint64(32)
+MAX_LANES = 256  # each costs 8 bytes
+BLOCK_BITS = (11, 13, 15, 17, 19)  # log2 of the bytes a block may have
+
+
+def frequency_table(block: np.ndarray) -> np.ndarray:
+    counts = np.bincount(block, minlength=256)
+    table = np.where(counts > 0, np.maximum((counts << TOTAL_BITS) // counts.sum(), 1), 0)
+    table[table.argmax()] += (1 << TOTAL_BITS) - table.sum()  # the largest has 256 or more, the sum is off by less
+    return table
+
+
+def pack_table(table: np.ndarray) -> bytes:
+    return np.packbits(table > 0).tobytes() + table[table > 0].astype("<u2").tobytes()
+
+
+def unpack_table(data: bytes, position: int) -> tuple[np.ndarray, int]:
+    occurs = np.unpackbits(np.frombuffer(data, np.uint8, 32, position)).astype(bool)
+    frequencies = np.frombuffer(data, "<u2", int(occurs.sum()), position + 32).astype(np.uint64)
+    table = np.zeros(256, np.uint64)
+    table[occurs] = np.where(frequencies == 0, 1 << TOTAL_BITS, frequencies)
+    return table, position + 32 + 2 * len(frequencies)
+
+
+def block_bits(symbols: np.ndarray) -> int:
+    def cost_bytes(bits: int) -> float:
+        total = 0.0
+        for first in range(0, len(symbols), 1 << bits):
+            counts = np.bincount(symbols[first : first + (1 << bits)], minlength=256)
+            counts = counts[counts > 0]
+            total += 32 + 2 * len(counts) - (counts * np.log2(counts / counts.sum())).sum() / 8
+        return total
+
+    return min(BLOCK_BITS, key=cost_bytes)
+
+
+def starts_of(table: np.ndarray) -> np.ndarray:
+    return (np.cumsum(table) - table).astype(np.uint64)
+
+
+def rans_compress(data: bytes) -> bytes:
+    lanes = min(MAX_LANES, 1 + len(data) // 4096)
+    symbols = np.frombuffer(data, np.uint8)
+    bits = block_bits(symbols)
+    head = np.array([len(data)], "<u4").tobytes() + np.array([lanes], "<u2").tobytes() + bytes([bits])
+    if not data:
+        return head
+    rows = -(-len(data) // lanes)
+    symbols = np.concatenate((symbols, np.repeat(symbols[-1:], rows * lanes - len(data)))).reshape(rows, lanes)
+    rows_per_block = -(-(1 << bits) // lanes)
+    states = np.full(lanes, LOWEST)
+    tables, words = [], []
+    for first in reversed(range(0, rows, rows_per_block)):
+        block = symbols[first : first + rows_per_block]
+        table = frequency_table(block.ravel())
+        tables.append(pack_table(table))
+        frequencies, starts = table.astype(np.uint64)[block], starts_of(table)[block]
+        limits = frequencies << np.uint64(63 - TOTAL_BITS)
+        for row in reversed(range(len(block))):
+            full = states >= limits[row]
+            words.append(states[full].astype("<u4"))
+            states[full] >>= WORD
+            quotients, remainders = np.divmod(states, frequencies[row])
+            states = (quotients << np.uint64(TOTAL_BITS)) + remainders + starts[row]
+    stream = np.concatenate(words[::-1]).tobytes()
+    return head + b"".join(tables[::-1]) + states.astype("<u8").tobytes() + stream
+
+
+def rans_decompress(data: bytes) -> bytes:
+    try:
+        return _decompress(data)
+    except (ValueError, IndexError) as error:
+        raise PipelineError(f"rANS data are truncated or damaged ({error}); write them again") from error
+
+
+def _decompress(data: bytes) -> bytes:
+    size, lanes, bits = int(np.frombuffer(data, "<u4", 1)[0]), int(np.frombuffer(data, "<u2", 1, 4)[0]), data[6]
+    if size == 0:
+        return b""
+    if lanes == 0 or bits > 32:
+        raise ValueError("no lanes, or a block longer than any data")
+    rows, rows_per_block = -(-size // lanes), -(-(1 << bits) // lanes)
+    position, tables = 7, []
+    for _ in range(0, rows, rows_per_block):
+        table, position = unpack_table(data, position)
+        if table.sum() != 1 << TOTAL_BITS:
+            raise ValueError("frequencies do not add up")
+        tables.append(table)
+    states = np.frombuffer(data, "<u8", lanes, position).astype(np.uint64)
+    words = np.frombuffer(data, "<u4", offset=position + 8 * lanes).astype(np.uint64)
+    symbols = np.empty((rows, lanes), np.uint8)
+    taken, slot_mask = 0, np.uint64((1 << TOTAL_BITS) - 1)
+    for block, table in enumerate(tables):
+        symbol_of_slot, starts = np.repeat(np.arange(256, dtype=np.uint8), table.astype(np.int64)), starts_of(table)
+        for row in range(block * rows_per_block, min((block + 1) * rows_per_block, rows)):
+            slots = states & slot_mask
+            symbols[row] = found = symbol_of_slot[slots]
+            states = table[found] * (states >> np.uint64(TOTAL_BITS)) + slots - starts[found]
+            empty = np.flatnonzero(states < LOWEST)
+            states[empty] = (states[empty] << WORD) | words[taken : taken + len(empty)]
+            taken += len(empty)
+    if taken != len(words) or (states != LOWEST).any():
+        raise ValueError("the states do not end where encoding began")
+    return symbols.tobytes()[:size]
+
+
 # --- artifact ---
 ARTIFACT_MAGIC = b"PGOLF1"  # the digit is the version of the container
-COMPRESSORS = ("brotli", "lzma", "zstd")
+COMPRESSORS = ("brotli", "lzma", "zstd", "rans")
+COMPRESSOR_CHOICES = (*COMPRESSORS, "auto")
 TENSOR_TYPES = {"int8": "<i1", "float16": "<f2"}
 
 
@@ -868,7 +1136,14 @@ def compress(data: bytes, compressor: str) -> bytes:
         return lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     if compressor == "zstd":
         return zstandard.ZstdCompressor(level=22).compress(data)
-    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSORS)}")
+    if compressor == "rans":
+        return rans_compress(data)
+    raise PipelineError(f"COMPRESSOR={compressor}: unknown; choose one of {', '.join(COMPRESSOR_CHOICES)}")
+
+
+def compress_best(data: bytes, compressor: str) -> tuple[bytes, str]:
+    names = ("brotli", "rans") if compressor == "auto" else (compressor,)
+    return min(((compress(data, name), name) for name in names), key=lambda pair: len(pair[0]))
 
 
 def decompress(data: bytes, compressor: str) -> bytes:
@@ -876,6 +1151,8 @@ def decompress(data: bytes, compressor: str) -> bytes:
         return brotli.decompress(data)
     if compressor == "lzma":
         return lzma.decompress(data)
+    if compressor == "rans":
+        return rans_decompress(data)
     return zstandard.ZstdDecompressor().decompress(data)
 
 
@@ -895,8 +1172,8 @@ def pack_tensors(tensors: dict[str, Tensor], compressor: str) -> bytes:
         entries.append([name, kind, list(tensor.shape)])
         chunks.append(byte_shuffle(array.tobytes(), array.itemsize))
     index = json.dumps(entries, separators=(",", ":")).encode()
-    payload = compress(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
-    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(compressor)]) + struct.pack("<I", zlib.crc32(payload)) + payload
+    payload, used = compress_best(struct.pack("<I", len(index)) + index + b"".join(chunks), compressor)
+    return ARTIFACT_MAGIC + bytes([COMPRESSORS.index(used)]) + struct.pack("<I", zlib.crc32(payload)) + payload
 
 
 def unpack_tensors(blob: bytes, name: str) -> dict[str, Tensor]:
@@ -1181,16 +1458,17 @@ COEFFICIENTS = {"newton_schulz": NEWTON_SCHULZ, "polar_express": POLAR_EXPRESS}
 
 def orthogonalize(matrix: Tensor, backend: str = "newton_schulz", steps: int = 5) -> Tensor:
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    x = x / (x.norm() * 1.01 + 1e-7)
-    transposed = x.size(0) > x.size(1)
+    length = x.norm() if x.ndim == 2 else x.norm(dim=(1, 2), keepdim=True)
+    x = x / (length * 1.01 + 1e-7)
+    transposed = x.size(-2) > x.size(-1)
     if transposed:
-        x = x.T
+        x = x.mT
     table = COEFFICIENTS[backend]
     for step in range(steps):
         a, b, c = table[min(step, len(table) - 1)]
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if transposed else x).to(matrix.dtype)
+    return (x.mT if transposed else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -1203,6 +1481,7 @@ class Muon(torch.optim.Optimizer):
         backend_steps: int,
         weight_decay: float,
         row_normalize: bool,
+        banks: bool = False,
     ):
         defaults = {
             "lr": lr,
@@ -1211,44 +1490,77 @@ class Muon(torch.optim.Optimizer):
             "backend_steps": backend_steps,
             "weight_decay": weight_decay,
             "row_normalize": row_normalize,
+            "banks": banks,
         }
         super().__init__(params, defaults)
+
+    def take_gradient(self, parameter: Tensor, momentum: float) -> Tensor:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state["momentum"].lerp_(parameter.grad, 1 - momentum)
+
+    def direction(self, group: dict, parameter: Tensor) -> Tensor:
+        nesterov = parameter.grad.lerp(self.state[parameter]["momentum"], group["momentum"])
+        return nesterov / (nesterov.norm(dim=1, keepdim=True) + 1e-7) if group["row_normalize"] else nesterov
+
+    def apply(self, group: dict, parameter: Tensor, update: Tensor) -> None:
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"])
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
         rank, world_size = rank_and_world()
         for group in self.param_groups:
+            if group["banks"]:
+                self.step_banks(group)
+                continue
             for index, parameter in enumerate(group["params"]):
                 if parameter.grad is None:
                     continue
-                state = self.state[parameter]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                self.take_gradient(parameter, group["momentum"])
                 update = torch.zeros_like(parameter)
                 if index % world_size == rank:
-                    nesterov = parameter.grad.lerp(state["momentum"], group["momentum"])
-                    if group["row_normalize"]:
-                        nesterov = nesterov / (nesterov.norm(dim=1, keepdim=True) + 1e-7)
-                    update = orthogonalize(nesterov, group["backend"], group["backend_steps"])
+                    update = orthogonalize(self.direction(group, parameter), group["backend"], group["backend_steps"])
                     update = update * max(1.0, parameter.size(0) / parameter.size(1)) ** 0.5
                 sum_over_ranks(update)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"])
+                self.apply(group, parameter, update)
+
+    def step_banks(self, group: dict) -> None:
+        rank, world_size = rank_and_world()
+        banks: dict[torch.Size, list[Tensor]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                self.take_gradient(parameter, group["momentum"])
+                banks.setdefault(parameter.shape, []).append(parameter)
+        gathered = []
+        for shape, bank in banks.items():
+            share = -(-len(bank) // world_size)
+            mine = bank[rank * share : (rank + 1) * share]
+            updates = bank[0].new_zeros(share, *shape)
+            if mine:
+                directions = torch.stack([self.direction(group, parameter) for parameter in mine])
+                updates[: len(mine)] = orthogonalize(directions, group["backend"], group["backend_steps"])
+            gathered.append((bank, *gather_over_ranks(updates * max(1.0, shape[0] / shape[1]) ** 0.5)))
+        for bank, updates, wait in gathered:
+            wait()
+            for parameter, update in zip(bank, updates, strict=False):  # the last share may be padded
+                self.apply(group, parameter, update)
 
 
 class Optimizers:
     def __init__(self, h: Hyperparameters, model: nn.Module):
         named = list(model.named_parameters())
         embeddings = [p for name, p in named if p.ndim == 2 and "emb" in name and "proj" not in name]
-        embedding_ids = {id(p) for p in embeddings}
-        matrices = [p for name, p in named if p.ndim == 2 and name.endswith(".weight") and id(p) not in embedding_ids]
-        taken = embedding_ids | {id(p) for p in matrices}
+        heads = [p for name, p in named if name.startswith(("lm_head.", "mtp_heads."))]
+        others = {id(p) for p in [*embeddings, *heads]}
+        matrices = [p for name, p in named if p.ndim == 2 and name.endswith(".weight") and id(p) not in others]
+        taken = others | {id(p) for p in matrices}
         scalars = [p for _, p in named if id(p) not in taken]
         fused = next(model.parameters()).is_cuda
         adam = {"betas": (h.beta1, h.beta2), "eps": h.adam_eps, "fused": fused}
         self.optimizers = [
-            torch.optim.AdamW(embeddings, lr=h.embed_lr, weight_decay=h.adam_wd, **adam),
+            torch.optim.AdamW(embeddings, lr=h.embed_lr, weight_decay=h.embed_wd, **adam),
             Muon(
                 matrices,
                 h.matrix_lr,
@@ -1257,9 +1569,12 @@ class Optimizers:
                 h.muon_backend_steps,
                 h.muon_wd,
                 h.muon_row_normalize,
+                h.muon_banks,
             ),
-            torch.optim.AdamW(scalars, lr=h.scalar_lr, weight_decay=0.0, **adam),
+            torch.optim.AdamW(scalars, lr=h.scalar_lr, weight_decay=h.adam_wd, **adam),
         ]
+        if heads:
+            self.optimizers.append(torch.optim.AdamW(heads, lr=h.head_lr, weight_decay=0.0, **adam))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
@@ -1375,12 +1690,15 @@ def train_model(
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> GPT:
     rank, world_size = rank_and_world()
-    base_model = GPT(h).to(device)
+    base_model = GPT(h)
+    if h.mtp_num_heads > 0:
+        base_model.add_mtp_heads(h)
+    base_model.to(device)
     compiles = h.compile_model and device.type == "cuda"
     model = torch.compile(base_model, dynamic=False, fullgraph=True) if compiles else base_model
     optimizers = Optimizers(h, base_model)
     average = WeightAverage(h, base_model)
-    sequences = h.train_batch_tokens // (h.train_seq_len * world_size)
+    sequences = h.train_batch_tokens // (h.train_seq_len * world_size * h.grad_accum_steps)
     if sequences < 1:
         raise PipelineError(f"TRAIN_BATCH_TOKENS={h.train_batch_tokens}: below one sequence a rank; raise it")
     loader = make_loader(h.loader, h.train_files, sequences, h.train_seq_len, h.seed, rank, world_size, h.vocab_size)
@@ -1416,12 +1734,16 @@ def train_model(
         if not base_model.looping and h.num_loops > 0 and fraction >= h.enable_looping_at:
             base_model.looping = True
             log(f"layer_loop:enabled step:{step} frac:{fraction:.3f} order:{base_model.orders[1]}")
-        lr_scale = learning_rate_scale(fraction, h.warmdown_frac, h.min_lr)
+        warmdown_frac = h.warmdown_frac
+        if h.warmdown_iters > 0:  # so many steps; under a clock, at the pace so far
+            share_per_step = 1 / h.iterations if not by_clock else elapsed / max(step, 1) / cap_seconds
+            warmdown_frac = min(h.warmdown_iters * share_per_step, 1.0)
+        lr_scale = learning_rate_scale(fraction, warmdown_frac, h.min_lr)
         if not fake_quantized and lr_scale < h.late_qat_threshold:
             fake_quantized = True
             base_model.fake_quantization(h, True)
             log(f"late_qat:enabled step:{step} scale:{lr_scale:.4f}")
-        loss = gradient_step(model, [loader.next_batch()], device)
+        loss = gradient_step(model, [loader.next_batch() for _ in range(h.grad_accum_steps)], device)
         average_gradients(base_model)
         optimizers.step(
             lr_scale, momentum_at(step, h.muon_momentum_warmup_start, h.muon_momentum, h.muon_momentum_warmup_steps)
@@ -1472,6 +1794,7 @@ def train_model(
     if h.averaging != "none":
         log(f"{h.averaging}:applying averaged weights")
     average.apply(base_model)
+    base_model.mtp_heads = None  # they served training; the artifact never holds them
     return base_model
 
 
@@ -1504,7 +1827,7 @@ def log_data(h: Hyperparameters, val_data: ValidationData) -> None:
 
 def check_settings(h: Hyperparameters) -> None:
     choices = {
-        "COMPRESSOR": (h.compressor, COMPRESSORS),
+        "COMPRESSOR": (h.compressor, COMPRESSOR_CHOICES),
         "LOADER": (h.loader, LOADERS),
         "AVERAGING": (h.averaging, ("ema", "swa", "lawa", "none")),
         "SCHEDULE": (h.schedule, ("steps", "clock")),
@@ -1517,6 +1840,7 @@ def check_settings(h: Hyperparameters) -> None:
     counts = {
         "ITERATIONS": h.iterations,
         "TRAIN_SEQ_LEN": h.train_seq_len,
+        "GRAD_ACCUM_STEPS": h.grad_accum_steps,
         "TRAIN_LOG_EVERY": h.train_log_every,
         "SWA_EVERY": h.swa_every,
         "LAWA_K": h.lawa_k,
@@ -1526,6 +1850,8 @@ def check_settings(h: Hyperparameters) -> None:
         "TTT_LORA_CHUNK": h.ttt_lora_chunk,
         "TTT_DOC_BATCH": h.ttt_doc_batch,
         "PHASED_TTT_NUM_PHASES": h.phased_ttt_num_phases,
+        "SLOT_SEGMENT_TOKENS": h.slot_segment_tokens,
+        "SLOT_FOCAL_TOKENS": h.slot_focal_tokens,
     }
     for name, count in counts.items():
         if count < 1:
@@ -1533,6 +1859,10 @@ def check_settings(h: Hyperparameters) -> None:
     for name, bits in (("MATRIX_BITS", h.matrix_bits), ("EMBED_BITS", h.embed_bits)):
         if not 2 <= bits <= 8:
             raise PipelineError(f"{name}={bits}: must be 2..8, the artifact holds bytes")
+    if h.mtp_num_heads >= h.train_seq_len:
+        raise PipelineError(f"MTP_NUM_HEADS={h.mtp_num_heads}: must be below TRAIN_SEQ_LEN={h.train_seq_len}")
+    if h.gptq_calibration_temperature <= 0:
+        raise PipelineError(f"GPTQ_CALIBRATION_TEMPERATURE={h.gptq_calibration_temperature:g}: must be above 0")
     sliding_windows(0, h.eval_seq_len, h.eval_seq_len, h.eval_stride)  # tells when EVAL_STRIDE does not fit
 
 
