@@ -25,12 +25,12 @@ PROVED = {  # example: a rule that reading proves broken
     "illegal_paid_prefix": "PAIDPREFIX",
     "illegal_prequant_ttt": "C3",
     "illegal_slot": "C3",
+    "illegal_slot_shared": "C3",
     "illegal_space_twice": "BYTES",
     "illegal_train_data_at_eval": "TRAINDATA",
     "illegal_two_passes": "C3",
 }
 ASKED = {  # example: a rule on which reading has at least a question
-    "illegal_slot_shared": "C3",  # a run proves it
     "illegal_validation_calibration": "C3",
     "illegal_validation_subset": "C4",
 }

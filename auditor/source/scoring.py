@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source.predictor.borders import present
 from auditor.source.predictor.model import PART, PREFIX
 from auditor.source.scan import shifted_slices
 from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Tags, Value, kinds, regions, with_atoms
@@ -213,10 +214,10 @@ def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
     """A mark where what is scored was made of the very tokens that it is scored on."""
     if _MODEL not in prediction:
         return _NONE
-    asked = [atom[1] for atom in target if atom[0] == "target"]
+    asked = [present(run, atom[1]) for atom in target if atom[0] == "target"]
     if "pooled" in kinds(prediction) and (found := _taken_together(run, prediction, asked)):
         return found
-    known = [atom[1] for atom in prediction if atom[0] == "target"]
+    known = [present(run, atom[1]) for atom in prediction if atom[0] == "target"]
     live = any(tag[0] in run.live for one in asked for tag in one)
     if live and any(atom[0] == "val" and not any(tag[0] in run.live or tag[0] in (PART, PREFIX) for tag in atom[1])
                     for atom in prediction):  # fmt: skip

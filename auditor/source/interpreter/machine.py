@@ -25,6 +25,7 @@ from auditor.source.interpreter import (
 )
 from auditor.source.interpreter.flow import NORMAL, Writes
 from auditor.source.predictor import Predictors
+from auditor.source.predictor.borders import Borders
 from auditor.source.scan import learning_names
 from auditor.source.switches import LoggedLines
 from auditor.source.values import NOTHING, UNKNOWN, Atoms, Class, Frame, Function, Obj, State, Value, const
@@ -153,7 +154,7 @@ class Interpreter:
         self.tasks: list[Value] = []  # coroutines that run as soon as something is waited for
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
-        self.borders: dict[int | str, tuple[int, Value]] = {}  # numbers of computed borders between parts of it
+        self.borders = Borders()
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         trees = [tree, *(helper for _, helper in self.helpers.values())]

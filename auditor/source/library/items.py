@@ -91,27 +91,26 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
     return frozenset(((PART, run.parts.setdefault("|".join(texts), len(run.parts))),))
 
 
-def _borders(run: Interpreter, index: Value, node: ast.AST) -> Tags:
+def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tags:
     """Tags for ``window[:seen]`` and ``window[seen:]``: what is before a border and what begins there do not meet.
 
     A border that has a name is known by its value, so that one that moved in between is another; one that is computed
-    on the spot is known by how that is written.
+    on the spot is known by how that is written. It says nothing once the loops have ended that took the window.
     """
     if not isinstance(node, ast.Subscript):
         return frozenset()
-    several = isinstance(node.slice, ast.Tuple)
     written = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    values = index.payload if isinstance(node.slice, ast.Tuple) and index.kind == TUPLE else (index,)
+    loops = frozenset(act for region in regions(atoms) for act, _ in region if act in run.live)
     found = set()
-    for part, value in zip(written, index.payload if several and index.kind == TUPLE else (index,), strict=False):
+    for part, value in zip(written, values, strict=False):
         if not isinstance(part, ast.Slice) or part.step is not None or (part.lower is None) == (part.upper is None):
             continue
         border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
-        known = value.payload[place] if value.kind == TUPLE and len(value.payload) == 4 else None
-        if known is None or border is None:
-            continue  # a constant one
-        key = id(known) if isinstance(border, ast.Name) else ast.unparse(border)
-        number = run.borders.setdefault(key, (len(run.borders) + 1, known))[0]
-        found.add((BORDER, number if part.lower is None else -number))
+        if border is not None and value.kind == TUPLE and len(value.payload) == 4:  # not a constant slice
+            known = value.payload[place]
+            number = run.borders.number(known if isinstance(border, ast.Name) else ast.unparse(border), loops)
+            found.add((BORDER, number if part.lower is None else -number))
     return frozenset(found)
 
 
@@ -171,7 +170,10 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if "val" in kinds(atoms):
         tags = (
-            run.index_tags(index_atoms) | _part(run, index) | _before_the_share(run, index) | _borders(run, index, node)
+            run.index_tags(index_atoms)
+            | _part(run, index)
+            | _before_the_share(run, index)
+            | _borders(run, atoms, index, node)
         )
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()

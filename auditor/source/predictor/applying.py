@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
+from auditor.source.predictor.borders import present
 from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
@@ -239,7 +240,7 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
         return False
     if any(tag[0] == PREFIX for tag in event.tags - region):
         return False
-    if any(act == BORDER and (BORDER, -number) in region for act, number in event.tags):
+    if any(act == BORDER and (BORDER, -number) in region for act, number in present(predictors.run, event.tags)):
         return False
     live = predictors.run.live
     here = [tag for tag in event.tags if tag[0] in live]

@@ -351,7 +351,7 @@ report(total / (val.numel() - 1), val)
 # One window, cut where its scored part begins: everything before it was scored by the windows before.
 # expect: C3 pass|review
 # expect: C1 pass|review
-# twin of: delta_fitted_on_the_scored_window, delta_fitted_before_a_border_that_moves_back
+# twin of: delta_fitted_on_the_scored_window, delta_fitted_before_a_border_that_moves_back, delta_shared_by_windows_cut_at_a_border
 total = 0.0
 for start in starts:
     seen = min(start, 256)
@@ -389,4 +389,29 @@ for start in starts:
     border = 0
     with torch.no_grad():
         total += nll(model.head(hidden[border:] + delta), y[border:]).item()
+report(total / (val.numel() - 1), val)
+
+
+# case: delta_shared_by_windows_cut_at_a_border
+# What is before the border of one window of a batch is behind that of another.
+# expect: C3 fail|review
+# expect: C1 fail|review
+total = 0.0
+for first in range(0, val.numel() - 1, 4 * SEQ_LEN):
+    delta = torch.zeros(1, MODEL_DIM, device="cuda", requires_grad=True)
+    optimizer = torch.optim.AdamW([delta], lr=0.01)
+    contexts, scored = [], []
+    for start in range(first, min(first + 4 * SEQ_LEN, val.numel() - 1), 64):
+        seen = min(start, SEQ_LEN - 64)
+        tokens = val[start - seen : start + 65].cuda()
+        hidden, y = model.hidden(tokens[None, :-1])[0], tokens[1:]
+        contexts.append((hidden[:seen], y[:seen]))
+        scored.append((hidden[seen:], y[seen:]))
+    for step in range(8):
+        loss = sum(nll(model.head(hidden + delta), y) for hidden, y in contexts)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        total += sum(nll(model.head(hidden + delta), y).item() for hidden, y in scored)
 report(total / (val.numel() - 1), val)
