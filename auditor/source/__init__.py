@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,7 +121,7 @@ def interpret(
     if tree is None:
         raise SyntaxError(script.path)
     modules: dict[str, tuple[str, ast.Module]] = {}
-    for helper in helpers:
+    for helper in _reachable(script, helpers):
         parsed = _parse(helper.text)
         if parsed is not None:
             modules.setdefault(PurePosixPath(helper.path.split("!")[0]).stem, (helper.path, parsed))
@@ -136,6 +137,35 @@ def interpret(
     if opaque:
         run.blind.append(Blind(str(opaque), Site(script.path, 0), RULES_OF_SCORING))
     return run
+
+
+_LOADS_BY_NAME = re.compile(
+    r"import_module|__import__|spec_from_|SourceFileLoader|run_path|run_module|(?<![\w.])(?:exec|compile)\("
+)
+
+
+def _reachable(script: SourceText, helpers: tuple[SourceText, ...]) -> list[SourceText]:
+    """Helpers whose name occurs in the script or in another one of these: folders keep dozens of former versions.
+
+    All of them where code is loaded by a name that may be put together.
+    """
+    reached: list[SourceText] = []
+    rest, waiting = list(helpers), [script]
+    while waiting:
+        source = waiting.pop()
+        text = f"{source.wrapper}\n{source.text}"
+        if _LOADS_BY_NAME.search(source.text):
+            return list(helpers)
+        found = [helper for helper in rest if any(name in text for name in _names(helper))]
+        rest = [helper for helper in rest if helper not in found]
+        reached += found
+        waiting += found
+    return [helper for helper in helpers if helper in reached]
+
+
+def _names(helper: SourceText) -> list[str]:
+    """What a script may import it as."""
+    return [PurePosixPath(helper.path.split("!")[0]).stem, *((helper.imported_as,) if helper.imported_as else ())]
 
 
 def environment_of(script: SourceText, configuration: RunConfiguration) -> Callable[[str], str | None]:
