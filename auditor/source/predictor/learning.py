@@ -9,7 +9,7 @@ from auditor.ledger import RULES_OF_SCORING, Manner
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
-from auditor.source.values import NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, kinds, regions
+from auditor.source.values import METHOD, NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, kinds, regions
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
@@ -75,7 +75,7 @@ def update(
         for member in obj.cells[".members"]:
             predictors.update(data(NOTHING, member, ""), atoms, node, manner)
         return
-    if value.attr in obj.cells.get(".measurements", ()):
+    if value.attr in obj.cells.get(".measurements", ()) or _noted_in_forward(predictors, obj, value):
         _measured(predictors, obj, atoms)
         return
     if predictors.is_predictor(obj):
@@ -107,8 +107,20 @@ def may_change(predictors: Predictors, value: Value, atoms: Atoms) -> None:
     predictors.run.open_settings -= 1
 
 
+def _noted_in_forward(predictors: Predictors, module: Obj, value: Value) -> bool:
+    """True for a buffer that its own module writes while it predicts.
+
+    What is read of it later in the same pass is a value of that pass, what the next pass reads is of the last one:
+    which of the two it is, is not followed.
+    """
+    name = value.payload[1] if value.kind == METHOD and value.attr == "" else value.attr
+    if name not in module.cells.get(".buffers", ()):
+        return False
+    return any(function.name == "forward" and function.owner is not None for function in predictors.run.functions)
+
+
 def _measured(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
-    """A buffer that the module's class never reads was written: whether anything else reads it, a person has to see."""
+    """A buffer was written of which it is not known who reads it when: a person has to see."""
     predictors.may_change(data(NOTHING, module, "*"), atoms)
 
 
@@ -122,7 +134,7 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
         return
     if predictors.is_predictor(obj) and "val" in kinds(atoms) and MODEL not in atoms:
         predictors.kept_text.append(predictors.site_number())
-    if value.attr in obj.cells.get(".measurements", ()):
+    if value.attr in obj.cells.get(".measurements", ()) or _noted_in_forward(predictors, obj, value):
         _measured(predictors, obj, atoms)
         return
     if value.attr == "" or obj.kind == "either":

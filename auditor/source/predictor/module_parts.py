@@ -49,9 +49,14 @@ def parameter_attributes(class_: Class) -> tuple[str, ...]:
 _WRITES = frozenset("copy_ fill_ zero_ add_ sub_ mul_ div_ lerp_ addcmul_ clamp_".split())
 
 
+def registered_buffers(class_: Class) -> tuple[str, ...]:
+    """Names under which constructors register buffers."""
+    return _from_constructors(class_, _registered_in)
+
+
 def measurements(class_: Class) -> tuple[str, ...]:
     """Buffers that the class's own code writes and never reads: the forward pass does not know them."""
-    buffers = _from_constructors(class_, _registered_in)
+    buffers = registered_buffers(class_)
     read = _read_by(class_) if buffers else frozenset()
     return tuple(name for name in buffers if name not in read)
 

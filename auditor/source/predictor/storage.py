@@ -11,6 +11,7 @@ from auditor.source.predictor.module_parts import (
     measurements,
     owns_parameters,
     parameter_attributes,
+    registered_buffers,
 )
 from auditor.source.values import CHOICE, NOTHING, OBJECT, TUPLE, Atoms, Class, Obj, Value, data, union
 
@@ -61,6 +62,7 @@ def _build_parts(predictors: Predictors, obj: Obj, class_: Class, line: int) -> 
     obj.cells[".running"] = has_running_statistics(class_)
     own = tuple(name for name in parameter_attributes(class_) if name not in parts)
     obj.cells[".measurements"] = measurements(class_)
+    obj.cells[".buffers"] = registered_buffers(class_)
     obj.cells[".attrs"] = tuple(dict.fromkeys((*own, *obj.cells[".measurements"])))
     obj.cells[".hollow"] = bool(parts) and not own and not owns_parameters(class_)
 
