@@ -68,18 +68,6 @@ def changes_state(function: ast.AST) -> bool:
     return False
 
 
-@lru_cache(maxsize=65536)
-def called_on_self(method: ast.AST) -> tuple[str, ...]:
-    """Names of the methods that a method calls on the object it belongs to."""
-    arguments = getattr(method, "args", None)
-    if not isinstance(arguments, ast.arguments) or not arguments.args:
-        return ()
-    own = arguments.args[0].arg
-    calls = [node.func for node in syntax.walk(method) if isinstance(node, ast.Call)]
-    named = [call for call in calls if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)]
-    return tuple(dict.fromkeys(call.attr for call in named if call.value.id == own))  # type: ignore[attr-defined]
-
-
 def _touches_self(node: ast.AST) -> bool:
     return any(isinstance(inner, ast.Attribute) for inner in syntax.walk(node))
 
@@ -344,7 +332,6 @@ def _names(node: ast.AST) -> set[str]:
 _ANSWERS = (
     assigned_by_update,
     changes_state,
-    called_on_self,
     kept_arguments,
     is_short,
     learns,

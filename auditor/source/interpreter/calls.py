@@ -9,7 +9,7 @@ from auditor.source.interpreter.flow import NORMAL
 from auditor.source.library import callbacks, classes, containers, tasks
 from auditor.source.library import calls as library_calls
 from auditor.source.library import methods as library_methods
-from auditor.source.scan import called_on_self, changes_state
+from auditor.source.scan import changes_state
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -23,7 +23,6 @@ from auditor.source.values import (
     PARTIAL,
     TUPLE,
     UNKNOWN,
-    Class,
     Frame,
     Function,
     Obj,
@@ -180,7 +179,7 @@ def call_method(
                 result = call_function(run, function, [first, *args], kwargs, node)
                 run.predictors.step(obj)
                 return result
-            if obj.kind == "module" and not (_does_more(obj.class_, function.node) or run.may_learn(function.node)):
+            if obj.kind == "module" and not (changes_state(function.node) or run.may_learn(function.node)):
                 return run.predictors.predict(owner, args, kwargs)
             return call_function(run, function, [first, *args], kwargs, node)
     if owner.kind == CLASS:
@@ -189,15 +188,6 @@ def call_method(
             first_args = [owner, *args] if member.payload.kind == "class" else args
             return call_function(run, member.payload, first_args, kwargs, node)
     return library_methods.call_method(run, owner, name, args, kwargs, node, frame)
-
-
-def _does_more(class_: Class | None, method: ast.AST, asked: tuple[ast.AST, ...] = ()) -> bool:
-    """True when a method of a model, or one that it calls on the model itself, may do more than compute."""
-    if changes_state(method):
-        return True
-    found = [class_.find(name) for name in called_on_self(method)] if class_ is not None else []
-    bodies = [member.payload.node for member in found if member is not None and member.kind == FUNCTION]
-    return any(_does_more(class_, body, (*asked, method)) for body in bodies if body not in (*asked, method))
 
 
 def call_function(
