@@ -128,6 +128,11 @@ class Submitted(torch.nn.Module):
         """The model's embedding, for LoRA of the reference's kind."""
         return self.inner.tok_emb
 
+    @property
+    def model_dim(self) -> int:
+        """The width of what the head reads, for LoRA of the reference's kind."""
+        return int(getattr(self.inner, "model_dim", self.inner.tok_emb.embedding_dim))
+
 
 def score(
     spec: Mapping[str, Any],

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from auditor.rescore.inside.scoring import Caller, NoLogitsError, for_every_position  # noqa: E402
+from auditor.rescore.inside.scoring import Caller, NoLogitsError, Submitted, for_every_position  # noqa: E402
 
 VOCABULARY = 11
 
@@ -47,3 +47,22 @@ def test_another_tensor_beside_the_tokens_is_not() -> None:
     assert arguments[1] is CHOICE
     with pytest.raises(NoLogitsError, match="further tensors"):
         Caller("forward_logits", arguments, {}, VOCABULARY)
+
+
+def test_the_reference_can_adapt_a_model_of_its_own_kind_by_lora() -> None:
+    """What LoRA of the reference asks of a model, the submission's model has under its new name, too."""
+    from reference_pipeline.hyperparameters import Hyperparameters
+    from reference_pipeline.lora import DocumentLoRA
+    from reference_pipeline.model import GPT
+
+    h = Hyperparameters()
+    h.vocab_size = 64
+    model = GPT(h).eval()
+    submitted = Submitted(model, lambda inner, x, lora: inner.forward_logits(x, lora))
+    adapters = DocumentLoRA(2, submitted, 3)
+    for weight in adapters.parameters():
+        torch.nn.init.normal_(weight)
+    tokens = torch.randint(0, 64, (2, 9))
+    with torch.no_grad():
+        adapted, plain = (submitted.forward_logits(tokens, lora) for lora in (adapters, None))
+    assert adapted.shape == plain.shape == (2, 9, 64) and not torch.allclose(adapted, plain)
