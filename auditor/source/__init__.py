@@ -124,7 +124,7 @@ def interpret(
     for helper in _reachable(script, helpers):
         parsed = _parse(helper.text)
         if parsed is not None:
-            modules.setdefault(PurePosixPath(helper.path.split("!")[0]).stem, (helper.path, parsed))
+            modules.setdefault(_stem(helper), (helper.path, parsed))
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
@@ -156,16 +156,16 @@ def _reachable(script: SourceText, helpers: tuple[SourceText, ...]) -> list[Sour
         text = f"{source.wrapper}\n{source.text}"
         if _LOADS_BY_NAME.search(source.text):
             return list(helpers)
-        found = [helper for helper in rest if any(name in text for name in _names(helper))]
+        found = [helper for helper in rest if _stem(helper) in text or helper.module in text]
         rest = [helper for helper in rest if helper not in found]
         reached += found
         waiting += found
     return [helper for helper in helpers if helper in reached]
 
 
-def _names(helper: SourceText) -> list[str]:
-    """What a script may import it as."""
-    return [PurePosixPath(helper.path.split("!")[0]).stem, *((helper.imported_as,) if helper.imported_as else ())]
+def _stem(helper: SourceText) -> str:
+    """The name of the stored file that a helper comes from."""
+    return PurePosixPath(helper.path.split("!")[0]).stem
 
 
 def environment_of(script: SourceText, configuration: RunConfiguration) -> Callable[[str], str | None]:

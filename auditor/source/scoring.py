@@ -9,7 +9,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source.predictor.borders import present
-from auditor.source.predictor.model import PART, PREFIX
+from auditor.source.predictor.model import SLICES
 from auditor.source.scan import shifted_slices
 from auditor.source.values import CONST, DATA, METHOD, OBJECT, TUPLE, Atoms, Tags, Value, kinds, regions, with_atoms
 
@@ -219,7 +219,7 @@ def peeked(run: Interpreter, prediction: Atoms, target: Atoms) -> Atoms:
         return found
     known = [present(run, atom[1]) for atom in prediction if atom[0] == "target"]
     live = any(tag[0] in run.live for one in asked for tag in one)
-    if live and any(atom[0] == "val" and not any(tag[0] in run.live or tag[0] in (PART, PREFIX) for tag in atom[1])
+    if live and any(atom[0] == "val" and not any(tag[0] in run.live or tag[0] in SLICES for tag in atom[1])
                     for atom in prediction):  # fmt: skip
         return frozenset((("peeked", run.predictors.site_number(), "whole"),))
     if any(one == two or (one and one < two) or (two and two < one) for one in asked for two in known):

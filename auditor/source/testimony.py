@@ -28,7 +28,7 @@ from auditor.ledger import (
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
-from auditor.source.predictor.model import PART, PREFIX, Learning, Printed
+from auditor.source.predictor.model import PART, SLICES, Learning, Printed
 from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
 
@@ -321,7 +321,7 @@ def _beyond_what_is_scored(run: Interpreter, item: _Pass) -> list[Violation]:
     for number in sorted(int(str(atom[1])) for atom in item.atoms if atom[0] == "under"):
         event = run.predictors.events[number]
         shared = {act for act, _ in event.tags if act in acts}
-        if event.manner is not Manner.GRADIENT or not shared or any(act in (PART, PREFIX) for act, _ in event.tags):
+        if event.manner is not Manner.GRADIENT or not shared or any(act in SLICES for act, _ in event.tags):
             continue
         taken = [region for region in regions if any(act in shared for act, _ in region)]
         if all(any(act == PART and part in prefixes for act, part in region) for region in taken):

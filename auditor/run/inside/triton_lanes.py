@@ -70,7 +70,8 @@ class _Abreast:
     def begin(self, arguments: Iterable[Any]) -> None:
         """A launch begins with these arguments on the host."""
         self.done = 0  # programs of this launch that were run
-        self.before = [] if self.fn in self.alone else _copies(arguments)
+        self.arguments = list(arguments)
+        self.before: list[tuple[Any, Any]] | None = None  # what they held before the first program
 
     def __call__(self, **arguments: Any) -> None:
         place = _number(self.builder.grid_idx, self.builder.grid_dim)
@@ -80,6 +81,8 @@ class _Abreast:
         if lanes == 1 or self.fn in self.alone:
             self.fn(**arguments)
             return
+        if self.before is None:
+            self.before = _copies(self.arguments)
         self.builder.lanes = range(place, place + lanes)
         try:
             with np.errstate(all="ignore"):
@@ -87,15 +90,15 @@ class _Abreast:
             self.done = place + lanes
         except Exception:  # the same error, if it is the kernel's own, comes again below
             self.builder.lanes = None
-            self._one_by_one(place, arguments)
+            self._one_by_one(place, arguments, self.before)
         finally:
             self.builder.lanes = None
 
-    def _one_by_one(self, place: int, arguments: dict[str, Any]) -> None:
+    def _one_by_one(self, place: int, arguments: dict[str, Any], before: list[tuple[Any, Any]]) -> None:
         """Begin the launch again, and run its programs up to `place` singly; the executor calls the others."""
         self.alone.add(self.fn)
         self.done = 0
-        for memory, copy in self.before:
+        for memory, copy in before:
             memory.copy_(copy)
         for number in range(place + 1):
             self.builder.grid_idx = _index(number, self.builder.grid_dim)

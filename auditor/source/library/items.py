@@ -12,7 +12,7 @@ from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
 from auditor.source.predictor.applying import without_index
-from auditor.source.predictor.model import BORDER, PART, PREFIX
+from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
 from auditor.source.values import (
     CONST,
     DATA,
@@ -148,7 +148,7 @@ def is_cut_short(stop: Value) -> bool:
 
 def _is_whole(run: Interpreter, region: Tags) -> bool:
     """True for what may be the whole text: no iteration under way and no constant slice took a part of it."""
-    return not any(act in run.live or act in (PART, PREFIX) for act, _ in region)
+    return not any(act in run.live or act in SLICES for act, _ in region)
 
 
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:

@@ -108,7 +108,7 @@ def may_change(predictors: Predictors, value: Value, atoms: Atoms) -> None:
 
 
 def _noted_in_forward(predictors: Predictors, module: Obj, value: Value) -> bool:
-    """True for a buffer that its own module writes while it predicts.
+    """True for a registered buffer that is written while the script's own forward pass is under way.
 
     What is read of it later in the same pass is a value of that pass, what the next pass reads is of the last one:
     which of the two it is, is not followed.

@@ -10,6 +10,7 @@ from auditor.source.values import Atoms, Obj, Tags
 MAX_PART_DEPTH = 4  # modules within modules that are objects of their own
 PREFIX = -2  # stands for one in the tag of what stands before this process's share
 PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
+SLICES = (PART, PREFIX)  # tags of these say that a slice took a part of the stream
 BORDER = -3  # in tags of what stands before a computed border (its number) and of what begins there (less its number)
 PICKED, MODEL, HASHED = ("picked",), ("model",), ("hashed",)
 

@@ -133,3 +133,26 @@ kernel[(ROWS,)](torch.randn(ROWS))
 """
     )
     assert result.returncode != 0 and "undefined_name" in result.stderr
+
+
+def test_what_a_hook_prepares_before_the_launch_is_kept_when_programs_part_ways(passes: Run) -> None:
+    passes(
+        START
+        + """
+@triton.jit
+def kernel(x_ptr, limit):
+    row = tl.program_id(0)
+    x = tl.load(x_ptr + row)
+    if row % 3 == 1:
+        x = x + 1
+    tl.store(x_ptr + row, x)
+
+def clear(*args, **keywords):
+    args[0].zero_()
+
+kernel.add_pre_run_hook(clear)
+x = torch.full((ROWS,), 7.0)
+kernel[(ROWS,)](x, 3)
+assert torch.equal(x, (torch.arange(ROWS) % 3 == 1).float()) and not abreast(kernel)
+"""
+    )
