@@ -15,7 +15,7 @@ from auditor.record.model import Record
 from auditor.source import native, scan
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
-from auditor.source.predictor import module_parts
+from auditor.source.predictor import carrying, module_parts, one_pass
 from auditor.source.switches import LoggedLines
 from auditor.source.testimony import testify
 from auditor.submission import syntax
@@ -32,6 +32,8 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
         return None
     scan.forget()
     module_parts.forget()
+    carrying.forget()
+    one_pass.forget()
     tree = _parse(submission.script.text)
     if tree is None:
         return None

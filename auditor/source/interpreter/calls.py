@@ -180,7 +180,7 @@ def call_method(
                 run.predictors.step(obj)
                 return result
             if obj.kind == "module" and not (changes_state(function.node) or run.may_learn(function.node)):
-                return run.predictors.predict(owner, args, kwargs)
+                return run.predictors.predict(owner, args, kwargs, name)
             return call_function(run, function, [first, *args], kwargs, node)
     if owner.kind == CLASS:
         member = owner.payload.find(name)

@@ -72,7 +72,7 @@ def module_method(
     if name in ("append", "extend", "insert"):
         run.predictors.attach(obj, "*", args[-1] if args else UNKNOWN)
         return NONE
-    return run.predictors.predict(owner, args, kwargs)
+    return run.predictors.predict(owner, args, kwargs, name)
 
 
 FORWARD_HOOKS = frozenset(("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"))

@@ -255,8 +255,10 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
 
 
-def predict(predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> Value:
-    """Call a model whose forward pass only computes."""
+def predict(
+    predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value], method: str = "forward"
+) -> Value:
+    """Call a model whose forward pass, or other `method`, only computes."""
     run = predictors.run
     given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
     atoms = predictors.applied(union((predictors.content(owner.payload), *given)))
@@ -267,8 +269,8 @@ def predict(predictors: Predictors, owner: Value, args: list[Value], kwargs: dic
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
         atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
-    if owner.payload.cells.get(".running") and not owner.payload.cells.get(".still"):
-        predictors.may_change(owner, atoms)  # running statistics move with every call
+    if kinds(atoms) & {"val", "state"} and predictors.moves_when_called(owner.payload, method):
+        predictors.may_change(owner, atoms)
     if run.no_gradient and tokens:
         atoms |= retrained(predictors, owner.payload)
     if predictors.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:

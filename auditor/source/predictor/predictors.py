@@ -74,6 +74,7 @@ class Predictors:
     attach = storage.attach
     detach = storage.detach
     content = storage.content
+    moves_when_called = storage.moves_when_called
     is_predictor = storage.is_predictor
     share = storage.share
     applied = applying.applied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditor.source.predictor.carrying import carries
 from auditor.source.predictor.model import MAX_PART_DEPTH
 from auditor.source.predictor.module_parts import (
     constructed_parts,
@@ -13,6 +14,7 @@ from auditor.source.predictor.module_parts import (
     parameter_attributes,
     registered_buffers,
 )
+from auditor.source.predictor.one_pass import Mode
 from auditor.source.values import CHOICE, NOTHING, OBJECT, TUPLE, Atoms, Class, Obj, Value, data, union
 
 if TYPE_CHECKING:
@@ -65,6 +67,17 @@ def _build_parts(predictors: Predictors, obj: Obj, class_: Class, line: int) -> 
     obj.cells[".buffers"] = registered_buffers(class_)
     obj.cells[".attrs"] = tuple(dict.fromkeys((*own, *obj.cells[".measurements"])))
     obj.cells[".hollow"] = bool(parts) and not own and not owns_parameters(class_)
+
+
+def moves_when_called(predictors: Predictors, module: Obj, method: str) -> bool:
+    """True for a module that keeps something of what it is called with: running statistics, or what its code keeps."""
+    still = bool(module.cells.get(".still"))
+    if module.cells.get(".running") and not still:
+        return True
+    class_ = module.class_
+    if class_ is None:
+        return False
+    return carries(class_, method, predictors.run.lookup, Mode(not still, not predictors.run.no_gradient))
 
 
 def attach(predictors: Predictors, module: Obj, attr: str, value: Value) -> None:

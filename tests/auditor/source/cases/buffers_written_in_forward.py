@@ -87,7 +87,6 @@ report(evaluate(model, val), val)
 
 # case: measured_norm_scales_the_logits
 # expect: C3 fail|review
-# xfail: C3 what methods write that the forward pass calls is not followed
 model = Scaled().cuda()
 train(model)
 evaluate(model, val)
