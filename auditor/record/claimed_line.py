@@ -60,6 +60,31 @@ def claimed_lines(record: Record, match: ClaimMatch | None = None) -> list[Metri
     return lines if all(line in lines for line in match.lines) else list(match.lines)
 
 
+def equal_lines(record: Record, claimed: Sequence[MetricLine]) -> list[MetricLine]:
+    """Final lines under other labels that print what the `claimed` ones print, to the digits of the claim, each seed.
+
+    One score is often printed more than once, some of the lines only under a setting.
+    """
+    written = written_tolerance(record.statement.val_bpb_text or repr(record.statement.val_bpb))
+    tolerance = min(written, EQUAL_BPB)  # a claim of two digits tells no two scores apart
+    tables = []
+    for line in claimed:
+        log = next((log for log in record.logs if line in log.metrics), None)
+        tables.append({} if log is None else _equal_in(log, line, tolerance))
+    labels = set.intersection(*(set(table) for table in tables)) if tables else set()
+    return [line for table in tables for label, line in table.items() if label in labels]
+
+
+def _equal_in(log: RunLog, claimed: MetricLine, tolerance: float) -> dict[str, MetricLine]:
+    """Lines of a log by label that print the same as a claimed one."""
+    return {
+        label: line
+        for label, line in _by_label(log).items()
+        if not (line.during_training or line.running or line.label == claimed.label)
+        and abs((line.val_bpb or 0.0) - (claimed.val_bpb or 0.0)) <= tolerance
+    }
+
+
 def left_out_lines(record: Record, match: ClaimMatch) -> list[MetricLine]:
     """The lines of further seeds' training runs that print the claimed label and that the claim does not count.
 
@@ -130,6 +155,7 @@ def written_tolerance(text: str) -> float:
     return float(1.001 * 10.0 ** -min(max(decimals, 2), 9))
 
 
+EQUAL_BPB = 1e-4  # between two lines of one score, evaluated with other strides for example
 NEAR_BPB = 0.01  # of a claim that is a mean over seeds whose logs are not all there
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.ledger import Ledger
-from auditor.record.claimed_line import claimed_lines
+from auditor.record.claimed_line import claimed_lines, equal_lines
 from auditor.record.logs import read_log
 from auditor.record.model import MetricLine, Record
 from auditor.record.template import may_print
@@ -64,11 +64,16 @@ def printed_metrics(stdout: bytes) -> tuple[PrintedMetric, ...]:
 def reported_metric(metrics: Sequence[PrintedMetric], record: Record, source: Ledger | None) -> Reported | None:
     """The printed metric that stands where the claimed score stood; the last final one when nothing ties it."""
     claimed = claimed_lines(record)
-    for metric in reversed(metrics):
-        for line in claimed:
-            if _same_place(metric, line):
-                why = f"printed by the line that carries the claim in {line.place.path}, line {line.place.line}"
-                return Reported(_with_its_loss(metric, metrics), why, tied=True)
+    ties = {
+        "printed by the line that carries the claim": claimed,
+        "printed by a line with the same score as the claimed one": equal_lines(record, claimed),
+    }
+    for why, lines in ties.items():
+        for metric in reversed(metrics):
+            line = next((line for line in lines if _same_place(metric, line)), None)
+            if line is not None:
+                place = f"{line.place.path}, line {line.place.line}"
+                return Reported(_with_its_loss(metric, metrics), f"{why} in {place}", tied=True)
     templates = [entry.label for entry in source.metrics if entry.reported] if source else []
     for metric in reversed(metrics):
         if any(may_print(template.split("{}"), metric.score.raw) for template in templates):

@@ -1,5 +1,7 @@
 """Which printed figure of a run stands where the claimed score stood in the submitted log."""
 
+from dataclasses import replace
+
 from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
 from auditor.run.printed import printed_metrics, reported_metric
 
@@ -45,3 +47,30 @@ def test_few_digits_do_not_tell_that_two_scores_are_one():
     raw = "mix_bpb=1.10"
     record = record_of(("mix_bpb", "", "1.10", raw))
     assert not reported("final val_loss:8.61097222 val_bpb:3.75\nmix_bpb=3.75\n", record).loss_text
+
+
+STRIDES = record_of(
+    ("roundtrip_exact", "1.9", "1.11000000", "roundtrip_exact val_loss:1.9 val_bpb:1.11000000"),
+    ("sliding_exact", "1.8", "1.10002000", "sliding_exact val_loss:1.8 val_bpb:1.10002000"),
+    ("sliding_s64_exact", "1.8", "1.10000000", "sliding_s64_exact val_loss:1.8 val_bpb:1.10000000"),
+)
+
+
+def tied(stdout, record):
+    return reported_metric(printed_metrics(stdout.encode()), record, None).tied
+
+
+def test_where_the_claimed_line_is_not_printed_another_line_of_the_same_score_stands_in():
+    record = replace(STRIDES, statement=Statement(val_bpb=1.1, val_bpb_text="1.1000"))
+    assert tied("sliding_exact val_loss:6.25 val_bpb:3.87\n", record)
+    assert not tied("roundtrip_exact val_loss:6.25 val_bpb:3.87\n", record)
+
+
+def test_a_line_of_another_score_does_not_stand_in():
+    assert not tied("sliding_exact val_loss:6.25 val_bpb:3.87\n", STRIDES)
+
+
+def test_a_claim_of_two_digits_tells_no_two_scores_apart():
+    record = replace(STRIDES, statement=Statement(val_bpb=1.1, val_bpb_text="1.1"))
+    assert not tied("roundtrip_exact val_loss:6.25 val_bpb:3.87\n", record)
+    assert tied("sliding_exact val_loss:6.25 val_bpb:3.87\n", record)
