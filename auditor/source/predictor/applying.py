@@ -269,8 +269,8 @@ def predict(
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
         atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
-    if kinds(atoms) & {"val", "state"} and predictors.moves_when_called(owner.payload, method):
-        predictors.may_change(owner, atoms)
+    if tokens and predictors.moves_when_called(owner.payload, method):
+        predictors.may_change(owner, frozenset(atom for atom in union(given) if atom[0] != "state"))
     if run.no_gradient and tokens:
         atoms |= retrained(predictors, owner.payload)
     if predictors.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:

@@ -18,7 +18,6 @@ from auditor.source.predictor.one_pass import (
     Lookup,
     Mode,
     OnePass,
-    Origins,
     TooLongError,
     callee,
     is_in_place,
@@ -29,59 +28,83 @@ from auditor.source.values import CLASS, FUNCTION, Class, Value
 from auditor.submission import syntax
 
 
+class _Kept(NamedTuple):
+    """What calls of a class's method leave: what a later pass is made of, all that is kept, what is reset at first.
+
+    `over` are places (see `OnePass`), `names` and `reset` names of attributes, those of parts among `names`.
+    """
+
+    over: frozenset[str] = NOTHING
+    names: frozenset[str] = NOTHING
+    reset: frozenset[str] = NOTHING
+
+
 def carries(class_: Class, method: str, lookup: Lookup, mode: Mode) -> bool:
     """True when what `method` of a module keeps of its arguments takes part in what a later pass returns."""
-    return _kept(class_, method, lookup, mode)[0]
+    return bool(_kept(class_, method, lookup, mode).over)
 
 
-def _kept(class_: Class, method: str, lookup: Lookup, mode: Mode) -> tuple[bool, frozenset[str]]:
-    """Whether a class carries something over, and the attributes that it or a part of it keeps."""
+def _kept(class_: Class, method: str, lookup: Lookup, mode: Mode) -> _Kept:
+    """What the class and its parts keep."""
     if method == "__call__" or class_.find(method) is None:
         method = "forward"
     key = (".carries", method, mode)
-    known: tuple[bool, frozenset[str]] | None = class_.cells.get(key)
+    known: _Kept | None = class_.cells.get(key)
     if known is None:
-        class_.cells[key] = (False, NOTHING)  # for classes that make each other
-        parts = [_kept(part, "forward", lookup, mode) for part in _made_by(class_, lookup)]
-        below = NOTHING.union(*(names for _, names in parts))
-        own, names = _own(class_, method, lookup, mode, below)
-        known = (own or any(carries for carries, _ in parts), below | names)
+        class_.cells[key] = _Kept()  # for classes that make each other
+        made = {name: _kept(part, "forward", lookup, mode) for name, part in _made_by(class_, lookup)}
+        below = NOTHING.union(*(part.names for part in made.values()))
+        elsewhere = {name for name, part in made.items() if any("." in place for place in part.over)}
+        keepers = _filled_with(class_, elsewhere) if elsewhere else NOTHING
+        own = _own(class_, method, lookup, mode, below, keepers)
+        left = {place for part in made.values() for place in part.over if not _is_reset(place, own.reset)}
+        known = _Kept(own.over | left, own.names | below, own.reset)
         class_.cells[key] = known
     return known
 
 
-def _own(class_: Class, method: str, lookup: Lookup, mode: Mode, below: frozenset[str]) -> tuple[bool, Origins]:
+def _is_reset(place: str, reset: frozenset[str]) -> bool:
+    """Whether a part's place in another object is one that the whole overwrites before it calls its parts."""
+    return place.partition(".")[2] in reset
+
+
+def _own(
+    class_: Class, method: str, lookup: Lookup, mode: Mode, below: frozenset[str], keepers: frozenset[str]
+) -> _Kept:
+    """What the class itself keeps. `below` is what its parts keep, `keepers` those that keep it in other objects."""
     member = class_.find(method)
     if member is None or member.kind != FUNCTION:
-        return False, NOTHING
+        return _Kept()
     functions = _reached(class_, member.payload.node, lookup)
     outlines = [_outline(function) for function in functions]
     if not any(outline.stores or not below.isdisjoint(outline.attributes) for outline in outlines):
-        return False, NOTHING
+        return _Kept()
     if all(outline.attributes.isdisjoint(ASKING_MODE) for outline in outlines):
         mode = Mode(training=False, gradients=False)
-    key = (".own", method, mode, below)
+    key = (".own", method, mode, below, keepers)
     if key not in class_.cells:
-        class_.cells[key] = _walked(class_, method, lookup, mode, below)
-    known: tuple[bool, Origins] = class_.cells[key]
+        class_.cells[key] = _walked(class_, method, lookup, mode, below, keepers)
+    known: _Kept = class_.cells[key]
     return known
 
 
-def _walked(class_: Class, method: str, lookup: Lookup, mode: Mode, below: frozenset[str]) -> tuple[bool, Origins]:
-    carried, names = False, NOTHING
+def _walked(
+    class_: Class, method: str, lookup: Lookup, mode: Mode, below: frozenset[str], keepers: frozenset[str]
+) -> _Kept:
+    found = _Kept()
     for with_sizes in (False, True):  # which arguments are but sizes matters where something is kept: seldom
-        walk = OnePass(class_, lookup, mode, with_sizes=with_sizes)
+        walk = OnePass(class_, lookup, mode, keepers=keepers, with_sizes=with_sizes)
         try:
             _walk(walk, class_, method)
         except TooLongError:
-            return False, NOTHING
+            return _Kept()
         kept = walk.kept()
+        foreign = {place for place in walk.returned if place.startswith("*.") and place[2:] in below}
         names = frozenset(place.rpartition(".")[2] for place in kept)
-        foreign = {place[2:] for place in walk.returned if place.startswith("*.")}
-        carried = not (kept.isdisjoint(walk.returned) and below.isdisjoint(foreign))
-        if not (names or carried):
+        found = _Kept(kept & walk.returned | foreign, names, frozenset(walk.reset))
+        if not (found.over or found.names):
             break
-    return carried, names
+    return found
 
 
 def _walk(walk: OnePass, class_: Class, method: str) -> None:
@@ -152,8 +175,8 @@ def _root(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _made_by(class_: Class, lookup: Lookup) -> Iterator[Class]:
-    """The modules of the script that the constructors of a class and of its bases name."""
+def _made_by(class_: Class, lookup: Lookup) -> Iterator[tuple[str, Class]]:
+    """The modules of the script that the constructors of a class and of its bases name, by those names."""
     for base in class_.bases:
         if base.kind == CLASS:
             yield from _made_by(base.payload, lookup)
@@ -162,7 +185,21 @@ def _made_by(class_: Class, lookup: Lookup) -> Iterator[Class]:
         for name in named(init.payload.node):
             made = lookup(name, class_.frame)
             if made.kind == CLASS and made.payload.family == "module" and made.payload is not class_:
-                yield made.payload
+                yield name, made.payload
+
+
+def _filled_with(class_: Class, names: set[str]) -> frozenset[str]:
+    """Attributes to which the constructor of a class assigns what it makes of the named classes."""
+    init = class_.cells.get("__init__")
+    if not isinstance(init, Value) or init.kind != FUNCTION:
+        return NOTHING
+    assigned = [node for node in syntax.walk(init.payload.node) if isinstance(node, ast.Assign)]
+    return frozenset(
+        target.attr
+        for node in assigned
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and not names.isdisjoint(named(node.value))
+    )
 
 
 def forget() -> None:

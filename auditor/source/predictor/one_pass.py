@@ -66,16 +66,20 @@ class OnePass:
     Places are named "x" for ``self.x``, "x.y" for ``self.x.y``, "*.y" for any other object's ``y``, ":n" for globals.
     """
 
-    def __init__(self, class_: Class, lookup: Lookup, mode: Mode, *, with_sizes: bool = True) -> None:
+    def __init__(
+        self, class_: Class, lookup: Lookup, mode: Mode, *, keepers: Origins = NOTHING, with_sizes: bool = True
+    ) -> None:
         self.class_ = class_
         self.lookup = lookup
         self.mode = mode
+        self.keepers = keepers  # parts that keep something in other objects, such as the whole
         self.with_sizes = with_sizes  # whether arguments that are but sizes are told from others
         self.written: set[str] = set()  # overwritten so far, whatever branch was taken
         self.held: dict[str, Origins] = {}  # what places took in this pass
         self.returned: Origins = NOTHING
         self.control: Origins = NOTHING  # what decided that the present statement runs
         self.called: set[str] = set()  # parts and local names that were called
+        self.reset: set[str] = set()  # overwritten before any of the keepers was called
         self.calls: list[ast.AST] = []
         self.steps = 0
 
@@ -163,7 +167,7 @@ class OnePass:
 
     def loop(self, node: ast.For | ast.AsyncFor, scope: _Scope) -> None:
         origins = self.value(node.iter, scope)
-        self.store(node.target, origins, None, scope)
+        self.store(node.target, origins, node.iter, scope)
         self.under(origins, lambda: self.repeated(node.body, scope))
         self.body(node.orelse, scope)
 
@@ -247,6 +251,8 @@ class OnePass:
         self.held[place] = self.held.get(place, NOTHING) | origins | self.control
         if whole:
             self.written.add(place)
+            if self.called.isdisjoint(self.keepers):
+                self.reset.add(place)
 
     # Expressions.
 
@@ -304,7 +310,9 @@ class OnePass:
             if isinstance(node, ast.Attribute) and _is_name(node.value, scope.self_name):
                 return node.attr in self.called
             node = node.value
-        return isinstance(node, ast.Name) and f":{node.id}" in self.called
+        if not isinstance(node, ast.Name):
+            return False
+        return f":{node.id}" in self.called or scope.places.get(node.id, "").partition(".")[0] in self.called
 
     def comprehension(
         self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp, scope: _Scope
@@ -312,7 +320,7 @@ class OnePass:
         found = NOTHING
         for generator in node.generators:
             origins = self.value(generator.iter, scope)
-            self.store(generator.target, origins, None, scope)
+            self.store(generator.target, origins, generator.iter, scope)
             for test in generator.ifs:
                 found |= self.value(test, scope)
         for part in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
@@ -481,7 +489,8 @@ def _locals(function: ast.FunctionDef) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def _size_parameters(function: ast.FunctionDef) -> frozenset[str]:
     """Parameters that a function takes for a size, a device or a type: a tensor of several numbers would not do."""
-    found: set[str] = set()
+    found: set[str] = set(_numbered(function))
+    other_names: dict[str, str] = {}
     for node in syntax.walk(function):
         given: list[ast.expr | None] = []
         if isinstance(node, ast.Call):
@@ -489,9 +498,22 @@ def _size_parameters(function: ast.FunctionDef) -> frozenset[str]:
             given += [keyword.value for keyword in node.keywords if keyword.arg in _SIZE_KEYWORDS]
         elif isinstance(node, ast.Slice):
             given += [node.lower, node.upper, node.step]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            other_names.update((target.id, node.value.id) for target in node.targets if isinstance(target, ast.Name))
         for part in given:
             found.update(_operands(part))
-    return frozenset(found)
+    return frozenset(found | {other_names[name] for name in found if name in other_names})
+
+
+def _numbered(function: ast.FunctionDef) -> Iterator[str]:
+    """Parameters with a number or a text for a default."""
+    spec = function.args
+    names = [arg.arg for arg in (*spec.posonlyargs, *spec.args)]
+    pairs = [*zip(reversed(names), reversed(spec.defaults), strict=False)]
+    pairs += [(arg.arg, default) for arg, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if default]
+    for name, default in pairs:
+        if isinstance(default, ast.Constant) and default.value is not None:
+            yield name
 
 
 @lru_cache(maxsize=4096)

@@ -260,6 +260,80 @@ class ReadAfterwards(Base):
         return self.loss(hidden + self.probe.last_mean, y)
 
 
+class Tables(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("frequencies", 1.0 / 10000 ** torch.linspace(0, 1, MODEL_DIM))
+        self.tables = {}
+
+    def forward(A, length, device, dtype, turn=0):
+        B = length
+        C = device
+        if (B, C, turn) not in A.tables:
+            A.tables[B, C, turn] = torch.outer(torch.arange(B, device=C) + turn, A.frequencies.to(C)).cos()
+        return A.tables[B, C, turn].to(dtype=dtype)
+
+
+class WithTables(Base):
+    def __init__(self):
+        super().__init__()
+        self.tables = Tables()
+
+    def forward(self, x, y):
+        hidden = self.hidden(x)
+        return self.loss(hidden * self.tables(x.size(1), x.device, hidden.dtype, turn=1), y)
+
+
+class SharesFirst(nn.Module):
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+        self.whole = None
+
+    def forward(self, x):
+        if self.first:
+            self.whole.values = x.detach()
+        elif self.whole.values is not None:
+            x = x + self.whole.values
+        return x
+
+
+class Sharing(Base):
+    def __init__(self):
+        super().__init__()
+        self.values = None
+        self.layers = nn.ModuleList([SharesFirst(number == 0) for number in range(3)])
+        for layer in self.layers:
+            object.__setattr__(layer, "whole", self)
+
+    def forward(self, x, y):
+        self.values = None
+        hidden = self.hidden(x)
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return self.loss(hidden, y)
+
+
+class NeverReset(Sharing):
+    def forward(self, x, y):
+        hidden = self.hidden(x)
+        for layer in reversed(self.layers):
+            hidden = layer(hidden)
+        return self.loss(hidden, y)
+
+
+class SumOfParts(Base):
+    def __init__(self):
+        super().__init__()
+        self.probes = nn.ModuleList([PartKeeps() for _ in range(2)])
+
+    def forward(self, x, y):
+        hidden = self.hidden(x)
+        for number in range(2):
+            hidden = self.probes[number](hidden)
+        return self.loss(hidden + torch.stack([probe.last_mean for probe in self.probes]).sum(0), y)
+
+
 # case: a_part_keeps_the_mean_of_what_it_saw
 # expect: C3 fail|review
 model = WithPart().cuda()
@@ -412,6 +486,44 @@ report(evaluate(model, val), val)
 # expect: C4 pass|review
 # twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets
 model = ReadAfterwards().cuda()
+train(model)
+evaluate(model, val)
+report(evaluate(model, val), val)
+
+
+# case: parts_share_it_through_the_whole
+# expect: C3 fail|review
+model = NeverReset().cuda()
+train(model)
+evaluate(model, val)
+report(evaluate(model, val), val)
+
+
+# case: tables_kept_by_length_and_turn
+# expect: C3 pass
+# expect: C4 pass|review
+# twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets, parts_share_it_through_the_whole
+model = WithTables().cuda()
+train(model)
+evaluate(model, val)
+report(evaluate(model, val), val)
+
+
+# case: shared_among_parts_and_reset_in_each_pass
+# expect: C3 pass
+# expect: C4 pass|review
+# twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets, parts_share_it_through_the_whole
+model = Sharing().cuda()
+train(model)
+evaluate(model, val)
+report(evaluate(model, val), val)
+
+
+# case: what_the_parts_in_a_list_kept_in_this_pass
+# expect: C3 pass
+# expect: C4 pass|review
+# twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets, parts_share_it_through_the_whole
+model = SumOfParts().cuda()
 train(model)
 evaluate(model, val)
 report(evaluate(model, val), val)
