@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -77,8 +78,11 @@ def _lines_of(run: ToyRun) -> Iterator[str]:
     sizes = [f"{name}={value}" for name, (value, origin) in run.stage.settings.items() if origin == "toy size"]
     if sizes:
         yield f"run: toy sizes by the script's own variables: {_listed(sizes)}"
-    for override in run.stage.overrides[:MAX_LISTED]:
-        yield f"run: {override.name} = {override.old} became {override.new} ({override.why})"
+    replaced = Counter((item.name, item.old, item.new, item.why) for item in run.stage.overrides)
+    for (name, old, new, why), times in list(replaced.items())[:MAX_LISTED]:
+        yield f"run: {name} = {old} became {new}{f' in {times} places' if times > 1 else ''} ({why})"
+    if len(replaced) > MAX_LISTED:
+        yield f"run: {len(replaced) - MAX_LISTED} further constants were replaced by toy sizes"
     for note in run.stage.notes[:MAX_LISTED]:
         yield f"run: {note}"
 

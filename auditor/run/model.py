@@ -144,6 +144,7 @@ class Size:
     kv_heads: int = 2
     iterations: int = 1
     warmup_steps: int = 0
+    every: int = 0  # steps between validations and checkpoints; 0, as most scripts read it, is none
     smallest_table: int = 256  # entries that a hash table keeps at the least
     wallclock_seconds: int = 0  # the cap on training that the script is given; 0, as scripts read it, is none
     ttt_chunk: int = 512

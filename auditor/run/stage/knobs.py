@@ -154,7 +154,7 @@ KNOBS = (
     _size(r"(MAX_|TRAIN_)?WALLCLOCK_(SECONDS|LIMIT.*)|(MAX_(WALLCLOCK_|TRAIN_)?|TRAIN_)SECONDS", _wallclock),
     _size(r"WARMUP_STEPS|COMPILE_WARMUP(_STEPS)?|TTT_WARMUP_COMPILE", _warmup),
     _size(r"DISTILL_STEPS|TTT_BURST_STEPS", _at_most(1)),
-    _size(r"(VAL|QUANT_EVAL|SAVE|CHECKPOINT)(_LOSS)?_EVERY", _zero),
+    _size(r"(VAL|QUANT_EVAL|SAVE|CHECKPOINT)(_LOSS)?_EVERY", lambda base, size: size.every),
     _size(r"(TRAIN_)?LOG_EVERY(_STEPS)?|TRAIN_LOG_.*EVERY", lambda base, size: 1),
     # tokens at a time
     _size(r"(TRAIN_)?BATCH_TOKENS|TRAIN_BATCH_SIZE|TOTAL_BATCH_SIZE", _batch),

@@ -16,6 +16,7 @@ _TAIL_BYTES = 16_384
 _DETAIL = 200
 LEAST_VALIDATION_TOKENS = 1_024
 GENEROUS_CAP_SECONDS = 86_400
+FAR_APART = 1_000_000  # steps, more than any run makes
 LARGER_TABLE = 4_096  # entries, where a script refuses smaller tables
 
 
@@ -142,6 +143,9 @@ def _larger_or_smaller(failure: Failure, detail: str, size: Size) -> Size | None
         return replace(size, label=f"{size.label}, time capped", wallclock_seconds=GENEROUS_CAP_SECONDS)
     if detail.startswith("ZeroDivisionError") and size.iterations == 0:
         return replace(size, label=f"{size.label}, one step", iterations=1)
+    if detail.startswith("ZeroDivisionError") and "modulo" in detail and size.every == 0:
+        # a script that divides by the steps between validations, none of which the toy size asks for
+        return replace(size, label=f"{size.label}, validations far apart", every=FAR_APART)
     if _TABLE.search(detail) and size.smallest_table < LARGER_TABLE:
         return replace(size, label=f"{size.label}, larger tables", smallest_table=LARGER_TABLE)
     rungs = [(_HEADS, _all_heads), (_BATCH, _more_batch), (_SEQUENCE, _longer)]

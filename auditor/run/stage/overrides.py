@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from auditor.run.model import Override, Size
@@ -19,8 +19,9 @@ from auditor.submission import syntax
 from auditor.submission.model import Submission
 
 LEAST_TABLE = 65_536  # smaller tables are embeddings of the model, or full enough
-MAX_OVERRIDES = 60
+MAX_OVERRIDES = 200
 _SIZES_READ = ("TRAIN_SEQ_LEN", "SEQ_LEN", "MODEL_DIM", "TRAIN_BATCH_TOKENS", "TRAIN_BATCH_SIZE")
+_WIDTHS_READ = ("MODEL_DIM", "D_MODEL", "N_EMBD", "HIDDEN_SIZE", "DIM")
 _TABLE_WORDS = ("BUCKETS", "TABLE_SIZE", "HASH_SIZE")
 _NOT_CONFIGURATION = ("BLOCK_SIZE",)  # of a kernel
 
@@ -42,6 +43,8 @@ def overrides_of(submission: Submission, defaults: Mapping[str, str], size: Size
         if tree is None:
             continue
         found = [*_tables(tree, size), *(_configuration(tree, size) if hard_coded else ())]
+        if not any(name in defaults for name in _WIDTHS_READ):
+            found += _models(tree, size)
         written = source.packed or "!" in source.path
         sha256 = hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).hexdigest() if written else ""
         path = submission.relative(source.path)
@@ -70,7 +73,11 @@ def _tables(tree: ast.Module, size: Size) -> Iterator[Found]:
 
 def _configuration(tree: ast.Module, size: Size) -> Iterator[Found]:
     """Sizes among module constants, class attributes and module-level dictionaries."""
-    for name, value in _fields(tree):
+    yield from _toys(_fields(tree), size)
+
+
+def _toys(fields: Iterable[tuple[str, ast.expr]], size: Size) -> Iterator[Found]:
+    for name, value in fields:
         number = _number(value)
         knob = knob_of(name.upper())
         if number is None or knob is None or knob.kind is not Kind.SIZE or name.upper() in _NOT_CONFIGURATION:
@@ -78,6 +85,15 @@ def _configuration(tree: ast.Module, size: Size) -> Iterator[Found]:
         toy = toy_text(knob, str(number), size)
         if toy is not None and float(toy) != number:
             yield value.lineno, name, ast.unparse(value), toy, "no environment variable sets this size"
+
+
+def _models(tree: ast.Module, size: Size) -> Iterator[Found]:
+    """Sizes of models that functions describe: ``return dict(model_dim=512, num_heads=8, ...)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and node.value is not None:
+            entries = list(_entries(node.value))
+            if any(name.upper() in _WIDTHS_READ for name, _ in entries):
+                yield from _toys(entries, size)
 
 
 def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:

@@ -61,6 +61,7 @@ def test_a_run_cut_off_after_a_metric_is_still_cut_off() -> None:
         ("ValueError: batch too small for accumulation", "batch_sequences"),
         ("AssertionError: window exceeds sequence", "sequence"),
         ("ValueError: NGRAM_BUCKETS must be at least 1024, got 256", "smallest_table"),
+        ("ZeroDivisionError: integer modulo by zero", "every"),
         ("TypeError: unsupported operand type(s) for -: 'NoneType' and 'float'", "wallclock_seconds"),
     ],
 )

@@ -61,6 +61,18 @@ def test_sizes_in_constants_stay_where_the_environment_sets_them() -> None:
     assert replaced(SIZES_FROM_ENVIRONMENT + "iterations = 20000\nmodel_dim = 512\n") == {}
 
 
+def test_models_that_functions_describe_are_made_small_where_no_width_is_read() -> None:
+    models = "def model_a():\n    return dict(model_dim=512, num_heads=8, mlp_mult=3.0, layers=10)\n"
+    assert replaced(SIZES_FROM_ENVIRONMENT + models) == {"model_dim": ("512", "64"), "num_heads": ("8", "4")}
+    width = 'D = int(os.environ.get("MODEL_DIM", 512))\n'
+    assert replaced(SIZES_FROM_ENVIRONMENT + width + models) == {}
+
+
+def test_other_descriptions_stay() -> None:
+    text = SIZES_FROM_ENVIRONMENT + "def optimizer():\n    return dict(iterations=20000, num_heads=8)\n"
+    assert replaced(text) == {}
+
+
 def test_text_that_does_not_parse_has_no_overrides() -> None:
     assert replaced("def broken(:\n    buckets = 1 << 22\n") == {}
 
