@@ -114,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
         help="an interpreter that has torch, for --run and --rescore (default: this one)",
     )
     parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="with --run: cuda runs on this machine's graphics card, which nobody has tried yet (default: cpu)",
+    )
+    parser.add_argument(
         "--ranks", metavar="N", type=int, help="with --run: processes of the last run; 1: no such run (default: 2)"
     )
     parser.add_argument(
@@ -196,8 +201,9 @@ def _run_options(options: argparse.Namespace) -> RunOptions | None:
         raise CannotAuditError("--seed, --run-seconds and --run-python need --run or --rescore")
     if options.run_seconds is not None and options.run_seconds <= 0:
         raise CannotAuditError(f"--run-seconds {options.run_seconds}: a positive number of seconds")
-    if options.ranks is not None and not options.run:
-        raise CannotAuditError("--ranks needs --run")
+    for option, value in (("--ranks", options.ranks), ("--device", options.device)):
+        if value is not None and not options.run:
+            raise CannotAuditError(f"{option} needs --run")
     if options.ranks is not None and not 1 <= options.ranks <= MOST_RANKS:
         raise CannotAuditError(f"--ranks {options.ranks}: between 1 and {MOST_RANKS}")
     if not options.run:
@@ -209,6 +215,7 @@ def _run_options(options: argparse.Namespace) -> RunOptions | None:
         python=options.run_python or "",
         seconds=options.run_seconds or RunOptions().seconds,
         ranks=options.ranks or RunOptions().ranks,
+        device=options.device or RunOptions().device,
         progress=_tell if sys.stderr is not None and sys.stderr.isatty() else None,
     )
 
@@ -528,7 +535,7 @@ def _fix(arguments: Sequence[str]) -> int:
         "--run-seconds", metavar="S", type=float, help="with --run: wall clock of the toy runs of one script"
     )
     parser.add_argument("--run-python", metavar="FILE", help="with --run: an interpreter that has torch")
-    parser.set_defaults(rescore=False, ranks=None)
+    parser.set_defaults(rescore=False, ranks=None, device=None)
     options = parser.parse_args(arguments)
     _check_submission(options)
     from auditor.fix.command import describe_fix

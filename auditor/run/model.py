@@ -23,7 +23,7 @@ class Limits:
 
     seconds: float = 300.0  # wall clock
     memory_bytes: int = 6 * GIB  # resident, of the whole process tree
-    address_space_bytes: int = 32 * GIB  # of one process; torch maps far more than it uses
+    address_space_bytes: int = 32 * GIB  # of one process; torch maps far more than it uses; 0: no limit
     processes: int = 256
     file_bytes: int = 1 * GIB  # one file
     scratch_bytes: int = 2 * GIB  # all files the run writes
@@ -48,7 +48,8 @@ class Job:
     """One command to run confined: no network, read-only but for its scratch, nothing of the machine it does not need.
 
     `environment` is the whole environment. The interpreter's own prefix, the loader's and libc's files are added by the
-    sandbox. `report` opens the report channel (see auditor/run/inside/channel.py).
+    sandbox. `report` opens the report channel (see auditor/run/inside/channel.py). `devices` are device files besides
+    the harmless ones that every run has.
     """
 
     command: tuple[str, ...]
@@ -57,6 +58,7 @@ class Job:
     binds: tuple[Bind, ...]
     limits: Limits = field(default_factory=Limits)
     report: bool = True
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

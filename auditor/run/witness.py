@@ -27,6 +27,7 @@ from auditor.ledger import RULES_OF_SCORING, Ledger
 from auditor.record.model import Record
 from auditor.run.byte_test import known_mistakes
 from auditor.run.events import Places, read_trace
+from auditor.run.gpu import NoCardError, card_devices, with_card
 from auditor.run.model import MISSING_TORCH, Confinement, Limits, NoConfinementError, Outcome, Size
 from auditor.run.printed import printed_metrics, reported_metric
 from auditor.run.sandbox import find_confinement, remove_tree, run_job
@@ -55,13 +56,15 @@ class RunOptions:
 
     `swap` asks for the suffix swap, one more traced run (two where a loss moves). With `ranks` above 1 a script that
     proved nothing alone is run once more as so many processes. `seconds` bound all of these runs together: one that
-    is likely to take more than what is left is not made, and the report says so.
+    is likely to take more than what is left is not made, and the report says so. `device` "cuda" asks for the machine's
+    own graphics card, which is untried (see auditor/run/gpu.py).
     """
 
     seed: int | None = None
     python: str = ""
     seconds: float = 300.0
     trace: bool = True
+    device: str = "cpu"
     swap: bool = True
     ranks: int = 2
     size: Size = field(default_factory=Size)
@@ -97,11 +100,14 @@ def run_witness(
     if not options.python and importlib.util.find_spec("torch") is None:
         raise NotRunError(MISSING_TORCH)
     try:
-        confinement = find_confinement()
-    except NoConfinementError as error:
+        devices = card_devices() if options.device == "cuda" else ()
+        confinement = with_card(find_confinement()) if devices else find_confinement()
+    except (NoCardError, NoConfinementError) as error:
         raise NotRunError(str(error)) from error
     seed = secrets.randbelow(MAX_SEED) if options.seed is None else options.seed
-    toy = _Runner(submission, configuration, record, source, options, python, confinement, seed, _Time(options.seconds))
+    toy = _Runner(
+        submission, configuration, record, source, options, python, confinement, seed, _Time(options.seconds), devices
+    )
     runs = [toy.run(Uniform(), options.size)]
     swap = toy.further(runs) if runs[0].reported else None
     return RunReport(tuple(runs), testify(runs, source, swap, toy.time.left_out), seed, confinement, swap)
@@ -185,6 +191,7 @@ class _Runner:
     confinement: Confinement
     seed: int
     time: _Time
+    devices: tuple[str, ...] = ()
 
     def further(self, runs: list[ToyRun]) -> SuffixSwap | None:
         """The runs after the first one that may prove what it did not, added to `runs`, and the suffix swap."""
@@ -276,6 +283,7 @@ class _Runner:
                     limits=Limits(seconds=share * self.time.left),
                     losses=self.options.trace and self.options.swap,
                     swap_after=swap_after,
+                    devices=self.devices,
                 )
             except StageError as error:
                 raise NotRunError(str(error)) from error

@@ -64,10 +64,11 @@ def prepare(spec: Mapping[str, Any]) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[name] = str(threads)
     wanted = spec.get("standins", "all")
+    left_out = spec.get("left_out", ())
     imports = _module("imports")
     imports.install()
     for name, module in STANDINS.items():
-        if wanted == "all" or name in wanted:
+        if (wanted == "all" or name in wanted) and name not in left_out:
             _module(module).install()
     loading = _module("loading")
     loading.set_threads(threads)

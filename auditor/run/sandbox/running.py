@@ -133,7 +133,7 @@ class _Run:
 
     def __init__(self, job: Job, way: str, scaffold: Path) -> None:
         self.job, self.way, self.limits = job, way, job.limits
-        self.mounts = view_of(job.command, job.binds, job.limits.scratch_bytes, scaffold)
+        self.mounts = view_of(job.command, job.binds, job.limits.scratch_bytes, scaffold, job.devices)
         self.scaffold = scaffold
         self.key = secrets.token_bytes(KEY_BYTES)
         names = {"stdout": self.limits.output_bytes, "stderr": self.limits.output_bytes, "status": STATUS_BYTES}
@@ -233,7 +233,7 @@ class _Run:
     def _limited(self) -> int:
         """Limits of process 1, which the command inherits; and short of memory, the kernel ends the run first."""
         limits = {
-            resource.RLIMIT_AS: self.limits.address_space_bytes,
+            resource.RLIMIT_AS: self.limits.address_space_bytes or resource.RLIM_INFINITY,
             resource.RLIMIT_FSIZE: self.limits.file_bytes,
             resource.RLIMIT_NPROC: self.limits.processes,
             resource.RLIMIT_NOFILE: OPEN_FILES,

@@ -51,15 +51,23 @@ class Mount:
     mode: int = 0o755
 
 
-def view_of(command: Sequence[str], binds: Sequence[Bind], scratch_bytes: int, scaffold: Path) -> list[Mount]:
+def view_of(
+    command: Sequence[str],
+    binds: Sequence[Bind],
+    scratch_bytes: int,
+    scaffold: Path,
+    devices: Sequence[str] = (),
+) -> list[Mount]:
     """The mounts for a job, in the order in which they must be made.
 
-    `scaffold` is a private folder of this run; the written files of /etc are put there. Raises NoConfinementError where
+    `scaffold` is a private folder of this run; the written files of /etc are put there. `devices` are device files that
+    this job needs besides the harmless ones. Raises NoConfinementError where
     a bind would uncover what the sandbox hides ("/", "/proc", "/etc", "/dev").
     """
     mounts = [Mount("tmpfs", "/", size=1 << 20), *_system(), *_written(scaffold)]
     mounts += [Mount("tmpfs", "/dev", size=1 << 16)]
     mounts += [Mount("device", f"/dev/{name}", f"/dev/{name}") for name in DEVICES]
+    mounts += [Mount("device", path, path) for path in devices]
     mounts += [Mount("symlink", "/dev/fd", "/proc/self/fd"), Mount("symlink", "/dev/stdin", "/proc/self/fd/0")]
     mounts += [Mount("symlink", f"/dev/{name}", f"/proc/self/fd/{n}") for n, name in ((1, "stdout"), (2, "stderr"))]
     mounts += [Mount("tmpfs", "/dev/shm", size=scratch_bytes, writable=True, mode=0o1777)]

@@ -13,6 +13,7 @@ import numpy as np
 from auditor import run
 from auditor.configuration import RunConfiguration
 from auditor.record.model import Record
+from auditor.run.gpu import ENVIRONMENT, NOTE, REPLACED_BY_CARD
 from auditor.run.model import Bind, Job, Limits, Size, Stage
 from auditor.run.sources import BOS, Source, Stream
 from auditor.run.stage.audit_data import AuditData, distinct_runs, draw_data, swapped
@@ -81,12 +82,13 @@ def prepare(
     losses: bool = False,
     swap_after: int | None = None,
     script_seed: int = SCRIPT_SEED,
+    devices: tuple[str, ...] = (),
 ) -> Prepared:
     """Lay out one run below `work`, an empty folder of the auditor.
 
     `seed` draws the audit data; the script does not learn it, its own is `script_seed`. `losses` asks the tracer for
     the loss of each position. With `swap_after` the validation text after that position is drawn anew, everything else
-    is the same.
+    is the same. With the `devices` of a graphics card the script runs on that.
 
     Raises StageError when the submission has no script.
     """
@@ -112,6 +114,8 @@ def prepare(
         settings.update((name, (value, MACHINE)) for name, value in launch.items())
     if not distinct_runs(data.validation.tokens):
         notes.append("some runs of 12 validation tokens occur twice")
+    if devices:
+        notes.append(NOTE)
     defaults = defaults_of(submission)
     placed = overrides_of(submission, defaults, size)
     spec = {
@@ -126,11 +130,12 @@ def prepare(
         "losses": losses,
         "files": {**files, **_seen_elsewhere(files, binds)},
         "overrides": [_as_json(item) for item in placed],
+        "left_out": sorted(REPLACED_BY_CARD) if devices else [],
     }
     (work / "spec.json").write_text(json.dumps(spec, indent=1))
     stage = Stage(
         folder=work,
-        job=_job(work, settings, binds, python, limits or Limits()),
+        job=_job(work, settings, binds, python, limits or Limits(), devices),
         script=script,
         settings=settings,
         overrides=tuple(item.override for item in placed),
@@ -228,9 +233,12 @@ def _seen_elsewhere(files: Mapping[str, str], binds: tuple[Bind, ...]) -> dict[s
     return {bind.target + name.removeprefix(DATA): role for bind in binds for name, role in files.items()}
 
 
-def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, limits: Limits) -> Job:
+def _job(
+    work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, limits: Limits, devices: tuple[str, ...]
+) -> Job:
     environment = {
         **{name: value for name, (value, _) in settings.items()},
+        **(ENVIRONMENT if devices else {}),
         "PATH": "/audit/inside/bin:/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp/home",
         "LANG": "C.UTF-8",
@@ -250,5 +258,7 @@ def _job(work: Path, settings: Settings, binds: tuple[Bind, ...], python: str, l
             Bind(work / "submission", SUBMISSION, writable=True),
             *binds,
         ),
-        limits=limits,
+        # CUDA maps the address space of the card and of the machine into one
+        limits=replace(limits, address_space_bytes=0) if devices else limits,
+        devices=devices,
     )
