@@ -27,6 +27,8 @@ from auditor.source.scan import called_names, named
 from auditor.source.values import CLASS, FUNCTION, Class, Value
 from auditor.submission import syntax
 
+SCORING = Mode(training=False, gradients=False)
+
 
 class _Kept(NamedTuple):
     """What calls of a class's method leave: what a later pass is made of, all that is kept, what is reset at first.
@@ -80,7 +82,7 @@ def _own(
     if not any(outline.stores or not below.isdisjoint(outline.attributes) for outline in outlines):
         return _Kept()
     if all(outline.attributes.isdisjoint(ASKING_MODE) for outline in outlines):
-        mode = Mode(training=False, gradients=False)
+        mode = SCORING
     key = (".own", method, mode, below, keepers)
     if key not in class_.cells:
         class_.cells[key] = _walked(class_, method, lookup, mode, below, keepers)
@@ -94,14 +96,18 @@ def _walked(
     found = _Kept()
     for with_sizes in (False, True):  # which arguments are but sizes matters where something is kept: seldom
         walk = OnePass(class_, lookup, mode, keepers=keepers, with_sizes=with_sizes)
+        scoring = OnePass(class_, lookup, SCORING, keepers=keepers, with_sizes=with_sizes)
         try:
             _walk(walk, class_, method)
+            kept = walk.kept()
+            if kept and mode != SCORING:  # what a pass in training leaves, a score may be made of
+                _walk(scoring, class_, "forward")
         except TooLongError:
-            return _Kept()
-        kept = walk.kept()
-        foreign = {place for place in walk.returned if place.startswith("*.") and place[2:] in below}
+            return _Kept(over=frozenset(("?",)))  # not read to its end: it may
+        returned = walk.returned | scoring.returned
+        foreign = {place for place in returned if place.startswith("*.") and place[2:] in below}
         names = frozenset(place.rpartition(".")[2] for place in kept)
-        found = _Kept(kept & walk.returned | foreign, names, frozenset(walk.reset))
+        found = _Kept(kept & returned | foreign, names, frozenset(walk.reset))
         if not (found.over or found.names):
             break
     return found

