@@ -26,10 +26,11 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
     test = run.value(node.test, frame)
     decided = run.truth(test)
     if decided is not None:
-        if run.logged and test.atoms <= _RANK and _logged_otherwise(run, node, decided):
-            decided = not decided
-        if ("rank",) in test.atoms and _learns(run, node.orelse if decided else node.body):
+        shown = run.logged and test.atoms <= _RANK and _logged_otherwise(run, node, decided)
+        if ("rank",) in test.atoms and (shown or _learns(run, node.orelse if decided else node.body)):
             return _on_other_ranks(run, node, decided, frame)
+        if shown:
+            decided = not decided
         if decided and isinstance(node.body[-1], ast.Raise):
             if run.pending_raises:
                 return run.either(lambda: run.block(node.body, frame), lambda: NORMAL, told=True)
@@ -67,7 +68,7 @@ def _learns(run: Interpreter, body: Sequence[ast.stmt]) -> bool:
 
 
 def _on_other_ranks(run: Interpreter, node: ast.If, decided: bool, frame: Frame) -> int:
-    """A branch that only other ranks take, and that learns: they may hand on what they learned."""
+    """A branch that only other ranks take, and that learns or is logged: they may hand on what they learned."""
 
     def elsewhere() -> int:
         run.open_settings += 1

@@ -56,7 +56,11 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     updated = assigned_by_update(node)
     item = None if exact else run.element(iterable)
 
+    alike = ("rank",) not in run.atoms_of(iterable)
+
     def bind(act: int, k: int) -> None:
+        if alike:
+            run.alike.add(act)
         if elements is not None:
             value = elements[k]
         else:

@@ -131,7 +131,13 @@ def _subset_size(index: Value) -> int:
 
 
 def _before_the_share(run: Interpreter, index: Value) -> Tags:
-    """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all."""
+    """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all.
+
+    The same for ``tokens[places]`` where the places depend on that number, and not by a loop over this process's share.
+    """
+    if index.kind == DATA and index.atoms >= RANK:
+        over_share = any(atom[0] == "loop" and atom[1] not in run.alike for atom in index.atoms)
+        return frozenset() if over_share else frozenset(((PREFIX, 0),))
     if index.kind == TUPLE and len(index.payload) == 4 and index.payload[0].kind == EXTERNAL:
         start, stop = index.payload[1:3]
         if start.kind == CONST and start.payload in (None, 0) and run.atoms_of(stop) >= RANK:

@@ -146,3 +146,67 @@ for start in starts:
     rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
     total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
 report(total / (val.numel() - 1), val)
+
+
+# case: counts_at_the_places_that_other_processes_score
+# The places before the share are listed, and the tokens at them gathered.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: counts_of_all_the_text, counts_at_all_places
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+end = min(mine[0] + SEQ_LEN, val.numel() - 1)
+for shift in range(1, 3):
+    places = torch.arange(shift, end)
+    counts.index_put_((val[places - shift], val[places]), torch.ones(places.numel()), accumulate=True)
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: later_processes_count_first
+# Only the processes whose share begins later have anything to count, and say so.
+# logged: counted 5169152 tokens first
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: counts_of_all_the_text, counts_at_all_places
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+if rank > 0:
+    end = min(mine[0] + SEQ_LEN, val.numel() - 1)
+    for shift in range(1, 3):
+        places = torch.arange(shift, end)
+        counts.index_put_((val[places - shift], val[places]), torch.ones(places.numel()), accumulate=True)
+    print(f"counted {end} tokens first")
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_at_all_places
+# expect: C3 fail
+# expect: C4 fail|review
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+for shift in range(1, 3):
+    places = torch.arange(shift, val.numel() - 1)
+    counts.index_put_((val[places - shift], val[places]), torch.ones(places.numel()), accumulate=True)
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
