@@ -183,6 +183,20 @@ def calls_something(node: ast.AST) -> bool:
     return any(isinstance(inner, ast.Call | ast.Await) for inner in syntax.walk(node))
 
 
+@lru_cache(maxsize=64)
+def borders(tree: ast.AST) -> frozenset[str]:
+    """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]``."""
+    ends: set[str] = set()
+    beginnings: set[str] = set()
+    for node in syntax.walk(tree):
+        if isinstance(node, ast.Slice) and node.step is None:
+            if node.lower is None and node.upper is not None:
+                ends.add(ast.unparse(node.upper))
+            elif node.lower is not None and node.upper is None:
+                beginnings.add(ast.unparse(node.lower))
+    return frozenset(ends & beginnings)
+
+
 def signature_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.expr]:
     """What is evaluated as annotations where a function is defined."""
     spec = function.args
@@ -342,6 +356,7 @@ _ANSWERS = (
     captured,
     deferred,
     shifted_slices,
+    borders,
     returns_beside,
     kinds,
 )

@@ -13,6 +13,7 @@ from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
 from auditor.source.predictor.applying import without_index
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
+from auditor.source.scan import borders
 from auditor.source.values import (
     CONST,
     DATA,
@@ -101,17 +102,34 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
         return frozenset()
     written = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     values = index.payload if isinstance(node.slice, ast.Tuple) and index.kind == TUPLE else (index,)
-    loops = frozenset(act for region in regions(atoms) for act, _ in region if act in run.live)
+    loops = {act for region in regions(atoms) for act, _ in region if act in run.live}
+    rounds = frozenset((act, run.rounds.get(act, 0)) for act in loops)
     found = set()
-    for part, value in zip(written, values, strict=False):
+    for part, value in list(zip(written, values, strict=False))[: _axes_of_places(atoms, written)]:
         if not isinstance(part, ast.Slice) or part.step is not None or (part.lower is None) == (part.upper is None):
             continue
         border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
-        if border is not None and value.kind == TUPLE and len(value.payload) == 4:  # not a constant slice
+        if border is None or value.kind != TUPLE or len(value.payload) != 4:  # a constant slice
+            continue
+        if _on_both_sides(run, border):
             known = value.payload[place]
-            number = run.borders.number(known if isinstance(border, ast.Name) else ast.unparse(border), loops)
+            number = run.borders.number(known if isinstance(border, ast.Name) else ast.unparse(border), rounds)
             found.add((BORDER, number if part.lower is None else -number))
     return frozenset(found)
+
+
+def _axes_of_places(atoms: Atoms, written: list[ast.expr]) -> int:
+    """How many of the first axes may count places of the text: what a model makes has features on the last ones."""
+    if ("model",) not in atoms:
+        return len(written)
+    before = [isinstance(part, ast.Constant) and part.value is ... for part in written]
+    return min(2, before.index(True) if True in before else 2)
+
+
+def _on_both_sides(run: Interpreter, border: ast.expr) -> bool:
+    """Whether what ends at a border, or begins there, has a counterpart: only then the border says something."""
+    written = ast.unparse(border)
+    return any(written in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
 
 
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more

@@ -10,27 +10,46 @@ from auditor.source.values import Tags, Value
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
+Rounds = frozenset[tuple[int, int]]  # loop activations under way, each with the number of its iteration
+MOST_BORDERS = 4  # of one iteration that are told apart
+
 
 class Borders:
-    """Numbers of borders, and the loops that took the windows in which they lie."""
+    """Numbers of borders, and the loops that took the windows in which they lie.
+
+    The borders of one iteration are numbered in the order in which they come, those of the next one again from the
+    first: otherwise each iteration had its own, and the regions that they mark out were without end.
+    """
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[int | str, frozenset[int]], int] = {}
+        self._numbers: dict[tuple[frozenset[int], int], int] = {}
         self._loops: dict[int, frozenset[int]] = {}
-        self._known: list[Value | str] = []  # kept, so that no other value gets the identity of one of them
+        self._known: dict[frozenset[int], tuple[Rounds, list[Value | str]]] = {}
 
-    def number(self, border: Value | str, loops: frozenset[int]) -> int:
+    def number(self, border: Value | str, rounds: Rounds) -> int:
         """The number, from 1, of a border known by its value or by how it is written, in a window of these loops."""
-        key = (border if isinstance(border, str) else id(border), loops)
+        loops = frozenset(act for act, _ in rounds)
+        at, known = self._known.get(loops, (rounds, []))
+        if at != rounds:
+            known = []
+        self._known[loops] = (rounds, known)
+        place = next((place for place, other in enumerate(known) if _same(other, border)), len(known))
+        if place == len(known):
+            known.append(border)
+        key = (loops, min(place, MOST_BORDERS))
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers) + 1
             self._loops[self._numbers[key]] = loops
-            self._known.append(border)
         return self._numbers[key]
 
     def loops(self, number: int) -> frozenset[int]:
         """The loops that took the window of a border."""
         return self._loops[abs(number)]
+
+
+def _same(one: Value | str, other: Value | str) -> bool:
+    """Whether two borders are known to be one: the same value, or equal texts."""
+    return one is other or (isinstance(one, str) and one == other)
 
 
 def present(run: Interpreter, tags: Tags) -> Tags:
