@@ -31,7 +31,7 @@ from auditor.source.switches import LoggedLines
 from auditor.source.values import NOTHING, UNKNOWN, Atoms, Class, Frame, Function, Obj, State, Value, const
 from auditor.submission import syntax
 
-DEFAULT_BUDGET = 1_500_000  # nodes visited
+DEFAULT_BUDGET = 1_500_000  # nodes visited, and pairs of learning and scored regions compared
 
 
 class BudgetSpentError(Exception):
@@ -181,6 +181,12 @@ class Interpreter:
             self.finished = False
             self.why_unfinished = "the script nests deeper than the analysis follows"
         definitions.note_unseen_calls(self)
+
+    def spend(self, operations: int) -> None:
+        """Count operations beside the visited nodes. Raises BudgetSpentError at the bound."""
+        self.budget -= operations
+        if self.budget < 0:
+            raise BudgetSpentError
 
     def site(self, line: int = 0) -> Site:
         return Site(self.path, line or self.line, self.functions[-1].name if self.functions else "")

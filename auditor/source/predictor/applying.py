@@ -29,6 +29,7 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
     taken = regions(atoms)
     if not taken:
         return atoms
+    predictors.run.spend(len(states) * len(taken))
     states.sort()
     site: int | None = None
     new: list[Atom] = []
