@@ -114,7 +114,10 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
         if _on_both_sides(run, border):
             known = value.payload[place]
             number = run.borders.number(known if isinstance(border, ast.Name) else ast.unparse(border), rounds)
-            found.add((BORDER, number if part.lower is None else -number))
+            if not number:
+                found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
+            else:
+                found.add((BORDER, number if part.lower is None else -number))
     return frozenset(found)
 
 

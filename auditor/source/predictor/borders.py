@@ -27,7 +27,10 @@ class Borders:
         self._known: dict[frozenset[int], tuple[Rounds, list[Value | str]]] = {}
 
     def number(self, border: Value | str, rounds: Rounds) -> int:
-        """The number, from 1, of a border known by its value or by how it is written, in a window of these loops."""
+        """The number, from 1, of a border known by its value or by how it is written, in a window of these loops.
+
+        0 for the borders of an iteration that has too many of them to be told apart.
+        """
         loops = frozenset(act for act, _ in rounds)
         at, known = self._known.get(loops, (rounds, []))
         if at != rounds:
@@ -36,7 +39,9 @@ class Borders:
         place = next((place for place, other in enumerate(known) if _same(other, border)), len(known))
         if place == len(known):
             known.append(border)
-        key = (loops, min(place, MOST_BORDERS))
+        if place >= MOST_BORDERS:
+            return 0
+        key = (loops, place)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers) + 1
             self._loops[self._numbers[key]] = loops

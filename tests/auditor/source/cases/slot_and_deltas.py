@@ -351,7 +351,7 @@ report(total / (val.numel() - 1), val)
 # One window, cut where its scored part begins: everything before it was scored by the windows before.
 # expect: C3 pass|review
 # expect: C1 pass|review
-# twin of: delta_fitted_on_the_scored_window, delta_fitted_before_a_border_that_moves_back, delta_shared_by_windows_cut_at_a_border
+# twin of: delta_fitted_on_the_scored_window, delta_fitted_before_a_border_that_moves_back, delta_shared_by_windows_cut_at_a_border, delta_behind_more_borders_than_are_told_apart
 total = 0.0
 for start in starts:
     seen = min(start, 256)
@@ -414,4 +414,27 @@ for first in range(0, val.numel() - 1, 4 * SEQ_LEN):
         optimizer.step()
     with torch.no_grad():
         total += sum(nll(model.head(hidden + delta), y).item() for hidden, y in scored)
+report(total / (val.numel() - 1), val)
+
+
+# case: delta_behind_more_borders_than_are_told_apart
+# The window is cut in many places; what is fitted and what is scored overlap all the same.
+# expect: C3 fail|review
+# expect: C1 fail|review
+total = 0.0
+for start in starts:
+    tokens = val[start : min(start + SEQ_LEN, val.numel() - 1) + 1].cuda()
+    hidden, y = model.hidden(tokens[None, :-1])[0], tokens[1:]
+    a, b, c = y.numel() // 2, y.numel() // 3, y.numel() // 4
+    d, e, f, g = y.numel() // 5, y.numel() // 6, y.numel() - 8, y.numel() // 8
+    cuts = [(y[:a], y[a:]), (y[:b], y[b:]), (y[:c], y[c:]), (y[:d], y[d:]), (y[:e], y[e:]), (y[f:], y[:g])]
+    delta = torch.zeros(1, MODEL_DIM, device="cuda", requires_grad=True)
+    optimizer = torch.optim.AdamW([delta], lr=0.01)
+    for step in range(8):
+        loss = nll(model.head(hidden[:f] + delta), y[:f])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        total += nll(model.head(hidden[g:] + delta), y[g:]).item()
 report(total / (val.numel() - 1), val)
