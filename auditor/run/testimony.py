@@ -181,7 +181,8 @@ def testify(
     finished = [run for run in runs if run.reported]
     if not finished:
         why = next((run.failure for run in runs if run.failure), "it printed no validation score")
-        return replace(traced, metrics=(), unchecked=(*traced.unchecked, Unchecked(why, RULES_OF_SCORING)))
+        unfinished = (*traced.unchecked, Unchecked(why, RULES_OF_SCORING))
+        return replace(traced, metrics=(), scored=(), notes=(), unchecked=unfinished)  # half an order is none
     metric = _metric(finished[0], source)
     if _adaptation_missing(finished, source):
         why = "the source witness sees learning from validation tokens that did not act in the run"

@@ -183,6 +183,16 @@ def test_a_run_that_printed_nothing_is_untested_and_says_why():
     assert ledger.unchecked[0].reason == "script broken by itself: NameError"
 
 
+def test_the_order_of_a_run_that_did_not_finish_acquits_nobody():
+    learner = Learner(((1, 4096),), ("model",), Manner.GRADIENT, Site(SCRIPT, 50, "adapt"), (), Site(SCRIPT, 49), 3, 1)
+    part = Part(((1, 4096),), Site(SCRIPT, 80), (), 2, (), False, False)
+    trace = trace_of("diagnostic val_loss:6.93", learners={1: learner}, parts=(part,))
+    run = toy_run(0, text="hello\n", failure="ran out of time: 300 s wall clock", trace=trace)
+    ledger = to_ledger([run], source_ledger())
+    assert not (ledger.scored or ledger.notes or ledger.metrics)
+    assert any("ran out of time" in entry.reason and "C3" in entry.matters_for for entry in ledger.unchecked)
+
+
 def test_tampering_is_a_review_for_every_rule_of_scoring():
     ledger = to_ledger([toy_run(FLOOR, outcome={"broken_chain": "record 7 is missing"})], None)
     assert [blind.matters_for for blind in ledger.blind] == [("C1", "C2", "C3", "C4")]
