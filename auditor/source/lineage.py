@@ -25,6 +25,7 @@ from functools import cache
 from importlib.resources import files
 
 from auditor.ledger import Ledger, Site
+from auditor.source.scan import parameters
 from auditor.submission import syntax
 from auditor.submission.model import SourceText
 
@@ -201,7 +202,7 @@ class _Canonical:
             yield "@"
             yield from self.node(decorator)
         yield "def"
-        for argument in _arguments(node.args):
+        for argument in parameters(node.args):
             yield self.numbered("n", argument.arg)
         yield from self.several([*node.args.defaults, *(item for item in node.args.kw_defaults if item)])
         if isinstance(node, ast.Lambda):
@@ -270,11 +271,6 @@ class _Canonical:
             elif isinstance(value, str):
                 yield self.numbered("n", value)
         yield ")"
-
-
-def _arguments(args: ast.arguments) -> list[ast.arg]:
-    stars = [item for item in (args.vararg, args.kwarg) if item is not None]
-    return [*args.posonlyargs, *args.args, *args.kwonlyargs, *stars]
 
 
 def _stores(node: ast.Name) -> bool:

@@ -12,6 +12,21 @@ _UPDATES = frozenset(("step", "backward", "copy_", "load_state_dict", "register_
 _HARMLESS_IN_PLACE = frozenset(("requires_grad_", "masked_fill_", "clamp_", "to_", "mul_", "add_", "zero_grad"))
 
 
+def is_in_place(name: str) -> bool:
+    """True for the name of an operation of torch that changes its argument: ``add_``."""
+    return name.endswith("_") and not name.endswith("__")
+
+
+def callee(call: ast.Call) -> str:
+    """The last name of what is called, "" for what has none."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def parameters(spec: ast.arguments) -> list[ast.arg]:
+    """All parameters of a function, ``*args`` and ``**kwargs`` last."""
+    return [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *filter(None, (spec.vararg, spec.kwarg))]
+
+
 @lru_cache(maxsize=65536)
 def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
     """Names that an iteration of the loop computes from their own former value, e.g. ``position += stride``."""
@@ -51,7 +66,7 @@ def changes_state(function: ast.AST) -> bool:
     for node in syntax.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             name = node.func.attr
-            if name in _UPDATES or (name.endswith("_") and not name.endswith("__") and name not in _HARMLESS_IN_PLACE):
+            if name in _UPDATES or (is_in_place(name) and name not in _HARMLESS_IN_PLACE):
                 return True
             if name == "grad" and isinstance(node.func.value, ast.Attribute) and node.func.value.attr == "autograd":
                 return True
@@ -169,8 +184,7 @@ def overwrites_data(function: ast.AST) -> bool:
     for node in syntax.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             target = node.func.value
-            in_place = node.func.attr.endswith("_") and not node.func.attr.endswith("__")
-            if in_place and isinstance(target, ast.Attribute) and target.attr == "data":
+            if is_in_place(node.func.attr) and isinstance(target, ast.Attribute) and target.attr == "data":
                 return True
         elif isinstance(node, ast.Attribute) and node.attr == "data" and isinstance(node.ctx, ast.Store):
             return True
@@ -199,9 +213,7 @@ def borders(tree: ast.AST) -> frozenset[str]:
 
 def signature_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.expr]:
     """What is evaluated as annotations where a function is defined."""
-    spec = function.args
-    args = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *filter(None, (spec.vararg, spec.kwarg))]
-    found = [arg.annotation for arg in args if arg.annotation is not None]
+    found = [arg.annotation for arg in parameters(function.args) if arg.annotation is not None]
     returned = None if isinstance(function, ast.Lambda) else function.returns
     return found if returned is None else [*found, returned]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source.scan import callee
 from auditor.source.values import OBJECT, UNKNOWN, Frame, Value
 
 if TYPE_CHECKING:
@@ -31,6 +32,4 @@ def with_statement(run: Interpreter, node: ast.With, frame: Frame) -> int:
 
 def _stops_gradients(context: ast.expr) -> bool:
     """True for ``torch.no_grad()`` and ``torch.inference_mode()``."""
-    function = context.func if isinstance(context, ast.Call) else None
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name in ("no_grad", "inference_mode")
+    return isinstance(context, ast.Call) and callee(context) in ("no_grad", "inference_mode")

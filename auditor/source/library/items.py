@@ -111,9 +111,10 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
         border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
         if border is None or value.kind != TUPLE or len(value.payload) != 4:  # a constant slice
             continue
-        if _on_both_sides(run, border):
+        text = ast.unparse(border)
+        if _on_both_sides(run, text):
             known = value.payload[place]
-            number = run.borders.number(known if isinstance(border, ast.Name) else ast.unparse(border), rounds)
+            number = run.borders.number(known if isinstance(border, ast.Name) else text, rounds)
             if not number:
                 found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
             else:
@@ -129,10 +130,9 @@ def _axes_of_places(atoms: Atoms, written: list[ast.expr]) -> int:
     return min(2, before.index(True) if True in before else 2)
 
 
-def _on_both_sides(run: Interpreter, border: ast.expr) -> bool:
+def _on_both_sides(run: Interpreter, border: str) -> bool:
     """Whether what ends at a border, or begins there, has a counterpart: only then the border says something."""
-    written = ast.unparse(border)
-    return any(written in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
+    return any(border in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
 
 
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more

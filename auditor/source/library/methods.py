@@ -22,6 +22,7 @@ from auditor.source.library.tensors import change_in_place, overwrite, positions
 from auditor.source.library.text import has_text, print_line, text_method
 from auditor.source.library.unmodelled import LOOK_UPS, PICKS, RANKING, entry_of_row, operands, side_effect
 from auditor.source.library.views import METADATA, RETURNING_SELF, VIEWS
+from auditor.source.scan import is_in_place
 from auditor.source.values import (
     CONST,
     DATA,
@@ -145,7 +146,7 @@ def _data_method(
         return owner
     if name in _OVERWRITES:
         return overwrite(run, owner, rest, node, frame)
-    if (name.endswith("_") and not name.endswith("__")) or name in _IN_PLACE_OPERATORS:
+    if is_in_place(name) or name in _IN_PLACE_OPERATORS:
         return change_in_place(run, owner, rest, node, frame)
     run_callbacks(run, args, kwargs, node)
     defined = script_method(run, owner, name)

@@ -14,6 +14,7 @@ from auditor.source.library.sequences import any_element
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
 from auditor.source.library.signatures import Args, Kwargs
 from auditor.source.library.views import VIEWS
+from auditor.source.scan import is_in_place
 from auditor.source.values import (
     DATA,
     NOTHING,
@@ -113,7 +114,7 @@ def _in_place_call(run: Interpreter, name: str, short: str, args: Args, node: as
     if short == "vector_to_parameters":
         target, rest = args[1], args[:1]
     elif not (
-        (short.endswith("_") and not short.endswith("__"))
+        is_in_place(short)
         or (
             name.startswith("operator.i") and short not in ("index", "invert", "is_", "is_not", "indexOf", "itemgetter")
         )

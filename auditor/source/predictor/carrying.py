@@ -19,11 +19,9 @@ from auditor.source.predictor.one_pass import (
     Mode,
     OnePass,
     TooLongError,
-    callee,
-    is_in_place,
     is_view,
 )
-from auditor.source.scan import called_names, named
+from auditor.source.scan import called_names, callee, is_in_place, named
 from auditor.source.values import CLASS, FUNCTION, Class, Value
 from auditor.submission import syntax
 

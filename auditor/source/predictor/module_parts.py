@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
+from auditor.source.scan import callee
 from auditor.source.values import CLASS, EXTERNAL, Class, Frame, Value
 from auditor.submission import syntax
 
@@ -162,8 +163,7 @@ def _names_batch_norm(init: ast.FunctionDef) -> bool:
 def _makes_parameters(call: ast.expr) -> bool:
     for node in ast.walk(call):
         if isinstance(node, ast.Call):
-            function = node.func
-            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            name = callee(node)
             if name[:1].isupper() and name not in _WITHOUT_PARAMETERS:
                 return True
     return False

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from auditor.source.scan import callee, is_in_place, parameters
 from auditor.source.values import FUNCTION, Class, Frame, Value
 from auditor.submission import syntax
 
@@ -435,14 +436,6 @@ class OnePass:
         return None if node.id in scope.local else f":{node.id}"
 
 
-def callee(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-
-
-def is_in_place(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
-
-
 def _is_name(node: ast.expr, name: str) -> bool:
     return bool(name) and isinstance(node, ast.Name) and node.id == name
 
@@ -467,9 +460,7 @@ def _leaves(statements: list[ast.stmt]) -> bool:
 
 
 def _parameters(function: ast.FunctionDef) -> list[str]:
-    spec = function.args
-    extra = [arg for arg in (spec.vararg, spec.kwarg) if arg is not None]
-    return [arg.arg for arg in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *extra)]
+    return [arg.arg for arg in parameters(function.args)]
 
 
 @lru_cache(maxsize=4096)
