@@ -17,8 +17,11 @@ DEVICES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia0")  # of the d
 NEEDED = ("nvidiactl", "nvidia0")
 REPLACED_BY_CARD = frozenset(("device", "cuda", "autocast", "triton"))
 ENVIRONMENT: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-NOTE = "on the machine's own graphics card, a way of running that its authors could not try"
 _NOT_COVERED = "the driver of the graphics card, which the script reaches, and the card's memory, which nothing limits"
+NOTE = (
+    "on the machine's own graphics card, a way of running that its authors could not try; the sandbox does not cover "
+    f"{_NOT_COVERED}"
+)
 
 
 class NoCardError(Exception):
