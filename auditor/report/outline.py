@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from auditor.audit import INTERNAL_ERROR, NOT_ASKED, AuditReport
 from auditor.findings import Finding, Status, Witness
+
+if TYPE_CHECKING:
+    from auditor.run.model import Confinement
 
 # Findings shown in full for one rule; the JSON report holds all.
 MAX_FINDINGS = {Status.FAIL: 6, Status.REVIEW: 3}
@@ -225,3 +229,12 @@ def place(report: AuditReport, path: str, line: int) -> str:
 
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
+
+
+def confinement_entries(confinement: Confinement) -> dict[str, object]:
+    """Name of the sandbox, what it covered and what it did not, for the JSON report."""
+    return {
+        "confinement": confinement.name,
+        "covered": list(confinement.covers),
+        "not_covered": list(confinement.not_covered),
+    }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
+from auditor.report.outline import confinement_entries
 from auditor.report.tables import TableView
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def rescore_document(report: AuditReport) -> dict[str, object] | None:
             "canonical": rescored.text.canonical,
             "why_not": rescored.text.why,
         },
-        "confinement": rescored.confinement.name,
+        **confinement_entries(rescored.confinement),
         "artifact": {
             "path": artifact.path,
             "bytes": artifact.file.size,

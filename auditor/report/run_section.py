@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from auditor.audit import AuditReport
-from auditor.report.outline import notes, problems, unheard, unpacking
+from auditor.report.outline import confinement_entries, notes, problems, unheard, unpacking
 from auditor.report.rescore_section import rescore_lines, rescore_table
 from auditor.report.tables import TableView, tables
 
@@ -104,7 +104,7 @@ def run_document(report: AuditReport) -> dict[str, object] | None:
         return None
     return {
         "seed": report.run.seed,
-        "confinement": report.run.confinement.name,
+        **confinement_entries(report.run.confinement),
         "disagreements": [
             {"rule": item.rule, "source": item.source.value, "run": item.run.value} for item in report.disagreements
         ],

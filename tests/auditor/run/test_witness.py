@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from auditor.configuration import derive_configuration
 from auditor.findings import Status, Witness
 from auditor.ledger import Ledger, Site, Violation
 from auditor.record import read_record
+from auditor.report.json import render_json
 from auditor.run.model import NoConfinementError, Size
 from auditor.run.sandbox import find_confinement
 from auditor.run.witness import FEW_IDS, RunOptions, _Time, run_witness
@@ -165,6 +167,13 @@ def test_a_script_that_needs_the_network_is_not_judged(tmp_path: Path) -> None:
     report = audited(dict(rules.RULES["EXTERNAL"].illegal.files), tmp_path)
     assert set(by_run(report).values()) == {Status.NOT_CHECKED}
     assert report.run is not None and "needs the network" in report.run.runs[0].failure
+
+
+def test_the_json_report_says_what_the_sandbox_covers_and_what_not(tmp_path: Path) -> None:
+    report = audited(dict(rules.RULES["EXTERNAL"].illegal.files), tmp_path)
+    document = json.loads(render_json(report))["run"]
+    assert any("network" in item for item in document["covered"])
+    assert any("kernel" in item for item in document["not_covered"])
 
 
 @pytest.mark.parametrize(("source", "leaks"), [("1", True), ("0", False)])
