@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from auditor.configuration import RunConfiguration, derive_configuration
 from auditor.findings import Claim, Finding, RuleResult, Status, Verdict, Witness, verdict_status
+from auditor.garbage import seldom_collected
 from auditor.ledger import RULES_OF_SCORING, Ledger
 from auditor.record import read_record
 from auditor.record.claimed_line import match_claim
@@ -83,6 +84,7 @@ class AuditReport:
         )
 
 
+@seldom_collected()
 def audit(
     submission: Submission,
     *,

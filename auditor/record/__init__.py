@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auditor.garbage import seldom_collected
 from auditor.record.logs import read_logs
 from auditor.record.metadata import read_statement
 from auditor.record.model import Record
@@ -11,6 +12,7 @@ from auditor.submission.model import Role, Submission
 __all__ = ["read_record"]
 
 
+@seldom_collected()
 def read_record(submission: Submission) -> Record:
     """Everything the evidence files of `submission` say. Never raises for what they contain."""
     logs = read_logs(submission.by_role(Role.LOG))

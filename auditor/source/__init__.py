@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from auditor.configuration import RunConfiguration
+from auditor.garbage import seldom_collected
 from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Site
 from auditor.record.model import Record
 from auditor.source import native, scan
@@ -26,6 +27,7 @@ _FIRST_PROCESS = frozenset(("RANK", "LOCAL_RANK"))  # which torchrun sets whatev
 _DISTRIBUTED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}  # torchrun, 8 GPUs
 
 
+@seldom_collected()
 def witness(submission: Submission, configuration: RunConfiguration, record: Record) -> Ledger | None:
     """What the submission's script does; None when there is no script, or none that parses."""
     if submission.script is None:
@@ -153,7 +155,7 @@ def _reachable(script: SourceText, helpers: tuple[SourceText, ...]) -> list[Sour
     """
     reached: list[SourceText] = []
     rest, waiting = list(helpers), [script]
-    while waiting:
+    while waiting and rest:
         source = waiting.pop()
         text = f"{source.wrapper}\n{source.text}"
         if _LOADS_BY_NAME.search(source.text):

@@ -198,16 +198,15 @@ def calls_something(node: ast.AST) -> bool:
 
 
 @lru_cache(maxsize=64)
-def borders(tree: ast.AST) -> frozenset[str]:
+def borders(tree: ast.Module) -> frozenset[str]:
     """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]``."""
     ends: set[str] = set()
     beginnings: set[str] = set()
-    for node in syntax.walk(tree):
-        if isinstance(node, ast.Slice) and node.step is None:
-            if node.lower is None and node.upper is not None:
-                ends.add(ast.unparse(node.upper))
-            elif node.lower is not None and node.upper is None:
-                beginnings.add(ast.unparse(node.lower))
+    for part in syntax.survey(tree).slices:
+        if part.lower is None and part.upper is not None:
+            ends.add(ast.unparse(part.upper))
+        elif part.lower is not None and part.upper is None:
+            beginnings.add(ast.unparse(part.lower))
     return frozenset(ends & beginnings)
 
 

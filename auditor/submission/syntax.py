@@ -40,13 +40,14 @@ class Survey:
     """What several parts of an audit look for in a whole tree, found by one walk.
 
     `calls` and `gradients` (attributes named "grad") come with the names of the functions around them, outermost first.
-    `generators` are those of the functions that yield themselves.
+    `generators` are those of the functions that yield themselves. `slices` have no step.
     """
 
     functions: tuple[FunctionNode, ...]
     generators: frozenset[FunctionNode]
     calls: tuple[tuple[ast.Call, tuple[str, ...]], ...]
     gradients: tuple[tuple[ast.Attribute, tuple[str, ...]], ...]
+    slices: tuple[ast.Slice, ...]
 
 
 @lru_cache(maxsize=8)
@@ -73,11 +74,12 @@ def parse_part(text: str) -> Parsed:
 
 @lru_cache(maxsize=8)
 def survey(tree: ast.Module) -> Survey:
-    """The functions, calls and gradients of a tree, in no particular order."""
+    """The functions, calls, gradients and slices of a tree, in no particular order."""
     functions: list[FunctionNode] = []
     calls: list[tuple[ast.Call, tuple[str, ...]]] = []
     gradients: list[tuple[ast.Attribute, tuple[str, ...]]] = []
     generators: set[FunctionNode] = set()
+    slices: list[ast.Slice] = []
     scopes: list[tuple[ast.AST, tuple[str, ...]]] = [(tree, ())]  # each with the functions around what is in it
     while scopes:
         scope, around = scopes.pop()
@@ -98,10 +100,13 @@ def survey(tree: ast.Module) -> Survey:
             elif isinstance(node, ast.Lambda | ast.ClassDef):
                 scopes.append((node, around))
                 continue
+            elif isinstance(node, ast.Slice):
+                if node.step is None:
+                    slices.append(node)
             elif isinstance(node, ast.Yield | ast.YieldFrom) and isinstance(scope, FunctionNode):
                 generators.add(scope)
             pending += parts(node)
-    return Survey(tuple(functions), frozenset(generators), tuple(calls), tuple(gradients))
+    return Survey(tuple(functions), frozenset(generators), tuple(calls), tuple(gradients), tuple(slices))
 
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
