@@ -64,7 +64,7 @@ def judge_ledgers(
     if in_force and evidence.as_of and evidence.as_of < in_force:
         findings = [_before_the_ruling(finding, in_force) for finding in findings]
     untested = [finding for finding in findings if finding.status is Status.NOT_CHECKED]
-    if unheard is None and evidence.source is None and untested and len(untested) == len(findings):
+    if unheard is None and evidence.source is None and untested:
         unheard = RuleResult(code, Status.NOT_CHECKED, untested[0].message)
     if unheard is not None and not any(finding.status in (Status.FAIL, Status.REVIEW) for finding in findings):
         return replace(unheard, findings=tuple(findings))

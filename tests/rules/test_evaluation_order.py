@@ -10,7 +10,7 @@ import pytest
 
 from auditor.configuration import RunConfiguration
 from auditor.findings import Status, Witness
-from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Violation
+from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Unchecked, Violation
 from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
 from auditor.submission.model import Problem, SourceText, Submission, Track
 from rules import RULES
@@ -230,3 +230,14 @@ def test_the_run_witness_is_judged_by_the_same_law() -> None:
     result = RULES["C3"].judge(replace(evidence(honest), run=ledger))
     assert result.status is Status.FAIL
     assert result.findings[0].witness is Witness.RUN
+
+
+def test_what_the_run_alone_could_not_test_is_no_acquittal_whatever_its_notes_say() -> None:
+    """Its own word, which is compared with the source witness's: a pass would be a contradiction that is none."""
+    lost = Unchecked("the tracer lost sight of the order", matters_for=("C3",))
+    ledger = Ledger(metrics=(REPORTED,), notes=((site(1, "ttt_adapt"), "1,024 tokens were read"),), unchecked=(lost,))
+    alone = replace(evidence(None), run=ledger)
+    assert RULES["C3"].judge(alone).status is Status.NOT_CHECKED
+    assert RULES["C3"].judge(replace(alone, run=replace(ledger, unchecked=()))).status is Status.PASS
+    honest = Ledger(metrics=(REPORTED,), scored=(SCORED,))
+    assert RULES["C3"].judge(replace(evidence(honest), run=ledger)).status is Status.PASS
