@@ -415,10 +415,10 @@ def _second_pass(
     event = run.predictors.events[number]
     site, _ = run.predictors.sites[place]
     printed = _printed_at(item)
-    if place in run.predictors.epochs and item.sure:
+    if place in run.predictors.rescored and item.sure:
         name, line = run.loops[run.predictors.epochs[place]]
         loop = (Site(site.path, line, site.function), "each iteration of this loop takes the same tokens")
-        what = f"the same tokens are scored in each iteration of the loop over {name or 'while'} (line {line})"
+        what = f"the same tokens are scored in more than one iteration of the loop over {name or 'while'} (line {line})"
         return what, (loop, (site, "they are scored here, again after learning from them"), printed)
     if event.manner in (Manner.CACHE, Manner.STATISTICS):
         counted = (event.site, "counts of the validation tokens are collected here")

@@ -50,9 +50,24 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
         return run.block(body, frame)
 
     run.open_settings += unset
+    outer, run.chosen = run.chosen, run.chosen | _iterations_asked(run, test)
     flow = run.either(lambda: branch(node.body, not negated), lambda: branch(node.orelse, negated), told=not unset)
+    if not _left_early(node):
+        run.chosen = outer  # else what follows in this iteration depends on the test, too
     run.open_settings -= unset
     return flow
+
+
+def _iterations_asked(run: Interpreter, test: Value) -> frozenset[int]:
+    """The loops under way of which a condition asks for the iteration: ``if epoch == epochs - 1``."""
+    return frozenset(atom[1] for atom in test.atoms if atom[0] in ("loop", "index") and atom[1] in run.live)
+
+
+def _left_early(node: ast.If) -> bool:
+    """True when one side goes on with the next iteration, or leaves."""
+    return any(
+        side and isinstance(side[-1], ast.Continue | ast.Break | ast.Return) for side in (node.body, node.orelse)
+    )
 
 
 def _narrow(run: Interpreter, test: ast.expr, frame: Frame) -> None:

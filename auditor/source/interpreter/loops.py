@@ -140,8 +140,9 @@ def _loop(
     broken: list[Writes] = []
     run.pending_loops.append([])
     flow = NORMAL
+    chosen = run.chosen
     for k in range(count):
-        run.rounds[act] = k
+        run.rounds[act], run.chosen = k, chosen
         for variable in updated:
             old = frame.names.get(variable)
             if isinstance(old, Value):
@@ -162,6 +163,7 @@ def _loop(
         if flow in (BREAK, RETURN, RAISE):
             break
     run.pending_loops.pop()
+    run.chosen = chosen
     for writes in broken:
         run.state.merge(writes)
     if not exact:

@@ -149,6 +149,7 @@ class Interpreter:
         self.open_settings = 0  # branches under way that an unknown setting decides
         self.extensions = False  # native operators have been loaded
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
+        self.chosen: frozenset[int] = frozenset()  # loop activations whose iteration decides whether this runs
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
         self.entered: set[ast.AST] = set()  # functions that ran
         self.coroutines = False  # some have been made

@@ -197,9 +197,26 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     taken = regions(atoms) if MODEL in atoms else []
     if not taken:
         return atoms
-    if predictors.run.no_gradient:
-        predictors.graded.setdefault(tuple(predictors.run.calls), set()).update(taken)
+    run = predictors.run
+    if run.no_gradient:
+        predictors.read_losses = True
+        repeats = run.chosen.difference(*({act for act, _ in region} for region in taken))
+        if repeats.isdisjoint(run.live):  # else the pass under way may be one that does not score
+            predictors.graded.setdefault(tuple(run.calls), set()).update(taken)
+    here = predictors.picks.setdefault(tuple(run.calls), set())
+    here.update((bool(run.no_gradient), act, run.rounds.get(act, 0)) for act in run.live if act not in run.chosen)
     return atoms | {PICKED}
+
+
+def _picked_before(predictors: Predictors, act: int, calls: tuple[Site, ...]) -> bool:
+    """True when an earlier iteration of a live loop surely looked up predictions around here, as this one does."""
+    run = predictors.run
+    earlier = [(bool(run.no_gradient), act, k) for k in range(run.rounds.get(act, 0))]
+    return any(
+        not seen.isdisjoint(earlier)
+        for path, seen in predictors.picks.items()
+        if path[: len(calls)] == calls[: len(path)] or path[:-1] == calls[: len(path) - 1]
+    )
 
 
 def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
@@ -227,12 +244,14 @@ def _may_meet(one: dict[int, int | None], two: dict[int, int | None]) -> bool:
 
 
 def _note_epochs(predictors: Predictors, event: Learning, meeting: list[Tags], site: int) -> None:
-    """Note a loop that scores and learns and whose iterations all take the same tokens."""
+    """Note a loop that scores and learns and whose iterations all take the same tokens; not all of them need score."""
     for act in predictors.run.live:
-        if act in event.live and predictors.run.rounds.get(act, 0) > 0:
-            tagged = any(tag[0] == act for tags in (*meeting, event.tags) for tag in tags)
-            if not tagged:
-                predictors.epochs[site] = act
+        if act not in event.live or not predictors.run.rounds.get(act, 0):
+            continue
+        if any(all(tag[0] != act for tag in (*tags, *event.tags)) for tags in meeting):
+            predictors.epochs[site] = act
+            if act not in predictors.run.chosen and _picked_before(predictors, act, predictors.sites[site][1]):
+                predictors.rescored.add(site)
 
 
 def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:

@@ -149,7 +149,7 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
 
 def _before_any_score(predictors: Predictors, event: Learning) -> bool:
     """True for steps on validation tokens that were taken before any loss of theirs was read."""
-    return event.manner is Manner.GRADIENT and not event.possible and not predictors.graded
+    return event.manner is Manner.GRADIENT and not event.possible and not predictors.read_losses
 
 
 def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:

@@ -31,8 +31,11 @@ class Predictors:
         self.fitted: set[tuple[int, int]] = set()  # those of them where the same iteration has learned from the tokens
         self.likely: set[tuple[int, int]] = set()  # the same, if a setting is on that nothing tells
         self.graded: dict[tuple[Site, ...], set[Tags]] = {}  # call path -> parts scored there without gradients
+        self.read_losses = False  # some of validation tokens, without gradients
         self.after_scoring: set[int] = set()  # gradient events on tokens that the same pass had scored
-        self.epochs: dict[int, int] = {}  # place of a repeated scoring -> the loop that repeats it
+        self.epochs: dict[int, int] = {}  # place of scoring and learning -> the loop that repeats both, or one of them
+        self.rescored: set[int] = set()  # those of them where several iterations of that loop score
+        self.picks: dict[tuple[Site, ...], set[tuple[bool, int, int]]] = {}  # see applying.picked
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.answered: list[int] = []  # places where tokens are compared with what a file holds
         self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are

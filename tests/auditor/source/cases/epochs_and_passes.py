@@ -25,11 +25,84 @@ def learn(x, y):
 
 # case: last_epoch_reported
 # expect: C3 fail
+# expect: C4 fail
 for epoch in range(3):
     total = 0.0
     for start in starts:
         x, y = window(val, start)
         total += score(x, y)
+        learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: scored_in_the_last_of_known_epochs
+# Learned from twice, scored once: the order is broken, the single pass is not.
+# expect: C3 fail
+total = 0.0
+for epoch in (0, 1, 2):
+    last = epoch == 2
+    for start in starts:
+        x, y = window(val, start)
+        if last:
+            total += score(x, y)
+        learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: scored_in_the_last_epoch
+# expect: C3 fail
+epochs = int(os.environ.get("TTT_EPOCHS", 3))
+total = 0.0
+for epoch in range(epochs):
+    for start in starts:
+        x, y = window(val, start)
+        if epoch == epochs - 1:
+            total += score(x, y)
+        learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: all_but_the_last_epoch_go_on_before_they_score
+# expect: C3 fail
+epochs = int(os.environ.get("TTT_EPOCHS", 3))
+total = 0.0
+for epoch in range(epochs):
+    if epoch < epochs - 1:
+        for start in starts:
+            learn(*window(val, start))
+        continue
+    for start in starts:
+        x, y = window(val, start)
+        total += score(x, y)
+        learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: scored_in_the_first_of_three_epochs
+# Later epochs learn from what has been scored, and nothing is scored after them.
+# expect: C3 pass
+# expect: C4 pass
+# twin of: scored_in_the_last_of_known_epochs, scored_in_the_last_epoch, scored_in_all_but_the_first_epoch
+# twin of: all_but_the_last_epoch_go_on_before_they_score
+total = 0.0
+for epoch in (0, 1, 2):
+    for start in starts:
+        x, y = window(val, start)
+        if epoch == 0:
+            total += score(x, y)
+        learn(x, y)
+report(total / (val.numel() - 1), val)
+
+
+# case: scored_in_all_but_the_first_epoch
+# expect: C3 fail
+# expect: C4 fail
+for epoch in (0, 1, 2):
+    total = 0.0
+    for start in starts:
+        x, y = window(val, start)
+        if epoch > 0:
+            total += score(x, y)
         learn(x, y)
 report(total / (val.numel() - 1), val)
 
