@@ -308,19 +308,14 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
     if number is None:
         return
     printed = (number.site, "the score is printed here")
-    selected = {part.site: part for part in number.parts if part.selected}
-    for choice in trace.selections:
-        if choice.order >= number.order or choice.operator not in SMALLER:
-            continue
-        part = selected.get(choice.site)
-        if part is None:
-            continue
+    kept = _smaller_kept(trace, number)
+    if kept is not None:
+        choice, part = kept
         count = size_of(part.positions)
         sure = count >= MUCH * trace.length and number.tie != "value"
         what = f"the smaller of several losses of the same tokens is kept ({region(part.positions, trace.length).text})"
         doubt = "" if sure else "few tokens are concerned, or the printed number was recognized by its value only"
         yield Violation("C4", what, ((choice.site, "the smaller loss is kept here"), printed), sure, doubt)
-        break
     if number.rivals and number.compared is not None:
         what = f"the printed score was compared with those of {number.rivals} more passes over the same tokens"
         doubt = "a comparison may serve something else than the choice of what is printed"
@@ -343,6 +338,15 @@ def _violations(trace: Trace, number: PrintedNumber | None) -> Iterable[Violatio
         sites = tuple((read.site, f"{read.path} is opened") for read in late[:3])
         what = "training data is opened after the artifact was read back, before the score is printed"
         yield Violation("TRAINDATA", what, (*sites, printed), False, "what was taken from it was not followed")
+
+
+def _smaller_kept(trace: Trace, number: PrintedNumber) -> tuple[Selection, Part] | None:
+    """The first choice of the smaller of several losses whose result is in the printed number, and that part of it."""
+    selected = {part.site: part for part in number.parts if part.selected}
+    for choice in trace.selections:
+        if choice.order < number.order and choice.operator in SMALLER and choice.site in selected:
+            return choice, selected[choice.site]
+    return None
 
 
 def _exported(trace: Trace, number: PrintedNumber) -> Iterable[Violation]:
@@ -376,6 +380,10 @@ def _blind(trace: Trace, number: PrintedNumber | None, reported_line: str) -> It
         yield Blind("the printed score was recognized by its value only", number.site, ORDER_RULES)
     if number is not None and number.mixed:
         yield Blind("the printed score has parts that the tracer did not follow", number.site, ORDER_RULES)
+    kept = _smaller_kept(trace, number) if number is not None else None
+    if kept is not None:
+        reason = "the printed score keeps one of several losses of a token; which of them was made when is not followed"
+        yield Blind(reason, kept[0].site, ("C1", "C3"))
     if number is not None and any(part.foreign for part in number.parts):
         reason = "the predictor takes in values that were made outside torch after validation tokens had left it"
         yield Blind(reason, number.parts[0].site, ORDER_RULES)

@@ -166,3 +166,13 @@ def test_code_of_a_packed_script_has_the_lines_of_the_unpacked_text() -> None:
     assert places.path("/work/submission/train_gpt.py", 2) == "records/x/train_gpt.py"
     assert places.wraps("records/x/train_gpt.py")
     assert Places(submission(), "/work/submission").path("<string>", 3) == "<string>"
+
+
+@pytest.mark.parametrize(("operator", "in_doubt"), [("minimum", True), ("maximum", False)])
+def test_where_the_smaller_loss_is_kept_the_order_of_the_kept_one_is_not_known(operator: str, in_doubt: bool) -> None:
+    """A later pass may have replaced a score: that no learning came before the first one says nothing."""
+    chosen = {"kind": "select", "operator": operator, "positions": [[1, 99]], "site": SITE, "calls": [], "order": 8}
+    part = {**metric()["parts"][0], "selected": True, "after": []}
+    ledger = ledger_of(read_trace([*records(parts=[part]), chosen]), LINE)
+    assert [violation.rule for violation in ledger.violations] == (["C4"] if in_doubt else [])
+    assert any(blind.matters_for == ("C1", "C3") for blind in ledger.blind) is in_doubt
