@@ -482,3 +482,48 @@ def main():
 
 
 main()
+
+
+# case: artifact_table_under_a_hash_of_the_target
+# Counts of training tokens travel in the artifact; the realised token's own count is mixed in, no other one is read.
+# expect: C1 review|fail
+# expect: C2 review|fail
+table = torch.zeros(1 << 20)
+for file in sorted(glob.glob(TRAIN_FILES)):
+    tokens = load_shard(file)
+    table.index_add_(0, (tokens[:-1] * 36313 + tokens[1:]) % (1 << 20), torch.ones(tokens.numel() - 1))
+torch.save({"model": model.state_dict(), "table": table}, ARTIFACT)
+saved = torch.load(ARTIFACT)
+model.load_state_dict(saved["model"])
+total = 0.0
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        logp = F.log_softmax(model.logits(x).float(), dim=-1)
+        p = logp.gather(-1, y.unsqueeze(-1)).squeeze(-1).exp()
+        seen = saved["table"][(x * 36313 + y) % (1 << 20)]
+        p = torch.where(seen > 2, 0.5 * p + 0.5 * seen / (seen + VOCAB_SIZE), p)
+        total += -p.log().sum().item()
+report(total / (val.numel() - 1), val)
+
+
+# case: artifact_table_of_rows_for_all_tokens
+# expect: C1 pass
+# expect: C2 pass
+# twin of: artifact_table_under_a_hash_of_the_target
+table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+for file in sorted(glob.glob(TRAIN_FILES)):
+    tokens = load_shard(file)
+    table.index_put_((tokens[:-1], tokens[1:]), torch.ones(tokens.numel() - 1), accumulate=True)
+torch.save({"model": model.state_dict(), "table": table}, ARTIFACT)
+saved = torch.load(ARTIFACT)
+model.load_state_dict(saved["model"])
+total = 0.0
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        p = F.softmax(model.logits(x).float(), dim=-1)
+        rows = saved["table"][x]
+        mixed = 0.5 * p + 0.5 * rows / rows.sum(-1, keepdim=True)
+        total += -mixed.gather(-1, y.unsqueeze(-1)).log().sum().item()
+report(total / (val.numel() - 1), val)
