@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 _RANK: Atoms = frozenset((("rank",),))
+_SETTING: Atoms = frozenset((("setting",),))
 _TELLING = frozenset(
     "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
     "choice told hint".split()
@@ -30,6 +31,7 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
         if ("rank",) in test.atoms and (shown or _learns(run, node.orelse if decided else node.body)):
             return _on_other_ranks(run, node, decided, frame)
         if shown:
+            _leave_open(run, node.test, frame)
             decided = not decided
         if decided and isinstance(node.body[-1], ast.Raise):
             if run.pending_raises:
@@ -56,6 +58,14 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
         run.chosen = outer  # else what follows in this iteration depends on the test, too
     run.open_settings -= unset
     return flow
+
+
+def _leave_open(run: Interpreter, test: ast.expr, frame: Frame) -> None:
+    """The log shows that a switch was not what the settings say: what else asks for it may have gone either way."""
+    while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test = test.operand
+    if isinstance(test, ast.Name | ast.Attribute) and isinstance(run.value(test, frame).payload, bool):
+        run.assign(test, data(_SETTING), frame)
 
 
 def _iterations_asked(run: Interpreter, test: Value) -> frozenset[int]:

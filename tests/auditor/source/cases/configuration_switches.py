@@ -327,6 +327,32 @@ if os.environ.get("TTT_ENABLED", "0") == "1":
 report(evaluate(model, val), val)
 
 
+# case: switch_that_the_log_shows_is_asked_again
+# The first branch prints a line that the log has; the second one does the work.
+# expect: C3 review|fail
+# logged: adaptation is on, lr 0.001
+adaptation = os.environ.get("TTT_ENABLED", "0") == "1"
+if adaptation:
+    print(f"adaptation is on, lr {0.001}")
+save_artifact(model)
+if adaptation:
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
+# case: switch_that_no_log_shows_is_asked_again
+# expect: C3 pass
+# twin of: switch_that_the_log_shows_is_asked_again
+# logged: training is done
+adaptation = os.environ.get("TTT_ENABLED", "0") == "1"
+if adaptation:
+    print(f"adaptation is on, lr {0.001}")
+save_artifact(model)
+if adaptation:
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
 # case: switch_in_a_settings_file
 # expect: C3 review|pass
 # twin of: switched_on_by_the_command
