@@ -91,7 +91,7 @@ that tilts the distribution, if the hint, its gate and its strength see the pref
     ),
     witnesses={
         Witness.SOURCE: "follows the target from the validation tokens into what is scored: hash keys, comparisons, "
-        "minima and gates that read it before the logarithm is taken",
+        "minima and gates that read it before the logarithm is taken; asks a person about models that may look ahead",
         Witness.RUN: "changes a token and reruns: no earlier loss and no distribution at its own position may move",
     },
     legal=Example(
@@ -103,7 +103,9 @@ that tilts the distribution, if the hint, its gate and its strength see the pref
         "For each token the better of two predictions is taken, which needs the answer.",
     ),
     blind_spots=(
-        "Attention masks and shifts inside the model are not proved causal by reading; the run witness tests them.",
+        "Inside the model the source witness looks for attention without a mask, centred convolutions and recurrences "
+        "in both directions; what a mask holds, and how tokens are shifted or merged, it does not read. The run "
+        "witness tests that.",
         "Native code is not followed. Some functions were read by hand and are known by a fingerprint of all the code "
         "that they run; any other is review.",
         "Whether earlier documents are legal context was contested (#1988); the accepted rows mask them.",

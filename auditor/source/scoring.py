@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _MODEL, _PICKED = ("model",), ("picked",)
 _NONE: Atoms = frozenset()
-MARKS = frozenset("subset choice peeked told unnormal mixed blend share stored".split())  # kept through every look-up
+MARKS = frozenset(
+    "subset choice peeked ahead told unnormal mixed blend share stored".split()
+)  # kept through every look-up
 
 
 def marks(atoms: Atoms) -> Atoms:

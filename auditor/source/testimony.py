@@ -301,6 +301,14 @@ def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
     return found
 
 
+def _ahead(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    """The model's own code has something that no causal model needs."""
+    sites = ((_place(run, atom), f"{atom[2]}"), _printed_at(item))
+    what = f"the scored predictions come from a model with {atom[2]}"
+    doubt = "whether it is the text's places that it goes over could not be followed"
+    return [Violation("C1", what, sites, False, doubt)]
+
+
 def _told(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     """What native code proposes for a token, knowing that token, changes its score."""
     if not atom[2] and ("told", atom[1], True) in item.atoms:
@@ -470,6 +478,7 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "reopened": _reopened,
     "mixed": _mixed,
     "peeked": _peeked,
+    "ahead": _ahead,
     "told": _told,
     "unnormal": _unnormal,
     "share": _share,

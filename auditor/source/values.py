@@ -41,6 +41,7 @@ tuples whose first item is their kind:
 ``("asked", known)``      a count looked up for the token to be predicted; `known`: that token was recognised in its key
 ``("peeked", site)``      at `site` a prediction was scored on tokens that it was made of
 ``("hint", ahead)``       native code made it of the tokens before each place; `ahead`: before the one to be predicted
+``("ahead", site, what)`` the module's code at `site` may look at later tokens, and how
 ``("told", site, sure)``  the native code called at `site` may have known the token to be predicted
 ``("unnormal", site)``    at `site` probabilities were changed so that they need not sum to one any more
 ``("clock",)``            a time

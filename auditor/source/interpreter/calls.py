@@ -31,6 +31,7 @@ from auditor.source.values import (
     data,
     join,
     union,
+    with_atoms,
 )
 
 if TYPE_CHECKING:
@@ -181,7 +182,11 @@ def call_method(
                 return result
             if obj.kind == "module" and not (changes_state(function.node) or run.may_learn(function.node)):
                 return run.predictors.predict(owner, args, kwargs, name)
-            return call_function(run, function, [first, *args], kwargs, node)
+            result = call_function(run, function, [first, *args], kwargs, node)
+            if obj.kind != "module":
+                return result
+            given = union(run.atoms_of(value) for value in (*args, *kwargs.values()))
+            return with_atoms(result, run.predictors.ahead(obj, name, given))
     if owner.kind == CLASS:
         member = owner.payload.find(name)
         if member is not None and member.kind == FUNCTION:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
 from auditor.source.predictor.borders import present
+from auditor.source.predictor.lookahead import looks_ahead
 from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
-from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Tags, Value, data, kinds, regions, union
+from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Obj, Tags, Value, data, kinds, regions, union
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
@@ -293,11 +294,21 @@ def predict(
         predictors.may_change(owner, frozenset(atom for atom in union(given) if atom[0] != "state"))
     if run.no_gradient and tokens:
         atoms |= retrained(predictors, owner.payload)
+    atoms |= predictors.ahead(owner.payload, method, union(given))
     if predictors.trained and run.no_gradient and ("train",) in atoms and not run.open_settings:
         predictors.late_reads.append(predictors.site_number())
     if tokens >= 2 and _leaves_out_targets(predictors, owner, args, kwargs):
         return data(frozenset(atom for atom in atoms if atom[0] != "target"))
     return data(predictors.picked(atoms) if tokens >= 2 else atoms)
+
+
+def ahead(predictors: Predictors, module: Obj, method: str, given: Atoms) -> Atoms:
+    """Marks of the places in a model's code that may look at later tokens, where it is `given` some to score."""
+    if "val" not in kinds(given):
+        return NOTHING
+    calls = tuple(predictors.run.calls)
+    found = looks_ahead(predictors.run, module, method)
+    return frozenset(("ahead", predictors.number_of((place.site, calls)), place.what) for place in found)
 
 
 def _leaves_out_targets(predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value]) -> bool:

@@ -75,7 +75,7 @@ def _own(
     member = class_.find(method)
     if member is None or member.kind != FUNCTION:
         return _Kept()
-    functions = _reached(class_, member.payload.node, lookup)
+    functions = reached(class_, member.payload.node, lookup)
     outlines = [_outline(function) for function in functions]
     if not any(outline.stores or not below.isdisjoint(outline.attributes) for outline in outlines):
         return _Kept()
@@ -121,7 +121,7 @@ def _walk(walk: OnePass, class_: Class, method: str) -> None:
             break
 
 
-def _reached(class_: Class, method: ast.AST, lookup: Lookup) -> list[ast.AST]:
+def reached(class_: Class, method: ast.AST, lookup: Lookup) -> list[ast.AST]:
     """A method, and the methods of its class and functions of the script that it may call."""
     found = [method]
     for function in found:

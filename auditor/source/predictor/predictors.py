@@ -62,7 +62,10 @@ class Predictors:
 
     def site_number(self) -> int:
         """The number of the present place, for atoms that name one."""
-        key = (self.run.site(), tuple(self.run.calls))
+        return self.number_of((self.run.site(), tuple(self.run.calls)))
+
+    def number_of(self, key: tuple[Site, tuple[Site, ...]]) -> int:
+        """The number of a place."""
         number = self.site_numbers.setdefault(key, len(self.sites))
         if number == len(self.sites):
             self.sites.append(key)
@@ -81,6 +84,7 @@ class Predictors:
     is_predictor = storage.is_predictor
     share = storage.share
     applied = applying.applied
+    ahead = applying.ahead
     combined = applying.combined
     counted = applying.counted
     names_parts = staticmethod(applying.names_parts)

@@ -1,0 +1,279 @@
+"""What in a model's forward pass may look at later tokens: attention without a causal mask, windows on both sides.
+
+A language model that sees the whole window sees the token that it predicts: it is the next one of its input. The code
+of the modules that are in use is read, not run: what a mask holds is not followed, only that there is one.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from auditor.ledger import Site
+from auditor.source.predictor.carrying import reached
+from auditor.source.predictor.one_pass import Lookup
+from auditor.source.scan import callee, named, parameters
+from auditor.source.values import CLASS, EXTERNAL, FUNCTION, Class, Function, Obj, Value
+from auditor.submission import syntax
+
+if TYPE_CHECKING:
+    from auditor.source.interpreter import Interpreter
+
+UNMASKED = "attention without a causal mask"
+BOTH_SIDES = "a convolution that reaches to both sides"
+BACKWARDS = "a recurrent layer that runs in both directions"
+FIRST_ROW = "attention that leaves the first place nothing, so that it takes all places alike"
+
+_MOST_PLACES = 4
+_MASK_PLACE = {"scaled_dot_product_attention": 3, "flex_attention": 3}  # of the argument that may hide later tokens
+_CAUSAL_PLACE = {"scaled_dot_product_attention": 5, "flash_attn_func": 5}
+_CAUSAL_NAME = {"scaled_dot_product_attention": "is_causal"}
+_MASK_NAMES = frozenset(("attn_mask", "block_mask", "score_mod", "window_size", "attn_bias"))
+_HIDES = frozenset("masked_fill masked_fill_ tril tril_ triu triu_ where".split())
+_READS_SETTINGS = frozenset(("bool", "float", "get", "getenv", "int", "str"))
+_RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
+
+
+class Ahead(NamedTuple):
+    """A place of code that may look ahead, and how."""
+
+    site: Site
+    what: str
+
+
+def looks_ahead(run: Interpreter, module: Obj, method: str) -> tuple[Ahead, ...]:
+    """Places in the code of `method` of a module, and of the forward passes of its parts, that may see later tokens."""
+    found: dict[Ahead, None] = {}
+    if module.class_ is not None:
+        found.update(dict.fromkeys(_of_class(module.class_, method, run.lookup)))
+    for class_ in _parts(run, module):
+        found.update(dict.fromkeys(_of_class(class_, "forward", run.lookup)))
+    return tuple(found)[:_MOST_PLACES]
+
+
+def _parts(run: Interpreter, module: Obj) -> list[Class]:
+    """The script's classes of what a module is built of: of parts that were met, and of those constructors make."""
+    objects = [module]
+    for part in objects:
+        objects += [child for child in part.cells.get(".children", ()) if child not in objects]
+    waiting = list(dict.fromkeys(part.class_ for part in objects if part.class_ is not None))
+    for class_ in waiting:
+        waiting += [made for made in _made(run, class_) if made not in waiting]
+    return [class_ for class_ in waiting if class_ is not module.class_]
+
+
+def _made(run: Interpreter, class_: Class) -> tuple[Class, ...]:
+    """Modules of the script that a constructor makes; not those that a setting which is known leaves out."""
+    key = ".made"
+    known: tuple[Class, ...] | None = class_.cells.get(key)
+    if known is None:
+        found: dict[Class, None] = {}
+        init = class_.find("__init__")
+        node = init.payload.node if init is not None and init.kind == FUNCTION else None
+        pending: list[ast.AST] = list(node.body) if node is not None else []
+        local = {arg.arg for arg in parameters(node.args)} if node is not None else set()
+        while pending:
+            part = pending.pop()
+            if isinstance(part, ast.Name):
+                made = run.lookup(part.id, class_.frame)
+                if made.kind == CLASS and made.payload.family == "module":
+                    found[made.payload] = None
+            elif isinstance(part, ast.If | ast.IfExp):
+                pending += _sides(part, _settled(run, part.test, class_, local))
+            else:
+                pending += syntax.parts(part)
+        known = class_.cells[key] = tuple(found)
+    return known
+
+
+def _sides(node: ast.If | ast.IfExp, taken: bool | None) -> list[ast.AST]:
+    """The sides of a branch that may run."""
+    sides = (node.body, node.orelse) if taken is None else (node.body if taken else node.orelse,)
+    return [part for side in sides for part in (side if isinstance(side, list) else [side])]
+
+
+def _settled(run: Interpreter, test: ast.expr, class_: Class, local: set[str]) -> bool | None:
+    """What a condition comes to that asks for settings alone, None for any other."""
+    calls = [node for node in syntax.walk(test) if isinstance(node, ast.Call)]
+    if not local.isdisjoint(named(test)) or any(callee(call) not in _READS_SETTINGS for call in calls):
+        return None
+    return run.truth(run.value(test, class_.frame))
+
+
+def _of_class(class_: Class, method: str, lookup: Lookup) -> tuple[Ahead, ...]:
+    method = "forward" if method == "__call__" or class_.find(method) is None else method
+    key = (".ahead", method)
+    known: tuple[Ahead, ...] | None = class_.cells.get(key)
+    if known is None:
+        member = class_.find(method)
+        known = tuple(_read(class_, member.payload, lookup)) if member is not None and member.kind == FUNCTION else ()
+        class_.cells[key] = known
+    return known
+
+
+def _read(class_: Class, method: Function, lookup: Lookup) -> Iterator[Ahead]:
+    functions = [node for node in reached(class_, method.node, lookup) if isinstance(node, syntax.FunctionNode)]
+    attributes: set[str] = set()
+    for function in functions:
+        calls = [node for node in syntax.walk(function) if isinstance(node, ast.Call)]
+        attributes.update(node.attr for node in syntax.walk(function) if isinstance(node, ast.Attribute))
+        for call in calls:
+            if _is_unmasked(call, _library_name(call, class_, lookup)):
+                yield Ahead(Site(method.path, call.lineno, function.name), UNMASKED)
+        if (line := _unmasked_softmax(function, calls)) is not None:
+            yield Ahead(Site(method.path, line, function.name), UNMASKED)
+        if (line := _empty_first_row(calls)) is not None:
+            yield Ahead(Site(method.path, line, function.name), FIRST_ROW)
+    init = class_.find("__init__")
+    if init is not None and init.kind == FUNCTION:
+        for line, what in _layers(init.payload.node, attributes):
+            yield Ahead(Site(init.payload.path, line, f"{class_.name}.__init__"), what)
+
+
+def _library_name(call: ast.Call, class_: Class, lookup: Lookup) -> str:
+    """The last name of what is called, as the library has it: ``from flash_attn import flash_attn_func as attend``."""
+    if isinstance(call.func, ast.Name):
+        value: Value = lookup(call.func.id, class_.frame)
+        if value.kind == EXTERNAL:
+            return str(value.payload).rpartition(".")[2]
+    return callee(call)
+
+
+def _is_unmasked(call: ast.Call, name: str) -> bool:
+    """True for a call of a library's attention that certainly hides nothing."""
+    if name not in _MASK_PLACE and not (name.startswith("flash_attn") and name.endswith("func")):
+        return False
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if None in given or any(isinstance(arg, ast.Starred) for arg in call.args):
+        return False
+    masks = [value for key, value in given.items() if key in _MASK_NAMES]
+    masks += call.args[_MASK_PLACE[name] : _MASK_PLACE[name] + 1] if name in _MASK_PLACE else []
+    causal = given.get(_CAUSAL_NAME.get(name, "causal"))
+    place = _CAUSAL_PLACE.get(name, len(call.args))
+    asked = [causal] if causal is not None else call.args[place : place + 1]
+    return all(_is(mask, None) for mask in masks) and all(_is(value, False) for value in asked)
+
+
+def _is(node: ast.expr, constant: object) -> bool:
+    return isinstance(node, ast.Constant) and node.value is constant
+
+
+def _unmasked_softmax(function: syntax.FunctionNode, calls: list[ast.Call]) -> int | None:
+    """The line of a softmax over the product of two tensors of the same text, in a function that hides nothing."""
+    if any(callee(call) in _HIDES for call in calls):
+        return None
+    made = {
+        target.id: node.value
+        for node in syntax.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for call in calls:
+        if callee(call) != "softmax" or not isinstance(call.func, ast.Attribute):
+            continue
+        library = isinstance(call.func.value, ast.Name) and call.func.value.id in ("F", "torch")
+        score = (call.args[0] if call.args else None) if library else call.func.value
+        if score is not None and _is_product_of_places(score, made):
+            return call.lineno
+    return None
+
+
+def _is_product_of_places(score: ast.expr, made: dict[str, ast.expr], depth: int = 4) -> bool:
+    """True for ``q @ k.transpose(-2, -1)``, scaled or not, of two tensors that are no parameters."""
+    if isinstance(score, ast.Name) and score.id in made and depth:
+        return _is_product_of_places(made[score.id], made, depth - 1)
+    if isinstance(score, ast.BinOp) and isinstance(score.op, ast.Mult | ast.Div):
+        return _is_product_of_places(score.left, made, depth) or _is_product_of_places(score.right, made, depth)
+    if isinstance(score, ast.BinOp) and isinstance(score.op, ast.MatMult):
+        return _is_computed(score.left) and _is_turned(score.right)
+    if isinstance(score, ast.Call) and callee(score) in ("matmul", "bmm") and len(score.args) >= 2:
+        return _is_computed(score.args[-2]) and _is_turned(score.args[-1])
+    return False
+
+
+def _is_turned(node: ast.expr) -> bool:
+    """True for the last two axes of a computed tensor in the other order."""
+    if isinstance(node, ast.Call) and callee(node) in ("transpose", "permute") and isinstance(node.func, ast.Attribute):
+        return _is_computed(node.func.value)
+    return isinstance(node, ast.Attribute) and node.attr == "mT" and _is_computed(node.value)
+
+
+def _is_computed(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name)
+
+
+def _empty_first_row(calls: list[ast.Call]) -> int | None:
+    """The line where a diagonal is filled with the finite number that later places were filled with before.
+
+    The first place is then left with equal numbers alone, which a softmax takes for all places alike.
+    """
+    fills = {
+        call: _finite(call.args[-1]) for call in calls if call.args and callee(call) in ("masked_fill", "masked_fill_")
+    }
+    finite = {number for number in fills.values() if number is not None}
+    for call in calls:
+        if not call.args or not isinstance(call.func, ast.Attribute):
+            continue
+        inner = call.func.value
+        on_diagonal = callee(call) == "fill_" and isinstance(inner, ast.Call) and callee(inner) == "diagonal"
+        if (on_diagonal or callee(call) == "fill_diagonal_") and _finite(call.args[0]) in finite:
+            return call.lineno
+    return None
+
+
+def _finite(node: ast.expr) -> float | None:
+    """A large negative number written in the code, None for anything else."""
+    try:
+        number = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return float(number) if isinstance(number, int | float) and -1e30 < number < -100 else None
+
+
+def _layers(init: ast.AST, attributes: set[str]) -> Iterator[tuple[int, str]]:
+    """Layers made in a constructor, and used, that see both sides of a place: line and what."""
+    made = {
+        target.id: node.value
+        for node in syntax.walk(init)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in syntax.walk(init):
+        if not isinstance(node, ast.Assign) or not any(
+            isinstance(target, ast.Attribute) and target.attr in attributes for target in node.targets
+        ):
+            continue
+        for call in (inner for inner in syntax.walk(node.value) if isinstance(inner, ast.Call)):
+            given = {keyword.arg: keyword.value for keyword in call.keywords}
+            if callee(call) == "Conv1d" and _is_centred(given.get("padding"), given.get("kernel_size"), made):
+                yield call.lineno, BOTH_SIDES
+            elif callee(call) in _RECURRENT and "bidirectional" in given and _is(given["bidirectional"], True):
+                yield call.lineno, BACKWARDS
+
+
+def _is_centred(padding: ast.expr | None, kernel: ast.expr | None, made: dict[str, ast.expr]) -> bool:
+    """True for as much padding on each side as keeps the length of the text: a half of what the window needs."""
+    if isinstance(padding, ast.Name) and padding.id in made:
+        padding = made[padding.id]
+    if padding is None or isinstance(padding, ast.Tuple):
+        return False
+    if _is_text(padding, "same"):
+        return True
+    if isinstance(padding, ast.Constant) and isinstance(kernel, ast.Constant):
+        size, width = padding.value, kernel.value
+        return isinstance(size, int) and isinstance(width, int) and 0 < 2 * size == width - 1
+    halves = [
+        node for node in syntax.walk(padding) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv)
+    ]
+    return any(_is_number(node.right, 2) for node in halves)
+
+
+def _is_text(node: ast.expr, text: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def _is_number(node: ast.expr, number: int) -> bool:
+    return isinstance(node, ast.Constant) and node.value == number
