@@ -121,7 +121,7 @@ def _read(class_: Class, method: Function, lookup: Lookup) -> Iterator[Ahead]:
         for call in calls:
             if _is_unmasked(call, _library_name(call, class_, lookup)):
                 yield Ahead(Site(method.path, call.lineno, function.name), UNMASKED)
-        if (line := _unmasked_softmax(function, calls)) is not None:
+        if (line := _unmasked_softmax(function, calls, class_, lookup)) is not None:
             yield Ahead(Site(method.path, line, function.name), UNMASKED)
         if (line := _empty_first_row(calls)) is not None:
             yield Ahead(Site(method.path, line, function.name), FIRST_ROW)
@@ -159,7 +159,9 @@ def _is(node: ast.expr, constant: object) -> bool:
     return isinstance(node, ast.Constant) and node.value is constant
 
 
-def _unmasked_softmax(function: syntax.FunctionNode, calls: list[ast.Call]) -> int | None:
+def _unmasked_softmax(
+    function: syntax.FunctionNode, calls: list[ast.Call], class_: Class, lookup: Lookup
+) -> int | None:
     """The line of a softmax over the product of two tensors of the same text, in a function that hides nothing."""
     if any(callee(call) in _HIDES for call in calls):
         return None
@@ -173,9 +175,11 @@ def _unmasked_softmax(function: syntax.FunctionNode, calls: list[ast.Call]) -> i
     for call in calls:
         if callee(call) != "softmax" or not isinstance(call.func, ast.Attribute):
             continue
-        library = isinstance(call.func.value, ast.Name) and call.func.value.id in ("F", "torch")
-        score = (call.args[0] if call.args else None) if library else call.func.value
-        if score is not None and _is_product_of_places(score, made):
+        owner = call.func.value
+        score = owner
+        if isinstance(owner, ast.Name) and owner.id not in made and call.args:
+            score = call.args[0] if lookup(owner.id, class_.frame).kind == EXTERNAL else owner
+        if _is_product_of_places(score, made):
             return call.lineno
     return None
 
