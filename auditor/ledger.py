@@ -98,6 +98,7 @@ class Violation:
 
 
 PART_OF_THE_TEXT = "part of the text"
+LOOKS_AHEAD = "looks ahead"  # a model's own code, whatever the switches of the evaluation are
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from auditor.configuration import RunConfiguration
 from auditor.garbage import seldom_collected
-from auditor.ledger import RULES_OF_SCORING, Blind, Ledger, Site
+from auditor.ledger import LOOKS_AHEAD, RULES_OF_SCORING, Blind, Ledger, Site, Violation
 from auditor.record.model import Record
 from auditor.source import native, scan
 from auditor.source.interpreter import Interpreter
@@ -53,7 +53,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
         blind=(*ledger.blind, *_code_that_is_not_there(submission, record)),
     )
     stated = any(setting.source != "title" for setting in configuration.environment.values())
-    if not lines and not stated and not ledger.violations and not _learned_first(ledger):
+    if not lines and not stated and not _by_what_it_does(ledger) and not _learned_first(ledger):
         opened = interpret(
             submission.script,
             submission.helpers,
@@ -91,12 +91,17 @@ def _learned_first(ledger: Ledger) -> bool:
     return any(entry.after for entry in ledger.scored)
 
 
+def _by_what_it_does(ledger: Ledger) -> list[Violation]:
+    """Violations by the evaluation, not by the model that it is given."""
+    return [item for item in ledger.violations if item.kind != LOOKS_AHEAD]
+
+
 def _with_open_switches(ledger: Ledger, opened: Ledger) -> Ledger:
     """Neither a log nor a command says how the script was run: what its switches would do is only possible."""
     doubt = "only with a switch that is off by default; neither a log nor a command shows how the script was run"
     scored = tuple(replace(entry, definite=False, doubt=doubt) for entry in opened.scored if entry.after)
-    violations = tuple(replace(item, definite=False, doubt=doubt) for item in opened.violations)
-    return replace(ledger, scored=ledger.scored + scored, violations=violations)
+    violations = tuple(replace(item, definite=False, doubt=doubt) for item in _by_what_it_does(opened))
+    return replace(ledger, scored=ledger.scored + scored, violations=ledger.violations + violations)
 
 
 def _natives(submission: Submission) -> native.Folder:

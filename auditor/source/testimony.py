@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from auditor.ledger import (
+    LOOKS_AHEAD,
     PART_OF_THE_TEXT,
     RULES_OF_SCORING,
     Blind,
@@ -306,7 +307,7 @@ def _ahead(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Viol
     sites = ((_place(run, atom), f"{atom[2]}"), _printed_at(item))
     what = f"the scored predictions come from a model with {atom[2]}"
     doubt = "whether it is the text's places that it goes over could not be followed"
-    return [Violation("C1", what, sites, False, doubt)]
+    return [Violation("C1", what, sites, False, doubt, kind=LOOKS_AHEAD)]
 
 
 def _told(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:

@@ -30,6 +30,10 @@ _MASK_PLACE = {"scaled_dot_product_attention": 3, "flex_attention": 3}  # of the
 _CAUSAL_PLACE = {"scaled_dot_product_attention": 5, "flash_attn_func": 5}
 _CAUSAL_NAME = {"scaled_dot_product_attention": "is_causal"}
 _MASK_NAMES = frozenset(("attn_mask", "block_mask", "score_mod", "window_size", "attn_bias"))
+_KEYWORDS = _MASK_NAMES | frozenset(
+    "causal cu_seqlens cu_seqlens_k cu_seqlens_q deterministic dropout_p enable_gqa is_causal k key max_seqlen "
+    "max_seqlen_k max_seqlen_q q qkv query return_attn_probs scale softcap softmax_scale v value".split()
+)
 _HIDES = frozenset("masked_fill masked_fill_ tril tril_ triu triu_ where".split())
 _READS_SETTINGS = frozenset(("bool", "float", "get", "getenv", "int", "str"))
 _RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
@@ -145,8 +149,8 @@ def _is_unmasked(call: ast.Call, name: str) -> bool:
     if name not in _MASK_PLACE and not (name.startswith("flash_attn") and name.endswith("func")):
         return False
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if None in given or any(isinstance(arg, ast.Starred) for arg in call.args):
-        return False
+    if not given.keys() <= _KEYWORDS or any(isinstance(arg, ast.Starred) for arg in call.args):
+        return False  # of a function of the script's own, or given as a mapping
     masks = [value for key, value in given.items() if key in _MASK_NAMES]
     masks += call.args[_MASK_PLACE[name] : _MASK_PLACE[name] + 1] if name in _MASK_PLACE else []
     causal = given.get(_CAUSAL_NAME.get(name, "causal"))
