@@ -194,8 +194,10 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop")) | scoring.marks(index_atoms)
         if ("picked",) not in atoms:  # losses may be told apart by their tokens
             kept |= scoring.peeked(run, atoms, index_atoms)
-            if ("hashed",) in index_atoms and "target" in kinds(index_atoms):  # counts that came with the model
-                kept |= {("mixed", run.predictors.site_number())}
+            if ("hashed",) in index_atoms:  # counts that came with the model: what is looked up is no prediction
+                asked = "target" in kinds(index_atoms)
+                kept |= {("hashed",), ("mixed", run.predictors.site_number())} if asked else {("hashed",)}
+                return data(run.predictors.applied(atoms | kept))
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if "val" in kinds(atoms):
         tags = (

@@ -507,10 +507,36 @@ with torch.no_grad():
 report(total / (val.numel() - 1), val)
 
 
+# case: artifact_counts_capped_by_those_of_their_context
+# The smaller of two counts is no choice between losses: a question, and not that one.
+# expect: C1 review
+# expect: C2 review
+tables = {"whole": torch.zeros(1 << 20), "context": torch.zeros(1 << 20)}
+for file in sorted(glob.glob(TRAIN_FILES)):
+    tokens = load_shard(file)
+    ones = torch.ones(tokens.numel() - 1)
+    tables["whole"].index_add_(0, (tokens[:-1] * 36313 + tokens[1:]) % (1 << 20), ones)
+    tables["context"].index_add_(0, (tokens[:-1] * 36313) % (1 << 20), ones)
+torch.save({"model": model.state_dict(), "tables": tables}, ARTIFACT)
+saved = torch.load(ARTIFACT)
+model.load_state_dict(saved["model"])
+total = 0.0
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        logp = F.log_softmax(model.logits(x).float(), dim=-1)
+        p = logp.gather(-1, y.unsqueeze(-1)).squeeze(-1).exp()
+        context = saved["tables"]["context"][(x * 36313) % (1 << 20)]
+        whole = saved["tables"]["whole"][(x * 36313 + y) % (1 << 20)]
+        p = 0.5 * p + 0.5 * torch.minimum(whole, context) / torch.clamp(context, min=1.0)
+        total += -p.log().sum().item()
+report(total / (val.numel() - 1), val)
+
+
 # case: artifact_table_of_rows_for_all_tokens
 # expect: C1 pass
 # expect: C2 pass
-# twin of: artifact_table_under_a_hash_of_the_target
+# twin of: artifact_table_under_a_hash_of_the_target, artifact_counts_capped_by_those_of_their_context
 table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
 for file in sorted(glob.glob(TRAIN_FILES)):
     tokens = load_shard(file)
