@@ -22,7 +22,7 @@ from auditor.source.predictor.one_pass import (
     is_view,
 )
 from auditor.source.scan import called_names, callee, is_in_place, named
-from auditor.source.values import CLASS, FUNCTION, Class, Value
+from auditor.source.values import CLASS, FUNCTION, Class, Function, Value
 from auditor.submission import syntax
 
 SCORING = Mode(training=False, gradients=False)
@@ -75,8 +75,7 @@ def _own(
     member = class_.find(method)
     if member is None or member.kind != FUNCTION:
         return _Kept()
-    functions = reached(class_, member.payload.node, lookup)
-    outlines = [_outline(function) for function in functions]
+    outlines = [_outline(function.node) for function in reached(class_, member.payload, lookup)]
     if not any(outline.stores or not below.isdisjoint(outline.attributes) for outline in outlines):
         return _Kept()
     if all(outline.attributes.isdisjoint(ASKING_MODE) for outline in outlines):
@@ -121,15 +120,17 @@ def _walk(walk: OnePass, class_: Class, method: str) -> None:
             break
 
 
-def reached(class_: Class, method: ast.AST, lookup: Lookup) -> list[ast.AST]:
+def reached(class_: Class, method: Function, lookup: Lookup) -> list[Function]:
     """A method, and the methods of its class and functions of the script that it may call."""
-    found = [method]
-    for function in found:
-        for name in called_names(function):
+    found = {method.node: method}
+    waiting = [method]
+    for function in waiting:
+        for name in called_names(function.node):
             for called in (class_.find(name), lookup(name, class_.frame)):
                 if called is not None and called.kind == FUNCTION and called.payload.node not in found:
-                    found.append(called.payload.node)
-    return found
+                    found[called.payload.node] = called.payload
+                    waiting.append(called.payload)
+    return waiting
 
 
 class _Outline(NamedTuple):

@@ -68,27 +68,35 @@ def _parts(run: Interpreter, module: Obj) -> list[Class]:
 
 
 def _made(run: Interpreter, class_: Class) -> tuple[Class, ...]:
-    """Modules of the script that a constructor makes; not those that a setting which is known leaves out."""
+    """Modules of the script that the constructors make; not those that a setting which is known leaves out."""
     key = ".made"
     known: tuple[Class, ...] | None = class_.cells.get(key)
     if known is None:
         found: dict[Class, None] = {}
-        init = class_.find("__init__")
-        node = init.payload.node if init is not None and init.kind == FUNCTION else None
-        pending: list[ast.AST] = list(node.body) if node is not None else []
-        local = {arg.arg for arg in parameters(node.args)} if node is not None else set()
-        while pending:
-            part = pending.pop()
-            if isinstance(part, ast.Name):
-                made = run.lookup(part.id, class_.frame)
-                if made.kind == CLASS and made.payload.family == "module":
-                    found[made.payload] = None
-            elif isinstance(part, ast.If | ast.IfExp):
-                pending += _sides(part, _settled(run, part.test, class_, local))
-            else:
-                pending += syntax.parts(part)
+        for init in _constructors(class_):
+            local = {arg.arg for arg in parameters(init.node.args)}
+            pending: list[ast.AST] = syntax.parts(init.node)
+            while pending:
+                part = pending.pop()
+                if isinstance(part, ast.Name):
+                    made = run.lookup(part.id, class_.frame)
+                    if made.kind == CLASS and made.payload.family == "module":
+                        found[made.payload] = None
+                elif isinstance(part, ast.If | ast.IfExp):
+                    pending += _sides(part, _settled(run, part.test, class_, local))
+                else:
+                    pending += syntax.parts(part)
         known = class_.cells[key] = tuple(found)
     return known
+
+
+def _constructors(class_: Class) -> list[Function]:
+    """The constructor of a class and those of its bases."""
+    own = class_.cells.get("__init__")
+    found = [own.payload] if isinstance(own, Value) and own.kind == FUNCTION else []
+    for base in class_.bases:
+        found += _constructors(base.payload) if base.kind == CLASS else []
+    return found
 
 
 def _sides(node: ast.If | ast.IfExp, taken: bool | None) -> list[ast.AST]:
@@ -117,22 +125,19 @@ def _of_class(class_: Class, method: str, lookup: Lookup) -> tuple[Ahead, ...]:
 
 
 def _read(class_: Class, method: Function, lookup: Lookup) -> Iterator[Ahead]:
-    functions = [node for node in reached(class_, method.node, lookup) if isinstance(node, syntax.FunctionNode)]
     attributes: set[str] = set()
-    for function in functions:
-        calls = [node for node in syntax.walk(function) if isinstance(node, ast.Call)]
-        attributes.update(node.attr for node in syntax.walk(function) if isinstance(node, ast.Attribute))
-        for call in calls:
-            if _is_unmasked(call, _library_name(call, class_, lookup)):
-                yield Ahead(Site(method.path, call.lineno, function.name), UNMASKED)
-        if (line := _unmasked_softmax(function, calls, class_, lookup)) is not None:
-            yield Ahead(Site(method.path, line, function.name), UNMASKED)
-        if (line := _empty_first_row(calls)) is not None:
-            yield Ahead(Site(method.path, line, function.name), FIRST_ROW)
-    init = class_.find("__init__")
-    if init is not None and init.kind == FUNCTION:
-        for line, what in _layers(init.payload.node, attributes):
-            yield Ahead(Site(init.payload.path, line, f"{class_.name}.__init__"), what)
+    for function in reached(class_, method, lookup):
+        if not isinstance(function.node, syntax.FunctionNode):
+            continue
+        calls = [node for node in syntax.walk(function.node) if isinstance(node, ast.Call)]
+        attributes.update(node.attr for node in syntax.walk(function.node) if isinstance(node, ast.Attribute))
+        lines = [(call.lineno, UNMASKED) for call in calls if _is_unmasked(call, _library_name(call, class_, lookup))]
+        lines += [(line, UNMASKED) for line in _unmasked_softmax(function.node, calls, class_, lookup)]
+        lines += [(line, FIRST_ROW) for line in _empty_first_row(calls)]
+        yield from (Ahead(Site(function.path, line, function.name), what) for line, what in lines)
+    for init in _constructors(class_):
+        for line, what in _layers(init.node, attributes):
+            yield Ahead(Site(init.path, line, f"{class_.name}.__init__"), what)
 
 
 def _library_name(call: ast.Call, class_: Class, lookup: Lookup) -> str:
@@ -165,10 +170,10 @@ def _is(node: ast.expr, constant: object) -> bool:
 
 def _unmasked_softmax(
     function: syntax.FunctionNode, calls: list[ast.Call], class_: Class, lookup: Lookup
-) -> int | None:
-    """The line of a softmax over the product of two tensors of the same text, in a function that hides nothing."""
+) -> Iterator[int]:
+    """The lines of a softmax over the product of two tensors of the same text, in a function that hides nothing."""
     if any(callee(call) in _HIDES for call in calls):
-        return None
+        return
     made = {
         target.id: node.value
         for node in syntax.walk(function)
@@ -184,8 +189,7 @@ def _unmasked_softmax(
         if isinstance(owner, ast.Name) and owner.id not in made and call.args:
             score = call.args[0] if lookup(owner.id, class_.frame).kind == EXTERNAL else owner
         if _is_product_of_places(score, made):
-            return call.lineno
-    return None
+            yield call.lineno
 
 
 def _is_product_of_places(score: ast.expr, made: dict[str, ast.expr], depth: int = 4) -> bool:
@@ -212,8 +216,8 @@ def _is_computed(node: ast.expr) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _empty_first_row(calls: list[ast.Call]) -> int | None:
-    """The line where a diagonal is filled with the finite number that later places were filled with before.
+def _empty_first_row(calls: list[ast.Call]) -> Iterator[int]:
+    """The lines where a diagonal is filled with the finite number that later places were filled with before.
 
     The first place is then left with equal numbers alone, which a softmax takes for all places alike.
     """
@@ -227,8 +231,7 @@ def _empty_first_row(calls: list[ast.Call]) -> int | None:
         inner = call.func.value
         on_diagonal = callee(call) == "fill_" and isinstance(inner, ast.Call) and callee(inner) == "diagonal"
         if (on_diagonal or callee(call) == "fill_diagonal_") and _finite(call.args[0]) in finite:
-            return call.lineno
-    return None
+            yield call.lineno
 
 
 def _finite(node: ast.expr) -> float | None:

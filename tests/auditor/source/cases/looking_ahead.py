@@ -185,6 +185,12 @@ class OfBlocks(Base):
         return self.loss(hidden, y)
 
 
+class OfInheritedBlocks(OfBlocks):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(MODEL_DIM))
+
+
 class MayHaveABlock(Base):
     def __init__(self):
         super().__init__()
@@ -261,9 +267,15 @@ score(BothDirections())
 score(OfBlocks())
 
 
+# case: attention_without_a_mask_in_inherited_blocks
+# expect: C1 review|fail
+score(OfInheritedBlocks())
+
+
 # case: attention_that_is_causal
 # expect: C1 pass
 # twin of: attention_without_a_mask, attention_that_says_it_is_not_causal
+# twin of: attention_without_a_mask_in_inherited_blocks
 # twin of: attention_without_a_mask_in_a_list_of_blocks, attention_in_a_helper_function
 score(Causal())
 
