@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 _MODEL, _PICKED = ("model",), ("picked",)
 _NONE: Atoms = frozenset()
-MARKS = frozenset(
-    "subset choice peeked ahead told unnormal mixed blend share stored".split()
-)  # kept through every look-up
+# Kept through every look-up.
+MARKS = frozenset("subset choice peeked ahead told unnormal mixed blend share stored".split())
 
 
 def marks(atoms: Atoms) -> Atoms:

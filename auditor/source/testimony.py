@@ -304,7 +304,7 @@ def _peeked(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
 
 def _ahead(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     """The model's own code has something that no causal model needs."""
-    sites = ((_place(run, atom), f"{atom[2]}"), _printed_at(item))
+    sites = ((_place(run, atom), str(atom[2])), _printed_at(item))
     what = f"the scored predictions come from a model with {atom[2]}"
     doubt = "whether it is the text's places that it goes over could not be followed"
     return [Violation("C1", what, sites, False, doubt, kind=LOOKS_AHEAD)]

@@ -168,19 +168,17 @@ def _is(node: ast.expr, constant: object) -> bool:
     return isinstance(node, ast.Constant) and node.value is constant
 
 
+def _equals(node: ast.expr, constant: str | int) -> bool:
+    return isinstance(node, ast.Constant) and node.value == constant
+
+
 def _unmasked_softmax(
     function: syntax.FunctionNode, calls: list[ast.Call], class_: Class, lookup: Lookup
 ) -> Iterator[int]:
     """The lines of a softmax over the product of two tensors of the same text, in a function that hides nothing."""
     if any(callee(call) in _HIDES for call in calls):
         return
-    made = {
-        target.id: node.value
-        for node in syntax.walk(function)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    made = _assigned(function)
     for call in calls:
         if callee(call) != "softmax" or not isinstance(call.func, ast.Attribute):
             continue
@@ -190,6 +188,17 @@ def _unmasked_softmax(
             score = call.args[0] if lookup(owner.id, class_.frame).kind == EXTERNAL else owner
         if _is_product_of_places(score, made):
             yield call.lineno
+
+
+def _assigned(function: ast.AST) -> dict[str, ast.expr]:
+    """A value that each local name of a function is given."""
+    return {
+        target.id: node.value
+        for node in syntax.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _is_product_of_places(score: ast.expr, made: dict[str, ast.expr], depth: int = 4) -> bool:
@@ -221,10 +230,8 @@ def _empty_first_row(calls: list[ast.Call]) -> Iterator[int]:
 
     The first place is then left with equal numbers alone, which a softmax takes for all places alike.
     """
-    fills = {
-        call: _finite(call.args[-1]) for call in calls if call.args and callee(call) in ("masked_fill", "masked_fill_")
-    }
-    finite = {number for number in fills.values() if number is not None}
+    finite = {_finite(call.args[-1]) for call in calls if call.args and callee(call) in ("masked_fill", "masked_fill_")}
+    finite.discard(None)
     for call in calls:
         if not call.args or not isinstance(call.func, ast.Attribute):
             continue
@@ -245,13 +252,7 @@ def _finite(node: ast.expr) -> float | None:
 
 def _layers(init: ast.AST, attributes: set[str]) -> Iterator[tuple[int, str]]:
     """Layers made in a constructor, and used, that see both sides of a place: line and what."""
-    made = {
-        target.id: node.value
-        for node in syntax.walk(init)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    made = _assigned(init)
     for node in syntax.walk(init):
         if not isinstance(node, ast.Assign) or not any(
             isinstance(target, ast.Attribute) and target.attr in attributes for target in node.targets
@@ -271,7 +272,7 @@ def _is_centred(padding: ast.expr | None, kernel: ast.expr | None, made: dict[st
         padding = made[padding.id]
     if padding is None or isinstance(padding, ast.Tuple):
         return False
-    if _is_text(padding, "same"):
+    if _equals(padding, "same"):
         return True
     if isinstance(padding, ast.Constant) and isinstance(kernel, ast.Constant):
         size, width = padding.value, kernel.value
@@ -279,12 +280,4 @@ def _is_centred(padding: ast.expr | None, kernel: ast.expr | None, made: dict[st
     halves = [
         node for node in syntax.walk(padding) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv)
     ]
-    return any(_is_number(node.right, 2) for node in halves)
-
-
-def _is_text(node: ast.expr, text: str) -> bool:
-    return isinstance(node, ast.Constant) and node.value == text
-
-
-def _is_number(node: ast.expr, number: int) -> bool:
-    return isinstance(node, ast.Constant) and node.value == number
+    return any(_equals(node.right, 2) for node in halves)
