@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNMASKED = "attention without a causal mask"
 BOTH_SIDES = "a convolution that reaches to both sides"
 BACKWARDS = "a recurrent layer that runs in both directions"
-FIRST_ROW = "attention that leaves the first place nothing, so that it takes all places alike"
+FIRST_ROW = "attention whose first row is one finite number throughout, so that later places weigh as much as earlier"
 
 _MOST_PLACES = 4
 _MASK_PLACE = {"scaled_dot_product_attention": 3, "flex_attention": 3}  # of the argument that may hide later tokens
