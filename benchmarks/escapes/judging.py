@@ -107,7 +107,7 @@ def judge(case: Case, way: Confinement, world: World) -> Verdict:
     got_out += ["read the bait"] if BAIT in output else []
     left = [*cores, *_processes_with(token), *sorted(_machine() - before)]
     return Verdict(
-        case, outcome, (*got_out, *world.harm()), tuple(left), tuple(_untraced(case, outcome)), _noticed(case, outcome)
+        case, outcome, (*got_out, *world.harm()), tuple(left), tuple(untraced(case, outcome)), _noticed(case, outcome)
     )
 
 
@@ -124,10 +124,12 @@ def _job(case: Case, folder: Path, world: World, token: str) -> Job:
     return Job(command, SUBMISSION, environment, binds, case.limits)
 
 
-def _untraced(case: Case, outcome: Outcome) -> list[str]:
+def untraced(case: Case, outcome: Outcome) -> list[str]:
+    """What the case should have left in the outcome and did not, a sentence each."""
     missing = []
     refused = case.or_refused and b"refused" in outcome.stdout + outcome.stderr
-    case = replace(case, stopped="", broken="") if refused else case
+    if refused:  # it may have ended by itself, or have been counted and stopped before it had
+        case = replace(case, stopped=outcome.stopped_by and case.stopped, broken=outcome.broken_chain and case.broken)
     if bool(case.stopped) != bool(outcome.stopped_by) or case.stopped not in outcome.stopped_by:
         missing.append(f"stopped by {outcome.stopped_by!r}, not {case.stopped!r}")
     if bool(case.broken) != bool(outcome.broken_chain) or case.broken not in outcome.broken_chain:

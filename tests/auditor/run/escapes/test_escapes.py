@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from auditor.run.model import Confinement
+from auditor.run.model import Confinement, Outcome
 from auditor.run.sandbox import working_confinements
 from benchmarks.escapes.cases import CASES
-from benchmarks.escapes.judging import Case, judge
+from benchmarks.escapes.judging import Case, judge, untraced
 from benchmarks.escapes.world import World, made_world
 
 WAYS = working_confinements()
@@ -31,6 +31,30 @@ def test_forbidden_outcome_does_not_happen(case: Case, way: Confinement, world: 
     assert verdict.got_out == (), f"{case.forbidden} {output!r}"
     assert verdict.left_behind == ()
     assert verdict.untraced == (), ascii(output)
+
+
+@pytest.mark.parametrize("stopped_by", ["", "30 processes and threads"])
+@pytest.mark.parametrize("broken_chain", ["", "no end message"])
+def test_script_that_was_refused_may_have_been_stopped_as_well(stopped_by: str, broken_chain: str) -> None:
+    """It says that it was refused, and is counted before it has ended, or just after its report has."""
+    refused = _outcome(b"refused: can't start new thread\n", stopped_by, broken_chain)
+    assert untraced(BOMB, refused) == []
+
+
+def test_bomb_that_was_neither_refused_nor_stopped_is_told() -> None:
+    assert untraced(BOMB, _outcome(b"", "", ""))
+
+
+def test_refusal_does_not_excuse_another_limit() -> None:
+    assert untraced(BOMB, _outcome(b"refused: can't start new thread\n", "30 s wall clock", "no end message"))
+
+
+BOMB = next(case for case in CASES if case.name == "thread bomb")
+
+
+def _outcome(stderr: bytes, stopped_by: str, broken_chain: str) -> Outcome:
+    before = {"kind": "before", "seven": 7}
+    return Outcome(1, None, stopped_by, 1.0, 1.0, 0, b"", stderr, (before,), broken_chain)
 
 
 HONEST = {
