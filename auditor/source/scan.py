@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import lru_cache
 
 from auditor.source.values import kinds
@@ -354,6 +355,35 @@ def _names(node: ast.AST) -> set[str]:
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+@lru_cache(maxsize=65536)
+def text_of_key(node: ast.AST) -> str:
+    """How the key of a look-up is written: ``key`` of ``table[n][key]``, ``table.get(key)``, ``take(table, key)``."""
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.slice)
+    arguments = node.args if isinstance(node, ast.Call) else []
+    return ", ".join(ast.unparse(argument) for argument in arguments)
+
+
+def key_line(function: ast.AST, line: int, key: str) -> int:
+    """The last line before `line` where a name of the expression `key` gets a value by hash arithmetic; 0 for none."""
+    used = frozenset(_NAME.findall(key))
+    made = [
+        node.lineno
+        for node in syntax.walk(function)
+        if isinstance(node, ast.Assign) and node.lineno < line and _hashes(node.value)
+        if any(isinstance(target, ast.Name) and target.id in used for target in node.targets)
+    ]
+    return max(made, default=0)
+
+
+def _hashes(value: ast.expr) -> bool:
+    operators = (node.op for node in syntax.walk(value) if isinstance(node, ast.BinOp))
+    return any(isinstance(op, ast.BitXor | ast.BitAnd | ast.Mod) for op in operators)
+
+
 _ANSWERS = (
     assigned_by_update,
     changes_state,
@@ -367,6 +397,7 @@ _ANSWERS = (
     captured,
     deferred,
     shifted_slices,
+    text_of_key,
     borders,
     returns_beside,
     kinds,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MODEL, _PICKED = ("model",), ("picked",)
 _NONE: Atoms = frozenset()
 # Kept through every look-up.
-MARKS = frozenset("subset choice peeked ahead told unnormal mixed blend share stored".split())
+MARKS = frozenset("entropy subset choice peeked ahead told unnormal mixed blend share stored".split())
 
 
 def marks(atoms: Atoms) -> Atoms:
@@ -31,10 +31,11 @@ def marks(atoms: Atoms) -> Atoms:
 
 # What a value is known to be, kept as the payload of a value of kind DATA: probabilities or log-probabilities over the
 # vocabulary, the same multiplied by something, numbers squashed one by one, what is no distribution any more, the
-# sums of a table's rows, the largest of a model's numbers, several values as one more dimension.
-PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL, BEST, STACKED = (
+# sums of a table's rows, the largest of a model's numbers, several values as one more dimension, probabilities times
+# their logarithms and the sum of these.
+PROBABILITIES, LOG_PROBABILITIES, WEIGHTED, WEIGHTED_LOG, SQUASHED, BROKEN, ROW_TOTAL, BEST, STACKED, PLOGP, ENTROPY = (
     "probabilities", "log-probabilities", "weighted", "weighted log", "squashed", "broken", "row total", "best",
-    "stacked",
+    "stacked", "p log p", "entropy",
 )  # fmt: skip
 NORMALIZERS = frozenset(("softmax", "log_softmax"))
 SHAPES = frozenset("reshape view flatten squeeze unsqueeze float double cpu cuda to contiguous detach numpy".split())
@@ -51,6 +52,8 @@ def normalized(name: str, atoms: Atoms) -> Value:
 def transformed(run: Interpreter, name: str, args: list[Value], atoms: Atoms) -> Value:
     """``exp``, ``log``, ``sigmoid`` and the larger of two, of what may be a distribution."""
     first = str(args[0].payload) if args[0].kind == DATA else ""
+    if name in ("exp", "logsumexp") and "beside_entropy" in kinds(atoms):  # for each token it is the same number
+        return Value(DATA, None, atoms | {("entropy", run.predictors.site_number())})
     if name == "log":
         return Value(DATA, _LOG_OF.get(first), atoms)
     if name == "exp":
@@ -72,6 +75,8 @@ def combination(op: ast.operator, left: Value, right: Value) -> str | None:
         constant = right if one == ROW_TOTAL else left
         return ROW_TOTAL if isinstance(op, ast.Add) and constant.kind == CONST else None
     if isinstance(op, ast.Mult):
+        if {one, two} == {PROBABILITIES, LOG_PROBABILITIES}:
+            return PLOGP
         kind = one or two
         return {PROBABILITIES: WEIGHTED, LOG_PROBABILITIES: WEIGHTED_LOG}.get(kind or "", kind)
     if isinstance(op, ast.Add | ast.Sub):
@@ -91,6 +96,14 @@ def holds_best(value: Value) -> bool:
     if value.kind == METHOD:
         return value.payload[1] == "values" and holds_best(value.payload[0])
     return value.kind == DATA and value.payload == BEST
+
+
+def entropies_among(run: Interpreter, members: list[Value] | None) -> Atoms:
+    """A mark for losses of tokens that are put beside the entropy of a prediction, which knows of no token."""
+    known = [member for member in members or () if member.kind == DATA]
+    if any(member.payload == ENTROPY for member in known) and any(_PICKED in member.atoms for member in known):
+        return frozenset((("beside_entropy", run.predictors.site_number()),))
+    return _NONE
 
 
 def over_a_part(run: Interpreter, name: str, value: Value, atoms: Atoms) -> Atoms:
@@ -152,27 +165,6 @@ def _is_one(*operands: ast.expr) -> bool:
 def targets(atoms: Atoms) -> Atoms:
     """`atoms` of validation tokens that are the ones to be predicted."""
     return atoms | {("target", region) for region in regions(atoms)}
-
-
-def unasked(atoms: Atoms) -> Atoms:
-    """`atoms` of what is kept in a table, or selects in one: what it was once asked for is forgotten."""
-    return frozenset(atom for atom in atoms if atom[0] != "asked") if ("asked", False) in atoms else atoms
-
-
-def asked(run: Interpreter, found: Atoms, key: Atoms) -> Atoms:
-    """A mark for a count that was looked up under `key`, if the key may contain the token to be predicted.
-
-    It is known to where that token is recognised, and known not to where all of the key's tokens stand before it.
-    """
-    if not run.predictors.counted(found) or "val" not in kinds(key):
-        return _NONE
-    if run.predictors.counted(key):
-        return _NONE  # what counts say of the context, such as the token seen most often after it, is no token
-    if "target" in kinds(key):
-        return frozenset((("asked", True), ("asked", False)))
-    if "context" in kinds(key) and "entry" not in kinds(key):
-        return _NONE
-    return frozenset((("asked", False),))
 
 
 _POOLING = frozenset("mean sum var std amax amin".split())

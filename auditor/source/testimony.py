@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from auditor.ledger import (
@@ -29,7 +29,9 @@ from auditor.ledger import (
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
+from auditor.source.predictor import mixing
 from auditor.source.predictor.model import PART, SLICES, Learning, Printed
+from auditor.source.scan import key_line
 from auditor.source.scoring import MARKS
 from auditor.source.values import Atoms, Tags
 
@@ -265,20 +267,77 @@ def _place(run: Interpreter, atom: tuple[object, ...]) -> Site:
 
 def _blend(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     """The realised token's probability mixed with a number looked up for that token alone: C2, and C1 by its key."""
-    what = (
-        "the model's probability of the realised token is mixed with a count looked up for that token alone; "
-        "no distribution over the vocabulary is computed or normalised"
-    )
-    sites = ((_place(run, atom), "the probability of the realised token is mixed here"), _printed_at(item))
-    if atom[2]:
-        why = (
-            "the realised token is part of the hash key under which its own probability is looked up, "
-            "before it is mixed into the model's prediction for that token"
-        )
-        return [Violation("C2", what, sites, True), Violation("C1", why, sites, True)]
-    why = "a count is looked up for the realised token itself before its probability is mixed"
+    sites = (*_looked_up(run, int(str(atom[1]))), (_place(run, atom), _MIXED_HERE), _printed_at(item))
+    if atom[2] == mixing.OPEN:
+        doubt = "whether the realised token is one of those they were looked up under could not be followed"
+        return [Violation(rule, _SOME_COUNTS, sites, False, doubt) for rule in ("C1", "C2")]
+    if atom[2] == mixing.KEY:
+        return [Violation("C2", _TOKEN_ALONE, sites, True), Violation("C1", _IN_THE_KEY, sites, True)]
     doubt = "exact counts may be normalized all the same; a hashed or backed-off count is not"
-    return [Violation("C2", what, sites, True), Violation("C1", why, sites, False, doubt)]
+    own_count = Violation("C1", _OWN_COUNT, sites, False, doubt)
+    if atom[2] == mixing.BYTES:
+        return [Violation("C2", _OVER_BYTES, (*_spread(run, item), *sites), True), own_count]
+    hashed = _in_hashed_table(run, atom)
+    if atom[2] == mixing.WHOLE and not (hashed and any(other[0] == "entropy" for other in item.atoms)):
+        doubt = "the counts may be those of a distribution, and the mixture with them may sum to one"
+        return [Violation("C2", _TOKEN_ALONE, sites, False, doubt), own_count]
+    unnormal = [Violation("C2", _TOKEN_ALONE, sites, True)] if atom[2] == mixing.COUNT else []
+    return [*unnormal, Violation("C1", _SHARE_OF_NO_DISTRIBUTION, sites, True) if hashed else own_count]
+
+
+_MIXED_HERE = "the probability of the realised token is mixed here"
+_SOME_COUNTS = "counts that were looked up under tokens are mixed into the realised token's probability"
+_OWN_COUNT = "a count is looked up for the realised token itself before its probability is mixed"
+_TOKEN_ALONE = (
+    "the model's probability of the realised token is mixed with a count looked up for that token alone; "
+    "no distribution over the vocabulary is computed or normalised"
+)
+_IN_THE_KEY = (
+    "the realised token is part of the hash key under which its own probability is looked up, "
+    "before it is mixed into the model's prediction for that token"
+)
+_OVER_BYTES = (
+    "the probability of the realised token is spread over its bytes and mixed with counts: "
+    "what is scored is no distribution over the tokens, nor over the bytes"
+)
+_SHARE_OF_NO_DISTRIBUTION = (
+    "a count is looked up in a hashed table for the realised token alone and mixed into that token's own probability, "
+    "and the mixture is no distribution over the vocabulary"
+)
+
+
+def _spread(run: Interpreter, item: _Pass) -> tuple[tuple[Site, str], ...]:
+    places = sorted(int(str(atom[1])) for atom in item.atoms if atom[0] == "spread")[:1]
+    return tuple((run.predictors.sites[place][0], "a token's probability is spread over its bytes") for place in places)
+
+
+def _in_hashed_table(run: Interpreter, blend: tuple[object, ...]) -> bool:
+    """True where what is mixed in was looked up for the realised token in a table under hashes."""
+    found = run.predictors.blended.get(int(str(blend[1])), ())
+    hashed = {number for look_up, number in run.predictors.look_ups.items() if look_up.hashed}
+    return any(known and number in hashed for _, number, known, _ in found)
+
+
+def _entropy(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    what = (
+        "the entropy of the model's prediction is mixed as if it were a loss of the realised token: "
+        "it is the same number for every token, so that the mixture sums to more than one"
+    )
+    return [Violation("C2", what, ((_place(run, atom), _MIXED_HERE), _printed_at(item)), True)]
+
+
+def _looked_up(run: Interpreter, mixed: int) -> Iterator[tuple[Site, str]]:
+    """Where what is mixed in was looked up, each after the line that makes its key: for the token, if that is known."""
+    found: dict[int, tuple[bool, bool]] = {}
+    for _, number, known, keyed in run.predictors.blended.get(mixed, ()):
+        found[number] = max(found.get(number, (False, False)), (keyed, known))
+    best = max(found.values(), default=(False, False))
+    shown = sorted(number for number, what in found.items() if what == best)[: 1 if any(best) else 2]
+    for look_up in [look_up for look_up, number in run.predictors.look_ups.items() if number in shown]:
+        site = run.predictors.sites[look_up.place][0]
+        if line := key_line(look_up.scope, site.line, look_up.key):
+            yield replace(site, line=line), "the key is made here"
+        yield site, "a count is looked up for the realised token here" if any(best) else "a count is looked up here"
 
 
 def _mixed(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
@@ -475,6 +534,7 @@ def _reopened(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[V
 
 _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Violation]]] = {
     "blend": _blend,
+    "entropy": _entropy,
     "choice": _choice,
     "reopened": _reopened,
     "mixed": _mixed,

@@ -16,7 +16,10 @@ tuples whose first item is their kind:
                           was made for tokens the predictor had already seen
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
-``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone
+``("blend", site, proof)`` at `site` the picked probability was mixed with counts that were looked up under tokens:
+                          under a key with a hash of that very token ("key"), for that token ("count"), the same
+                          with what may be distributions ("whole"), or under tokens of which it may be one ("open");
+                          or what was mixed is a token's probability that was spread over its bytes ("bytes")
 ``("mixed", site)``       at `site` it was mixed with something looked up under a hash of tokens
 ``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes
 ``("reopened", site, event)`` at `site` a loss was replaced by that of a later pass, after learning event `event`
@@ -38,7 +41,16 @@ tuples whose first item is their kind:
 ``("next",)``             places of tokens to be predicted
 ``("pooled", tags, site, answers)`` at `site` numbers of a part of the stream were averaged over its positions, those
                           of tokens to be predicted (`answers`) or of a model
-``("asked", known)``      a count looked up for the token to be predicted; `known`: that token was recognised in its key
+``("keyed", tags)``       a hash of tokens to be predicted
+``("found", number, known, keyed)`` a count from look-up `number`; `known`: for the token to be predicted, `keyed`:
+                          under a hash of it
+``("row",)``              what is kept in a table under tokens, and is a table itself
+``("ratio",)``            a count divided by another, which stands under another hash
+``("of_row",)``           a count of the token to be predicted, divided by one that does not know that token
+``("moved",)``            of tokens behind something else, so that places in it are not those of the text
+``("spread", site)``      at `site` a token's probability was divided by a number that the token decides
+``("beside_entropy", site)`` at `site` losses of tokens were put beside the entropy of a prediction
+``("entropy", site)``     and at `site` they were mixed
 ``("peeked", site)``      at `site` a prediction was scored on tokens that it was made of
 ``("hint", ahead)``       native code made it of the tokens before each place; `ahead`: before the one to be predicted
 ``("ahead", site, what)`` the module's code at `site` may look at later tokens, and how

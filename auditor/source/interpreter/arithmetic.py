@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.source import native, scoring
 from auditor.source.library import sequences
+from auditor.source.predictor import mixing
 from auditor.source.values import (
     CLASS,
     CONST,
@@ -109,12 +110,16 @@ def _binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Va
             return Value(RANGE, ranged, left.atoms | right.atoms)
     if isinstance(op, ast.Mod) and left.kind == CONST and isinstance(left.payload, str):
         return Value(FORMAT, (left.payload, right), left.atoms)
-    atoms = run.predictors.combined([run.atoms_of(left), run.atoms_of(right)])
+    operands = [run.atoms_of(left), run.atoms_of(right)]
+    atoms = run.predictors.combined(operands, op)
+    atoms = mixing.spread(run.predictors, op, atoms, *operands)
+    if isinstance(op, ast.Div) and right.kind != CONST:
+        atoms = mixing.divided(run.predictors, atoms, *operands)
     if isinstance(op, _OF_NUMBERS):
         atoms = frozenset(atom for atom in atoms if atom[0] != "path")
     masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
     if (masked or isinstance(op, ast.BitXor | ast.Mod)) and "val" in kinds(atoms):
-        atoms = atoms | {("hashed",)}
+        atoms = mixing.hashed(atoms)
     return Value(DATA, scoring.combination(op, left, right), atoms)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.source import native
 from auditor.source.library import containers, tensors
+from auditor.source.predictor import mixing
 from auditor.source.values import (
     CLASS,
     CONST,
@@ -49,6 +50,10 @@ def comparison(run: Interpreter, node: ast.Compare, frame: Frame) -> Value:
                 run.predictors.step_limits.setdefault(act, set()).add(right.payload)
         if isinstance(op, ast.Eq | ast.NotEq) and run.predictors.stored_answers(one, two):
             atoms |= {("answers", run.predictors.site_number())}
+        if isinstance(op, ast.Eq | ast.NotEq):
+            mixing.note_guess(run, one, two)
+        if CONST in (left.kind, right.kind) or isinstance(op, ast.In | ast.NotIn):
+            mixing.note_gate(run, one | two)
         if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and ("picked",) in one and ("picked",) in two:
             piecewise = any(atom[0] == "val" and any(tag[0] in run.live for tag in atom[1]) for atom in one | two)
             atoms |= {("ranked", run.predictors.site_number(), piecewise)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source import scoring
 from auditor.source.interpreter.flow import NORMAL
 from auditor.source.library import attributes, columns, containers, items, text, views
+from auditor.source.predictor import mixing
 from auditor.source.values import (
     CHOICE,
     CLASS,
@@ -82,6 +84,7 @@ def truth(run: Interpreter, value: Value) -> bool | None:
         return True if known else None
     if value.kind == OBJECT:
         return containers.object_truth(value.payload)
+    mixing.note_gate(run, value.atoms)
     if value.kind == CHOICE:
         truths = {run.truth(option) for option in value.payload}
         return truths.pop() if len(truths) == 1 else None
@@ -179,6 +182,8 @@ def unary_operation(run: Interpreter, node: ast.UnaryOp, frame: Frame) -> Value:
     if isinstance(node.op, ast.USub) and operand.kind == EXTERNAL and operand.payload in _INFINITY:
         return const(float("-inf"))
     inverted = columns.inverted(run, operand) if isinstance(node.op, ast.Invert) else None
+    if operand.payload in (scoring.PLOGP, scoring.ENTROPY):
+        return operand
     return inverted or data(run.atoms_of(operand))
 
 

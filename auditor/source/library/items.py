@@ -11,6 +11,7 @@ from auditor.source.library import columns
 from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
+from auditor.source.predictor import mixing
 from auditor.source.predictor.applying import without_index
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
 from auditor.source.scan import borders
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 def item(run: Interpreter, container: Value, index: Value, node: ast.AST) -> Value:
     """``container[index]``."""
-    index_atoms = scoring.unasked(without_index(_selecting(run, index)))
+    index_atoms = mixing.unasked(without_index(_selecting(run, index)))
     if container.kind == DATA and container.base is None:
         return columns.item(run, container, index, _slice_data(run, container, index_atoms, index, node))
     if container.kind == EXTERNAL:
@@ -189,7 +190,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return container
     by_token = "val" in kinds(index_atoms)
     if by_token and ("model",) not in atoms:
-        atoms = scoring.unasked(atoms)
+        atoms = mixing.unasked(atoms)
     if by_token and ("model",) in atoms:
         kept = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop")) | scoring.marks(index_atoms)
         if ("picked",) not in atoms:  # losses may be told apart by their tokens
@@ -222,21 +223,28 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         if ("model",) not in atoms:
             refined |= _place_of_tokens(run, refined, node, index, index_atoms)
         found = run.predictors.looked_up(refined | kept)
-        return data(found | (scoring.asked(run, found, index_atoms) if by_token else NOTHING))
+        asks = by_token and not _is_distribution(container)
+        return data(found | (mixing.asked(run, container, found, index_atoms, node) if asks else NOTHING))
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
         if by_token or "state" in kinds(atoms):
             found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
-            found |= scoring.asked(run, found, index_atoms) if by_token else NOTHING
+            found |= mixing.asked(run, container, found, index_atoms, node) if by_token else NOTHING
             keeps = run.predictors.is_predictor(container.base)
             return data(found, container.base if keeps else None, attr)
         return data(container.atoms | index_atoms, container.base, attr)
     if not by_token and "loop" not in kinds(index_atoms):
         return data(run.predictors.applied(atoms | index_atoms))  # a part of a table, not an entry of it
     found = run.predictors.looked_up(atoms | index_atoms)
-    whole_row = container.kind == DATA and container.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES)
-    return data(found if whole_row else found | scoring.asked(run, found, index_atoms))
+    return data(
+        found if _is_distribution(container) else found | mixing.asked(run, container, found, index_atoms, node)
+    )
+
+
+def _is_distribution(row: Value) -> bool:
+    """True for probabilities over the vocabulary, of which any entry may be taken."""
+    return row.kind == DATA and row.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES)
 
 
 def _only_new_axes(index: Value) -> bool:
@@ -276,8 +284,8 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     ) | scoring.marks(index_atoms)
     atoms = run.refine(any_one.atoms, tags) | marks
     if not tokens and "val" in kinds(index_atoms):
-        atoms = run.predictors.looked_up(scoring.unasked(atoms))
-        atoms |= scoring.asked(run, atoms, index_atoms)
+        atoms = run.predictors.looked_up(mixing.unasked(atoms))
+        atoms |= mixing.asked(run, container, atoms, index_atoms, node)
     found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
         result = new_list(run, [found_one], run.line)
@@ -297,8 +305,10 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)
             tokens = frozenset(atom for atom in index_atoms if atom[0] in ("val", "loop", "hashed"))
-            atoms = run.predictors.looked_up(run.refine(scoring.unasked(rest.atoms), tags) | tokens)
-            atoms |= scoring.asked(run, atoms, index_atoms)
+            atoms = run.predictors.looked_up(run.refine(mixing.unasked(rest.atoms), tags) | tokens)
+            atoms |= mixing.asked(run, container, atoms, index_atoms, node)
+            if rest.kind == OBJECT and "val" in kinds(index_atoms):
+                atoms |= {("row",)}
             return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)
         atoms = run.predictors.looked_up(rest.atoms)
         return Value(rest.kind, rest.payload, atoms, rest.base, rest.attr)

@@ -167,7 +167,7 @@ def _data_method(
     if name in RANKING and (args or kwargs):
         atoms |= scoring.chosen(run, own)
     if name in PICKS:
-        atoms |= scoring.peeked(run, own, union(rows)) | entry_of_row(run, owner, atoms, union(rows))
+        atoms |= scoring.peeked(run, own, union(rows)) | entry_of_row(run, owner, atoms, union(rows), node)
         atoms = scoring.graded(run, name, owner, atoms)
         if name in LOOK_UPS and run.predictors.counted(union(rows)):
             return Value(DATA, owner.payload, atoms)  # the probability of a token that counts hint at
@@ -180,6 +180,8 @@ def _data_method(
         return Value(DATA, scoring.BEST, atoms)
     if owner.kind == DATA and name in scoring.NORMALIZERS:
         return scoring.normalized(name, atoms)
+    if name == "sum" and (args or kwargs) and owner.payload == scoring.PLOGP:
+        return Value(DATA, scoring.ENTROPY, atoms)
     if name == "sum" and (args or kwargs) and ("model",) not in own and run.predictors.counted(own):
         return Value(DATA, scoring.ROW_TOTAL, atoms)
     if owner.kind == DATA and name in ("exp", "log", "sigmoid", "maximum", "logsumexp"):

@@ -14,6 +14,7 @@ from auditor.source.library.sequences import any_element
 from auditor.source.library.shard_paths import TRAIN_PATH, VAL_PATH, through_path
 from auditor.source.library.signatures import Args, Kwargs
 from auditor.source.library.views import VIEWS
+from auditor.source.predictor import mixing
 from auditor.source.scan import is_in_place
 from auditor.source.values import (
     DATA,
@@ -59,6 +60,8 @@ def default(
         side_effect(run, [*args, *kwargs.values()], [*node.args, *(item.value for item in node.keywords)], node, frame)
     if short == "arange" and scoring.next_positions(node):
         atoms = atoms | {("next",)}
+    if args:
+        atoms |= mixing.moved(run, short, run.elements(args[0], limit=64) if short != "append" else args, atoms)
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
     atoms |= scoring.sample(run, name, args, atoms)
@@ -72,7 +75,7 @@ def default(
     if short in PICKS:
         if len(parts) > 1:
             atoms |= scoring.peeked(run, parts[0], union(parts[1:]))
-            atoms |= entry_of_row(run, args[0], atoms, union(parts[1:]))
+            atoms |= entry_of_row(run, args[0], atoms, union(parts[1:]), node)
         atoms = scoring.graded(run, short, args[0] if args else UNKNOWN, atoms)
         if short not in LOOK_UPS or not run.predictors.counted(union(parts[1:])):
             atoms = run.predictors.picked(atoms)
@@ -84,15 +87,16 @@ def default(
         return Value(DATA, scoring.BEST, atoms)
     elif short in VIEWS and args and args[0].base is not None and name.partition(".")[0] in ("torch", "numpy"):
         return data(atoms, args[0].base, args[0].attr)
-    elif short == "stack":
-        return Value(DATA, scoring.STACKED, atoms)
+    elif short in ("stack", "cat", "concat") and args:
+        atoms |= scoring.entropies_among(run, run.elements(args[0], limit=64))
+        return Value(DATA, scoring.STACKED if short == "stack" else None, atoms)
     elif short in scoring.NORMALIZERS:
         part = scoring.over_a_part(run, short, args[0], NOTHING) if args else NOTHING
         return with_atoms(scoring.normalized(short, atoms), part)
     elif short in ("exp", "log", "sigmoid", "maximum", "logsumexp") and args:
         return scoring.transformed(run, short, args, atoms)
     elif short in _HASHES and "val" in kinds(atoms):
-        atoms = atoms | {("hashed",)}
+        atoms = mixing.hashed(atoms)
     return data(atoms)
 
 
@@ -170,8 +174,8 @@ def operands(run: Interpreter, values: Args) -> list[Atoms]:
     return parts
 
 
-def entry_of_row(run: Interpreter, row: Value, found: Atoms, key: Atoms) -> Atoms:
+def entry_of_row(run: Interpreter, row: Value, found: Atoms, key: Atoms, node: ast.AST) -> Atoms:
     """Of a distribution over the vocabulary any entry may be taken; of other counts it is asked for."""
     if row.kind == DATA and row.payload in (scoring.PROBABILITIES, scoring.LOG_PROBABILITIES):
         return NOTHING
-    return scoring.asked(run, found, key) if ("model",) not in found else NOTHING
+    return mixing.asked(run, row, found, key, node) if ("model",) not in found else NOTHING

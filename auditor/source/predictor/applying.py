@@ -6,9 +6,10 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
+from auditor.source.predictor import mixing
 from auditor.source.predictor.borders import present
 from auditor.source.predictor.lookahead import looks_ahead
-from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.model import BORDER, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
 from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Obj, Tags, Value, data, kinds, regions, union
@@ -72,23 +73,9 @@ def _earlier(predictors: Predictors, region: Tags, learned: Tags) -> bool:
     return any(k < rounds.get(act, 0) for act, k in newest.items())
 
 
-def combined(predictors: Predictors, parts: list[Atoms]) -> Atoms:
-    """Atoms of a result computed from several operands, blends and choices between them noted."""
-    atoms = without_index(predictors.applied(union(parts)))
-    picked = [part for part in parts if PICKED in part]
-    if not picked or len(parts) < 2:
-        return atoms
-    # Where the prediction was mixed with counts before, it must be known that the token itself was asked for.
-    again = all(predictors.counted(part) for part in picked)
-    if any(
-        ("asked", again) in part and PICKED not in part and predictors.counted(part) and (HASHED in part or not again)
-        for part in parts
-    ):
-        hashed = any(HASHED in part for part in parts if predictors.counted(part))
-        return atoms | {("blend", predictors.site_number(), hashed)}
-    if any(HASHED in part and MODEL not in part and "val" in kinds(part) for part in parts):
-        atoms = atoms | {("mixed", predictors.site_number())}
-    return atoms
+def combined(predictors: Predictors, parts: list[Atoms], op: ast.operator | None = None) -> Atoms:
+    """Atoms of a result computed from several operands, mixtures with counts noted."""
+    return without_index(predictors.applied(union(parts))) | mixing.mixture(predictors, parts, op)
 
 
 def scored_before(predictors: Predictors, learned: Tags, calls: tuple[Site, ...]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Site
 from auditor.source.predictor import applying, learning, storage
+from auditor.source.predictor.mixing import LookUp
 from auditor.source.predictor.model import Learning, Printed
-from auditor.source.values import NOTHING, Atoms, Obj, Tags, kinds
+from auditor.source.values import NOTHING, Atom, Atoms, Obj, Tags, kinds
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -48,6 +50,10 @@ class Predictors:
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
         self.part_sizes: dict[int, int] = {}  # place where a part of the text is taken -> the most tokens it has
+        self.look_ups: dict[LookUp, int] = {}  # numbered as they come
+        self.blended: dict[int, set[Atom]] = {}  # place of a mixture -> the look-ups it is made of
+        self.gating: set[ast.AST] = set()  # functions that ask how often the token to be predicted was seen
+        self.guessing: set[ast.AST] = set()  # functions that compare what counts point at with tokens
         self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
         self.depth = 0  # of modules that are parts of modules
 
