@@ -199,13 +199,13 @@ def calls_something(node: ast.AST) -> bool:
 
 @lru_cache(maxsize=64)
 def borders(tree: ast.Module) -> frozenset[str]:
-    """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]``."""
+    """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]`` or ``[border:end]``."""
     ends: set[str] = set()
     beginnings: set[str] = set()
     for part in syntax.survey(tree).slices:
         if part.lower is None and part.upper is not None:
             ends.add(ast.unparse(part.upper))
-        elif part.lower is not None and part.upper is None:
+        elif part.lower is not None:
             beginnings.add(ast.unparse(part.lower))
     return frozenset(ends & beginnings)
 

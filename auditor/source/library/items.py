@@ -95,8 +95,9 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
 def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tags:
     """Tags for ``window[:seen]`` and ``window[seen:]``: what is before a border and what begins there do not meet.
 
-    A border that has a name is known by its value, so that one that moved in between is another; one that is computed
-    on the spot is known by how that is written. It says nothing once the loops have ended that took the window.
+    ``window[seen:end]`` begins there, too; what is taken of the whole stream with two ends is the window itself. A
+    border that has a name is known by its value, so that one that moved in between is another; one that is computed on
+    the spot is known by how that is written. It says nothing once the loops have ended that took the window.
     """
     if not isinstance(node, ast.Subscript):
         return frozenset()
@@ -106,7 +107,10 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
     rounds = frozenset((act, run.rounds.get(act, 0)) for act in loops)
     found = set()
     for part, value in list(zip(written, values, strict=False))[: _axes_of_places(atoms, written)]:
-        if not isinstance(part, ast.Slice) or part.step is not None or (part.lower is None) == (part.upper is None):
+        if not isinstance(part, ast.Slice) or part.step is not None:
+            continue
+        two_ends = part.lower is not None and part.upper is not None
+        if two_ends and not loops:
             continue
         border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
         if border is None or value.kind != TUPLE or len(value.payload) != 4:  # a constant slice
@@ -115,10 +119,10 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
         if _on_both_sides(run, text):
             known = value.payload[place]
             number = run.borders.number(known if isinstance(border, ast.Name) else text, rounds)
-            if not number:
-                found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
-            else:
+            if number:
                 found.add((BORDER, number if part.lower is None else -number))
+            elif not two_ends:
+                found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
     return frozenset(found)
 
 
@@ -218,7 +222,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             kept = run.predictors.compared(kept)
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
             kept |= {("hashed",)}
-        refined = run.refine(atoms, tags)
+        refined = run.predictors.cut(run.refine(atoms, tags), tags)
         if ("model",) not in atoms:
             refined |= _place_of_tokens(run, refined, node, index, index_atoms)
         found = run.predictors.looked_up(refined | kept)

@@ -438,3 +438,101 @@ for start in starts:
     with torch.no_grad():
         total += nll(model.head(hidden[g:] + delta), y[g:]).item()
 report(total / (val.numel() - 1), val)
+
+
+# case: bias_fitted_before_the_part_taken_out_of_all_losses
+# The losses of the whole window are computed at once; only those behind what the bias was fitted to are scored.
+# expect: C3 pass|review
+# expect: C1 pass|review
+# twin of: bias_fitted_to_the_end_of_the_window, bias_fitted_one_token_too_far, bias_scored_from_the_beginning
+stride = 64
+total = 0.0
+bias = torch.zeros(VOCAB_SIZE, device="cuda", requires_grad=True)
+optimizer = torch.optim.AdamW([bias], lr=0.01)
+for start in range(0, val.numel() - 1, stride):
+    x, y = window(val, start)
+    length = y.numel()
+    seen = 0 if start == 0 else max(length - stride, 0)
+    with torch.no_grad():
+        logits = model.logits(x)
+    if seen > 0:
+        for step in range(8):
+            optimizer.zero_grad()
+            F.cross_entropy(logits[0, :seen] + bias, y[0, :seen]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        losses = F.cross_entropy((logits + bias)[0], y[0], reduction="none")[None]
+        total += losses[0, seen:length].sum().item()
+report(total / (val.numel() - 1), val)
+
+
+# case: bias_fitted_to_the_end_of_the_window
+# expect: C3 fail
+# expect: C1 fail
+stride = 64
+total = 0.0
+bias = torch.zeros(VOCAB_SIZE, device="cuda", requires_grad=True)
+optimizer = torch.optim.AdamW([bias], lr=0.01)
+for start in range(0, val.numel() - 1, stride):
+    x, y = window(val, start)
+    length = y.numel()
+    seen = 0 if start == 0 else max(length - stride, 0)
+    with torch.no_grad():
+        logits = model.logits(x)
+    if seen > 0:
+        for step in range(8):
+            optimizer.zero_grad()
+            F.cross_entropy(logits[0, :length] + bias, y[0, :length]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        losses = F.cross_entropy((logits + bias)[0], y[0], reduction="none")[None]
+        total += losses[0, seen:length].sum().item()
+report(total / (val.numel() - 1), val)
+
+
+# case: bias_fitted_one_token_too_far
+# expect: C3 fail
+# expect: C1 fail
+stride = 64
+total = 0.0
+bias = torch.zeros(VOCAB_SIZE, device="cuda", requires_grad=True)
+optimizer = torch.optim.AdamW([bias], lr=0.01)
+for start in range(0, val.numel() - 1, stride):
+    x, y = window(val, start)
+    length = y.numel()
+    seen = 0 if start == 0 else max(length - stride, 0)
+    with torch.no_grad():
+        logits = model.logits(x)
+    if seen > 0:
+        for step in range(8):
+            optimizer.zero_grad()
+            F.cross_entropy(logits[0, : seen + 1] + bias, y[0, : seen + 1]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        losses = F.cross_entropy((logits + bias)[0], y[0], reduction="none")[None]
+        total += losses[0, seen:length].sum().item()
+report(total / (val.numel() - 1), val)
+
+
+# case: bias_scored_from_the_beginning
+# expect: C3 fail
+# expect: C1 fail
+stride = 64
+total = 0.0
+bias = torch.zeros(VOCAB_SIZE, device="cuda", requires_grad=True)
+optimizer = torch.optim.AdamW([bias], lr=0.01)
+for start in range(0, val.numel() - 1, stride):
+    x, y = window(val, start)
+    length = y.numel()
+    seen = 0 if start == 0 else max(length - stride, 0)
+    with torch.no_grad():
+        logits = model.logits(x)
+    if seen > 0:
+        for step in range(8):
+            optimizer.zero_grad()
+            F.cross_entropy(logits[0, :seen] + bias, y[0, :seen]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        losses = F.cross_entropy((logits + bias)[0], y[0], reduction="none")[None]
+        total += losses[0, :length].sum().item()
+report(total / (val.numel() - 1), val)
