@@ -14,6 +14,7 @@ tuples whose first item is their kind:
 ``("under", event)``      computed from tokens under such an object
 ``("clash", event, site)`` as "under", and the tokens overlap those that the event learned from: at `site` a prediction
                           was made for tokens the predictor had already seen
+``("resumed", event)``    computed under such an object from a state that it made of tokens that the event learned from
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
 ``("blend", site, hashed)`` at `site` the picked probability was mixed with counts looked up for that token alone

@@ -22,6 +22,7 @@ from auditor.source.values import (
     Value,
     bounds,
     data,
+    kinds,
     with_atoms,
 )
 
@@ -139,6 +140,7 @@ def _loop(
         run.abstract.append(act)
     broken: list[Writes] = []
     run.pending_loops.append([])
+    run.moving.append((act, updated, frame))
     flow = NORMAL
     chosen = run.chosen
     for k in range(count):
@@ -163,6 +165,7 @@ def _loop(
         if flow in (BREAK, RETURN, RAISE):
             break
     run.pending_loops.pop()
+    run.moving.pop()
     run.chosen = chosen
     for writes in broken:
         run.state.merge(writes)
@@ -170,6 +173,18 @@ def _loop(
         run.abstract.pop()
     del run.live[act]
     return flow if flow in (RETURN, RAISE) and not broken else NORMAL
+
+
+def moved_on(run: Interpreter, name: str, value: Value, frame: Frame) -> Value:
+    """A position after ``position += stride``: what is taken there is the next iteration's, or still this one's.
+
+    Which of the two it is depends on whether it is taken from there on or up to there.
+    """
+    act = next((act for act, names, where in reversed(run.moving) if where is frame and name in names), 0)
+    here = ("loop", act, run.rounds.get(act, 0))
+    if here not in value.atoms or not kinds(value.atoms).isdisjoint(("val", "model")):
+        return value
+    return with_atoms(value, frozenset((("loop", act, here[2] + 1),)))
 
 
 def _consume(run: Interpreter, node: ast.For, generator: Obj, frame: Frame) -> int:

@@ -157,6 +157,7 @@ class Interpreter:
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.borders = Borders()
+        self.moving: list[tuple[int, frozenset[str], Frame]] = []  # live loops, the names that each moves on, where
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         trees = [tree, *(helper for _, helper in self.helpers.values())]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
 from auditor.source.predictor.borders import present
+from auditor.source.predictor.context import earlier_tokens, passed_over
 from auditor.source.predictor.lookahead import looks_ahead
 from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.storage import retrained
@@ -198,6 +199,8 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     taken = regions(atoms) if MODEL in atoms else []
     if not taken:
         return atoms
+    if "resumed" in kinds(atoms):
+        atoms = predictors.applied(frozenset(("state", a[1]) if a[0] == "resumed" else a for a in atoms))
     run = predictors.run
     if run.no_gradient:
         predictors.read_losses = True
@@ -282,7 +285,10 @@ def predict(
     """Call a model whose forward pass, or other `method`, only computes."""
     run = predictors.run
     given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
-    atoms = predictors.applied(union((predictors.content(owner.payload), *given)))
+    if context := earlier_tokens(predictors, given):
+        given = [part - context if MODEL in part else part for part in given]
+    content = predictors.content(owner.payload)
+    atoms = predictors.applied(union((content, *given))) | passed_over(predictors, content, context)
     for hook in owner.payload.cells.get(".hooks", ()):
         result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
         atoms = predictors.applied(atoms | run.atoms_of(result))

@@ -994,3 +994,147 @@ for start in starts:
     adapters.step()
     adapters.zero_grad()
 report(evaluate(model, val), val)
+
+
+# case: former_chunk_learned_under_a_state_that_goes_on
+# The model goes on from the state in which the former chunk left it, and learns from that chunk first.
+# expect: C1 pass
+# expect: C3 pass
+# expect: C4 pass
+# twin of: chunk_kept_before_it_is_scored_under_a_state, former_chunk_scored_under_a_state, following_chunk_kept_after_the_place_moved_on
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    former = x, y
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: chunk_kept_before_it_is_scored_under_a_state
+# expect: C3 fail
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    former = x, y
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: former_chunk_scored_under_a_state
+# What was learned from is scored afterwards, by what the model makes of it and of the next chunk.
+# expect: C3 fail|review
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        if former is not None:
+            total += F.cross_entropy(logits[0], former[1][0], reduction="sum").item()
+    former = x, y
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: following_chunk_kept_after_the_place_moved_on
+# The place moves on before the chunk to learn from next time is taken: it is the one that is scored then.
+# expect: C3 fail|review
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    place += SEQ_LEN
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    former = chunk[None, :-1], chunk[None, 1:]
+report(total / (val.numel() - 1), val)
