@@ -32,6 +32,7 @@ tuples whose first item is their kind:
 ``("measure",)``          a size of data or a time, which no setting decides
 ``("doubt",)``            read from files of which it is not known that they are of one split
 ``("rank",)``             this process's number among the eight
+``("first",)``            the first place of this process's share
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target", tags)``      those validation tokens are the ones to be predicted: shifted by one against the input
 ``("context",)``          validation tokens that stand before the ones to be predicted

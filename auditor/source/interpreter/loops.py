@@ -58,10 +58,13 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     item = None if exact else run.element(iterable)
 
     alike = ("rank",) not in run.atoms_of(iterable)
+    before = _ends_at_the_share(run, iterable)
 
     def bind(act: int, k: int) -> None:
         if alike:
             run.alike.add(act)
+        if before:
+            run.before_share.add(act)
         if elements is not None:
             value = elements[k]
         else:
@@ -88,6 +91,14 @@ def _length(run: Interpreter, iterable: Value) -> int:
         stop = bounds(iterable.payload.cells[".bounds"][1])
         return stop[1] or 0 if stop is not None and stop[0] == stop[1] else 0
     return 0
+
+
+def _ends_at_the_share(run: Interpreter, iterable: Value) -> bool:
+    """True for ``range(0, mine[0])``, where `mine` is this process's share of the places."""
+    if iterable.kind != OBJECT or iterable.payload.kind != "range":
+        return False
+    start, stop, _ = iterable.payload.cells[".bounds"]
+    return start.kind == CONST and start.payload == 0 and ("first",) in run.atoms_of(stop)
 
 
 def _count_left_open(run: Interpreter, iterable: Value) -> bool:

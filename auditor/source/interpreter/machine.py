@@ -129,6 +129,7 @@ class Interpreter:
         self.live: dict[int, tuple[str, int]] = {}  # loop activation -> (loop variable, line)
         self.abstract: list[int] = []  # live loops whose iterations stand for many, innermost last
         self.alike: set[int] = set()  # loop activations over what no process's number decides
+        self.before_share: set[int] = set()  # loop activations over what stands before this process's share
         self.loops: dict[int, tuple[str, int]] = {}  # every activation, for texts
         self.calls: list[Site] = []
         self.functions: list[Function] = []

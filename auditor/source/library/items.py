@@ -155,11 +155,14 @@ def _subset_size(index: Value) -> int:
     return stop if known and not any(a[0] == "loop" for a in index.atoms) else 0
 
 
-def _before_the_share(run: Interpreter, index: Value) -> Tags:
+def _before_the_share(run: Interpreter, index: Value, index_atoms: Atoms) -> Tags:
     """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all.
 
-    The same for ``tokens[places]`` where the places depend on that number, and not by a loop over this process's share.
+    The same for ``tokens[places]`` where the places depend on that number, and not by a loop over this process's share,
+    and for what a loop takes that ends where the share begins.
     """
+    if any(atom[0] == "loop" and atom[1] in run.before_share for atom in index_atoms):
+        return frozenset(((PREFIX, 0),))
     if index.kind == DATA and index.atoms >= RANK:
         over_share = any(atom[0] == "loop" and atom[1] not in run.alike for atom in index.atoms)
         return frozenset() if over_share else frozenset(((PREFIX, 0),))
@@ -207,7 +210,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         tags = (
             run.index_tags(index_atoms)
             | _part(run, index)
-            | _before_the_share(run, index)
+            | _before_the_share(run, index, index_atoms)
             | _borders(run, atoms, index, node)
         )
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
@@ -273,6 +276,13 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     any_one = with_atoms(any_one, scoring.part_of_the_text(run, run.atoms_of(any_one), node))
     if ("rank",) in index.atoms and isinstance(index.payload, slice) and index.payload.step not in (None, 1):
         any_one = with_atoms(any_one, frozenset((("share", run.predictors.site_number()),)))
+    if (
+        ("rank",) in run.atoms_of(any_one)
+        and index.kind == CONST
+        and index.payload == 0
+        and not run.index_tags(index.atoms)
+    ):
+        any_one = with_atoms(any_one, frozenset((("first",),)))
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(
