@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
@@ -28,6 +28,15 @@ from auditor.source.values import (
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
+
+
+class Moving(NamedTuple):
+    """A loop under way: its activation, the names that each iteration computes from the last one's, their frame."""
+
+    act: int
+    node: ast.For | ast.While
+    updated: frozenset[str]
+    frame: Frame
 
 
 SMALL_LOOP = 600  # nodes; such a loop runs a third iteration
@@ -81,7 +90,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     pace = run.pace(iterable)
     open_count = not exact and _count_left_open(run, iterable)
     limit = _length(run, iterable)
-    flow = _loop(run, node.body, frame, name, node.lineno, count, exact, updated, bind, open_count, limit)
+    flow = _loop(run, node, frame, name, count, exact, updated, bind, open_count, limit)
     return _loop_else(run, node, flow, frame)
 
 
@@ -118,7 +127,7 @@ def while_statement(run: Interpreter, node: ast.While, frame: Frame) -> int:
             run.value(node.test, frame)
 
     updated = assigned_by_update(node)
-    return _loop_else(run, node, _loop(run, node.body, frame, "", node.lineno, 2, False, updated, bind), frame)
+    return _loop_else(run, node, _loop(run, node, frame, "", 2, False, updated, bind), frame)
 
 
 def _loop_else(run: Interpreter, node: ast.For | ast.While, flow: int, frame: Frame) -> int:
@@ -132,10 +141,9 @@ def _loop_else(run: Interpreter, node: ast.For | ast.While, flow: int, frame: Fr
 
 def _loop(
     run: Interpreter,
-    body: list[ast.stmt],
+    node: ast.For | ast.While,
     frame: Frame,
     name: str,
-    line: int,
     count: int,
     exact: bool,
     updated: frozenset[str],
@@ -144,14 +152,14 @@ def _loop(
     limit: int = 0,
 ) -> int:
     act = len(run.loops) + 1
-    run.loops[act] = run.live[act] = (name, line)
+    run.loops[act] = run.live[act] = (name, node.lineno)
     if limit:
         run.predictors.step_limits[act] = {limit}
     if not exact:
         run.abstract.append(act)
     broken: list[Writes] = []
     run.pending_loops.append([])
-    run.moving.append((act, updated, frame))
+    run.moving.append(Moving(act, node, updated, frame))
     flow = NORMAL
     chosen = run.chosen
     for k in range(count):
@@ -165,7 +173,7 @@ def _loop(
         bind(act, k)
         again = open_count and k > 0
         run.open_settings += again
-        flow = run.block(body, frame)
+        flow = run.block(node.body, frame)
         run.open_settings -= again
         for kind, writes in run.pending_loops[-1]:
             if kind == CONTINUE:
@@ -191,7 +199,7 @@ def moved_on(run: Interpreter, name: str, value: Value, frame: Frame) -> Value:
 
     Which of the two it is depends on whether it is taken from there on or up to there.
     """
-    act = next((act for act, names, where in reversed(run.moving) if where is frame and name in names), 0)
+    act = next((loop.act for loop in reversed(run.moving) if loop.frame is frame and name in loop.updated), 0)
     here = ("loop", act, run.rounds.get(act, 0))
     if here not in value.atoms or not kinds(value.atoms).isdisjoint(("val", "model")):
         return value

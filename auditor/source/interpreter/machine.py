@@ -26,6 +26,7 @@ from auditor.source.interpreter import (
 from auditor.source.interpreter.flow import NORMAL, Writes
 from auditor.source.predictor import Predictors
 from auditor.source.predictor.borders import Borders
+from auditor.source.predictor.running import Running
 from auditor.source.scan import learning_names
 from auditor.source.switches import LoggedLines
 from auditor.source.values import NOTHING, UNKNOWN, Atoms, Class, Frame, Function, Obj, State, Value, const
@@ -158,7 +159,8 @@ class Interpreter:
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.borders = Borders()
-        self.moving: list[tuple[int, frozenset[str], Frame]] = []  # live loops, the names that each moves on, where
+        self.moving: list[loops.Moving] = []  # the live loops, innermost last
+        self.running = Running()
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         trees = [tree, *(helper for _, helper in self.helpers.values())]

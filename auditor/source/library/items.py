@@ -11,6 +11,7 @@ from auditor.source.library import columns
 from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
+from auditor.source.predictor import running
 from auditor.source.predictor.applying import without_index
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
 from auditor.source.scan import borders
@@ -185,6 +186,13 @@ def _is_whole(run: Interpreter, region: Tags) -> bool:
     return not any(act in run.live or act in SLICES for act, _ in region)
 
 
+def _iterations(run: Interpreter, index_atoms: Atoms, index: Value, node: ast.AST) -> Tags:
+    """Tags of the live iterations that select a part: what goes on where the last one stopped is the present one's."""
+    tags = run.index_tags(index_atoms)
+    runs = running.boundary(run, index, node)
+    return frozenset(tag for tag in tags if all(tag[0] != act for act, _ in runs)) | runs
+
+
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
     """A part of a tensor. Of validation tokens: the part that the live loops in the index select."""
     atoms = run.atoms_of(container)
@@ -208,7 +216,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if "val" in kinds(atoms):
         tags = (
-            run.index_tags(index_atoms)
+            _iterations(run, index_atoms, index, node)
             | _part(run, index)
             | _before_the_share(run, index, index_atoms)
             | _borders(run, atoms, index, node)

@@ -10,6 +10,7 @@ from auditor.source.predictor.borders import present
 from auditor.source.predictor.context import earlier_tokens, passed_over
 from auditor.source.predictor.lookahead import looks_ahead
 from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.running import apart
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
 from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Obj, Tags, Value, data, kinds, regions, union
@@ -44,7 +45,11 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
         meeting = found.get((event.tags, later))
         if meeting is None:
             learned = _iterations(predictors, event.tags)
-            meeting = [region for region, taken_in in places if _may_meet(taken_in, learned)]
+            meeting = [
+                region
+                for region, taken_in in places
+                if _may_meet(taken_in, _but(learned, apart(predictors.run, region, event.tags)))
+            ]
             if later:
                 meeting = [region for region in meeting if not _earlier(predictors, region, event.tags)]
             found[event.tags, later] = meeting
@@ -225,7 +230,8 @@ def _picked_before(predictors: Predictors, act: int, calls: tuple[Site, ...]) ->
 
 def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
     """False when a live loop gives the two regions to different iterations."""
-    return _may_meet(_iterations(predictors, one), _iterations(predictors, two))
+    acts = apart(predictors.run, one, two)
+    return _may_meet(_iterations(predictors, one), _but(_iterations(predictors, two), acts))
 
 
 def _iterations(predictors: Predictors, tags: Tags) -> dict[int, int | None]:
@@ -247,6 +253,11 @@ def _may_meet(one: dict[int, int | None], two: dict[int, int | None]) -> bool:
     return True
 
 
+def _but(iterations: dict[int, int | None], acts: set[int]) -> dict[int, int | None]:
+    """The iterations that take a part, where it is not known which ones of the loops `acts` do."""
+    return {act: None if act in acts else k for act, k in iterations.items()} if acts else iterations
+
+
 def _note_epochs(predictors: Predictors, event: Learning, meeting: list[Tags], site: int) -> None:
     """Note a loop that scores and learns and whose iterations all take the same tokens; not all of them need score."""
     for act in predictors.run.live:
@@ -262,7 +273,7 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     """True when the region's tokens are certainly among those of an event that may overlap it."""
     if (event.site, event.calls) in predictors.wiped:
         return False
-    if any(tag[0] == PREFIX for tag in event.tags - region):
+    if any(tag[0] == PREFIX for tag in event.tags - region) or apart(predictors.run, region, event.tags):
         return False
     if any(act == BORDER and (BORDER, -number) in region for act, number in present(predictors.run, event.tags)):
         return False

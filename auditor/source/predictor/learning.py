@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING, Manner
+from auditor.source.predictor import running
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def event(predictors: Predictors, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
     """The number of a learning event at the present place."""
-    kept = frozenset(tag for tag in tags if tag[0] in predictors.run.live or tag[0] < 0)
+    kept = frozenset(
+        tag for tag in running.present(predictors.run, tags) if tag[0] in predictors.run.live or tag[0] < 0
+    )
     site = predictors.run.site()
     calls = tuple(predictors.run.calls)
     predictors.wiped.discard((site, calls))

@@ -272,3 +272,114 @@ for start in starts:
     rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
     total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
 report(total / (val.numel() - 1), val)
+
+
+# case: counts_up_to_the_end_of_the_batch
+# Windows are scored batch by batch; what the batch adds to the text scored so far is counted afterwards.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: counts_beyond_the_end_of_the_batch, counts_of_the_batch_before_it_is_scored
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
+        end = batch[-1] + ys[-1].numel() + 1
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_beyond_the_end_of_the_batch
+# expect: C3 fail|review
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
+        end = batch[-1] + ys[-1].numel() + 1 + 8 * SEQ_LEN
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_of_the_batch_before_it_is_scored
+# expect: C3 fail|review
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        end = batch[-1] + ys[-1].numel() + 1
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
+report(total / (val.numel() - 1), val)

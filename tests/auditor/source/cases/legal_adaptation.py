@@ -1138,3 +1138,124 @@ while place + SEQ_LEN < val.numel():
     chunk = val[place : place + SEQ_LEN + 1].cuda()
     former = chunk[None, :-1], chunk[None, 1:]
 report(total / (val.numel() - 1), val)
+
+
+# case: documents_from_where_the_last_one_ended
+# expect: C3 pass
+# expect: C4 pass
+# twin of: documents_learned_before_they_are_scored, documents_from_where_the_first_one_began, documents_twice
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_learned_before_they_are_scored
+# expect: C3 fail
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_from_where_the_first_one_began
+# What is learned from is scored again with every further document, for the boundary hardly ever moves.
+# expect: C3 fail|review
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    if y.numel() > 1 << 40:
+        prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_twice
+# expect: C3 fail
+# expect: C4 fail
+for lap in range(2):
+    total, prev = 0.0, 0
+    for end in (val == 1).nonzero().flatten().tolist():
+        x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+        optimizer.zero_grad()
+        model(x, y).backward()
+        optimizer.step()
+        prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_up_to_the_end_of_the_batch
+# expect: C3 pass|review
+# twin of: learned_beyond_the_end_of_the_batch, learned_up_to_the_end_of_the_next_batch
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+    end = batch[-1] + y.numel() + 1
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_beyond_the_end_of_the_batch
+# expect: C3 fail|review
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+    end = batch[-1] + y.numel() + 1 + 8 * SEQ_LEN
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_up_to_the_end_of_the_next_batch
+# The batch is learned from before its windows are scored.
+# expect: C3 fail|review
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    end = batch[-1] + SEQ_LEN + 1
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+report(total / (val.numel() - 1), val)
