@@ -36,6 +36,7 @@ tuples whose first item is their kind:
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target", tags)``      those validation tokens are the ones to be predicted: shifted by one against the input
 ``("context",)``          validation tokens that stand before the ones to be predicted
+``("masked",)``           a mask was set up to some place of a window, or left a part of what this is
 ``("entry",)``            validation tokens taken out one by one
 ``("next",)``             places of tokens to be predicted
 ``("pooled", tags, site, answers)`` at `site` numbers of a part of the stream were averaged over its positions, those

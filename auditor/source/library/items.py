@@ -13,8 +13,8 @@ from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
 from auditor.source.predictor import running
 from auditor.source.predictor.applying import without_index
+from auditor.source.predictor.borders import has_two_sides
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
-from auditor.source.scan import borders
 from auditor.source.values import (
     CONST,
     DATA,
@@ -117,7 +117,7 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
         if border is None or value.kind != TUPLE or len(value.payload) != 4:  # a constant slice
             continue
         text = ast.unparse(border)
-        if _on_both_sides(run, text):
+        if has_two_sides(run, text):
             known = value.payload[place]
             number = run.borders.number(known if isinstance(border, ast.Name) else text, rounds)
             if number:
@@ -133,11 +133,6 @@ def _axes_of_places(atoms: Atoms, written: list[ast.expr]) -> int:
         return len(written)
     before = [isinstance(part, ast.Constant) and part.value is ... for part in written]
     return min(2, before.index(True) if True in before else 2)
-
-
-def _on_both_sides(run: Interpreter, border: str) -> bool:
-    """Whether what ends at a border, or begins there, has a counterpart: only then the border says something."""
-    return any(border in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
 
 
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
@@ -225,7 +220,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             site = run.predictors.site_number()
             run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))
             atoms = atoms | {("subset", site)}
-        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash", "masked"))
         kept |= scoring.marks(index_atoms)
         if ("picked",) in atoms and ("picked",) in index_atoms:
             kept |= scoring.chosen(run, atoms)  # some of the losses, by what they are

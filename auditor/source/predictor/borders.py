@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.source.predictor.model import BORDER, PICKED
+from auditor.source.scan import borders
 from auditor.source.values import Atom, Atoms, Tags, Value
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Borders:
 def _same(one: Value | str, other: Value | str) -> bool:
     """Whether two borders are known to be one: the same value, or equal texts."""
     return one is other or (isinstance(one, str) and one == other)
+
+
+def has_two_sides(run: Interpreter, border: str) -> bool:
+    """Whether what ends at a border, or begins there, has a counterpart: only then the border says something."""
+    return any(border in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
 
 
 def present(run: Interpreter, tags: Tags) -> Tags:

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING, Manner
-from auditor.source.predictor import running
+from auditor.source.predictor import rows, running
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
@@ -54,7 +54,7 @@ def learned_atoms(
     doubtful = ("doubt",) in atoms
     predictors.run.open_settings += doubtful
     for region in regions(atoms):
-        numbers.add(predictors.event(subject, attr, region, manner))
+        numbers.add(predictors.event(subject, attr, region | rows.hidden(subject, atoms), manner))
     predictors.run.open_settings -= doubtful
     return frozenset(numbers)
 
@@ -175,6 +175,7 @@ def count(predictors: Predictors, owner: Value, index: Value, value: Value, node
     """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
     run = predictors.run
     index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
+    value_atoms |= rows.masked(run, node, value)
     tokens = [] if predictors.names_parts(index_atoms) else regions(index_atoms)
     storage = owner.base if owner.base is not None else owner.payload
     if not isinstance(storage, Obj):
