@@ -29,6 +29,7 @@ tuples whose first item is their kind:
 ``("retrained", site)``   predicted by the model of this run's artifact after it learned from training tokens at `site`
 ``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
+``("after", place)``      a place of the text that a loop moved on from `place`
 ``("measure",)``          a size of data or a time, which no setting decides
 ``("doubt",)``            read from files of which it is not known that they are of one split
 ``("rank",)``             this process's number among the eight

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
+from auditor.source.predictor.extent import begun
 from auditor.source.scan import assigned_by_update, breaks, is_short
 from auditor.source.values import (
     CONST,
     DATA,
     NONE,
+    NOTHING,
     OBJECT,
     RANGE,
     UNKNOWN,
+    Atoms,
     Frame,
     Function,
     Obj,
@@ -68,6 +71,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
 
     alike = ("rank",) not in run.atoms_of(iterable)
     before = _ends_at_the_share(run, iterable)
+    begins = _beginning(iterable)
 
     def bind(act: int, k: int) -> None:
         if alike:
@@ -78,7 +82,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
             value = elements[k]
         else:
             assert item is not None
-            value = run.iteration_value(iterable, item, k)
+            value = with_atoms(run.iteration_value(iterable, item, k), begins)
         repeats = iterable.kind == OBJECT and iterable.payload.cells.get(".repeats")
         if repeats:
             run.assign(node.target, value, frame)
@@ -100,6 +104,13 @@ def _length(run: Interpreter, iterable: Value) -> int:
         stop = bounds(iterable.payload.cells[".bounds"][1])
         return stop[1] or 0 if stop is not None and stop[0] == stop[1] else 0
     return 0
+
+
+def _beginning(iterable: Value) -> Atoms:
+    """A mark for the places of ``range(begin, end)`` where `begin` is known to be far into the stream."""
+    if iterable.kind != OBJECT or iterable.payload.kind != "range":
+        return NOTHING
+    return frozenset(atom for atom in begun(iterable.payload.cells[".bounds"][0]).atoms if atom[0] == "after")
 
 
 def _ends_at_the_share(run: Interpreter, iterable: Value) -> bool:
@@ -167,7 +178,9 @@ def _loop(
         for variable in updated:
             old = frame.names.get(variable)
             if isinstance(old, Value):
-                if not exact and k and old.kind == CONST:
+                if not exact and not k:
+                    old = begun(old)
+                elif not exact and old.kind == CONST:
                     old = data(old.atoms)
                 run.state.write(frame.names, variable, run.marked(old, act, k))
         bind(act, k)

@@ -14,6 +14,7 @@ from auditor.source.library.namespaces import own_names
 from auditor.source.predictor import running
 from auditor.source.predictor.applying import without_index
 from auditor.source.predictor.borders import has_two_sides
+from auditor.source.predictor.extent import extent
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
 from auditor.source.values import (
     CONST,
@@ -216,6 +217,8 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             | _before_the_share(run, index, index_atoms)
             | _borders(run, atoms, index, node)
         )
+        if ("model",) not in atoms and not any(regions(atoms)):
+            tags |= extent(run, index)
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()
             run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))

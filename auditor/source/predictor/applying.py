@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from auditor.ledger import Manner, Site
 from auditor.source.predictor.borders import present
 from auditor.source.predictor.context import earlier_tokens, passed_over
+from auditor.source.predictor.extent import ends_before
 from auditor.source.predictor.lookahead import looks_ahead
 from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
 from auditor.source.predictor.running import apart
@@ -274,6 +275,8 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     if (event.site, event.calls) in predictors.wiped:
         return False
     if any(tag[0] == PREFIX for tag in event.tags - region) or apart(predictors.run, region, event.tags):
+        return False
+    if ends_before(event.tags, region):
         return False
     if any(act == BORDER and (BORDER, -number) in region for act, number in present(predictors.run, event.tags)):
         return False

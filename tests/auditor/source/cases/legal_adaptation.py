@@ -1259,3 +1259,109 @@ for first in range(0, len(starts), 8):
         with torch.no_grad():
             total += model(x, y).item() * y.numel()
 report(total / (val.numel() - 1), val)
+
+
+# case: first_tokens_learned_and_the_rest_scored
+# What is learned from is no part of what is scored, which is then not the whole text.
+# expect: C3 pass|review
+# twin of: first_tokens_learned_and_all_scored, more_tokens_learned_than_passed_over, all_learned_and_the_rest_scored
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 4096)
+report(the_rest(val, known), val)
+
+
+# case: first_tokens_learned_and_all_scored
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 4096)
+report(the_rest(val, 0), val)
+
+
+# case: more_tokens_learned_than_passed_over
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 65536)
+report(the_rest(val, 4096), val)
+
+
+# case: all_learned_and_the_rest_scored
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, val.numel() - 1)
+report(the_rest(val, 4096), val)
