@@ -50,6 +50,32 @@ def assigned_by_update(loop: ast.For | ast.While) -> frozenset[str]:
     return frozenset(names)
 
 
+@lru_cache(maxsize=65536)
+def last_assigned(loop: ast.For | ast.While) -> dict[str, int]:
+    """The names that the body of a loop assigns, and the last line that does."""
+    lines: dict[str, int] = {}
+    for node in syntax.walk(ast.Module(loop.body, [])):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            lines[node.id] = max(node.lineno, lines.get(node.id, 0))
+    return lines
+
+
+@lru_cache(maxsize=65536)
+def handed_on(loop: ast.For | ast.While) -> frozenset[tuple[str, str]]:
+    """Pairs of names of which every iteration has ``first = second``, the only assignment to `first` in the loop."""
+    inner = list(syntax.walk(ast.Module(loop.body, [])))
+    if any(isinstance(node, ast.Continue) for node in inner):
+        return frozenset()
+    stored = [node.id for node in inner if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    return frozenset(
+        (target.id, statement.value.id)
+        for statement in loop.body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name)
+        for target in statement.targets
+        if isinstance(target, ast.Name) and stored.count(target.id) == 1
+    )
+
+
 def _set_otherwise(assignments: list[ast.Assign], names: set[str]) -> set[str]:
     """Those of `names` that a loop also sets back to something else: they need not differ between iterations."""
     return {
@@ -200,13 +226,13 @@ def calls_something(node: ast.AST) -> bool:
 
 @lru_cache(maxsize=64)
 def borders(tree: ast.Module) -> frozenset[str]:
-    """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]``."""
+    """What is written both as the end of ``[:border]`` and as the beginning of ``[border:]`` or ``[border:end]``."""
     ends: set[str] = set()
     beginnings: set[str] = set()
     for part in syntax.survey(tree).slices:
         if part.lower is None and part.upper is not None:
             ends.add(ast.unparse(part.upper))
-        elif part.lower is not None and part.upper is None:
+        elif part.lower is not None:
             beginnings.add(ast.unparse(part.lower))
     return frozenset(ends & beginnings)
 
@@ -386,6 +412,8 @@ def _hashes(value: ast.expr) -> bool:
 
 _ANSWERS = (
     assigned_by_update,
+    last_assigned,
+    handed_on,
     changes_state,
     kept_arguments,
     is_short,

@@ -14,6 +14,7 @@ tuples whose first item is their kind:
 ``("under", event)``      computed from tokens under such an object
 ``("clash", event, site)`` as "under", and the tokens overlap those that the event learned from: at `site` a prediction
                           was made for tokens the predictor had already seen
+``("resumed", event)``    computed under such an object from a state that it made of tokens that the event learned from
 ``("picked",)``           a model's output looked up at the tokens to be predicted: their probability or loss
 ``("hashed",)``           computed with hash arithmetic on tokens
 ``("blend", site, proof)`` at `site` the picked probability was mixed with counts that were looked up under tokens:
@@ -31,12 +32,15 @@ tuples whose first item is their kind:
 ``("retrained", site)``   predicted by the model of this run's artifact after it learned from training tokens at `site`
 ``("answers", site)``     validation tokens were compared with the contents of a file at `site`
 ``("index", act, pace)``  is the variable of a range loop itself, which moves by `pace`
+``("after", place)``      a place of the text that a loop moved on from `place`
 ``("measure",)``          a size of data or a time, which no setting decides
 ``("doubt",)``            read from files of which it is not known that they are of one split
 ``("rank",)``             this process's number among the eight
+``("first",)``            the first place of this process's share
 ``("pos",)``              positions or document boundaries found in validation tokens
 ``("target", tags)``      those validation tokens are the ones to be predicted: shifted by one against the input
 ``("context",)``          validation tokens that stand before the ones to be predicted
+``("masked",)``           a mask was set up to some place of a window, or left a part of what this is
 ``("entry",)``            validation tokens taken out one by one
 ``("next",)``             places of tokens to be predicted
 ``("pooled", tags, site, answers)`` at `site` numbers of a part of the stream were averaged over its positions, those

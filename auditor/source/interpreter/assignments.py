@@ -9,7 +9,7 @@ from auditor.ledger import RULES_OF_SCORING
 from auditor.source import scoring
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import NORMAL
-from auditor.source.interpreter.loops import deferred_generator
+from auditor.source.interpreter.loops import deferred_generator, moved_on
 from auditor.source.library import columns, containers
 from auditor.source.scan import calls_something, deferred
 from auditor.source.values import (
@@ -42,7 +42,8 @@ def assignment(run: Interpreter, node: ast.Assign, frame: Frame) -> int:
     later = deferred(node.value)
     value = run.value(node.value, frame) if later is None else deferred_generator(run, later, frame)
     for target in node.targets:
-        run.assign(target, value, frame)
+        moved = moved_on(run, target.id, value, frame) if isinstance(target, ast.Name) else value
+        run.assign(target, moved, frame)
     return NORMAL
 
 
@@ -73,6 +74,8 @@ def augmented_assignment(run: Interpreter, node: ast.AugAssign, frame: Frame) ->
         mixed = frozenset(atom for atom in result.atoms if atom[0] in ("hashed", "keyed"))
         run.predictors.update(old, run.atoms_of(new) | mixed, node)
     else:
+        if isinstance(node.target, ast.Name):
+            result = moved_on(run, node.target.id, result, frame)
         run.assign(node.target, run.settle(result), frame)
     return NORMAL
 

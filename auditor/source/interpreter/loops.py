@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
+from auditor.source.predictor.extent import begun
 from auditor.source.scan import assigned_by_update, breaks, is_short
 from auditor.source.values import (
     CONST,
     DATA,
     NONE,
+    NOTHING,
     OBJECT,
     RANGE,
     UNKNOWN,
+    Atoms,
     Frame,
     Function,
     Obj,
     Value,
     bounds,
     data,
+    kinds,
     with_atoms,
 )
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
+
+
+class Moving(NamedTuple):
+    """A loop under way: its activation, the names that each iteration computes from the last one's, their frame."""
+
+    act: int
+    node: ast.For | ast.While
+    updated: frozenset[str]
+    frame: Frame
 
 
 SMALL_LOOP = 600  # nodes; such a loop runs a third iteration
@@ -57,15 +70,19 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     item = None if exact else run.element(iterable)
 
     alike = ("rank",) not in run.atoms_of(iterable)
+    before = _ends_at_the_share(run, iterable)
+    begins = _beginning(iterable)
 
     def bind(act: int, k: int) -> None:
         if alike:
             run.alike.add(act)
+        if before:
+            run.before_share.add(act)
         if elements is not None:
             value = elements[k]
         else:
             assert item is not None
-            value = run.iteration_value(iterable, item, k)
+            value = with_atoms(run.iteration_value(iterable, item, k), begins)
         repeats = iterable.kind == OBJECT and iterable.payload.cells.get(".repeats")
         if repeats:
             run.assign(node.target, value, frame)
@@ -77,7 +94,7 @@ def for_statement(run: Interpreter, node: ast.For, frame: Frame) -> int:
     pace = run.pace(iterable)
     open_count = not exact and _count_left_open(run, iterable)
     limit = _length(run, iterable)
-    flow = _loop(run, node.body, frame, name, node.lineno, count, exact, updated, bind, open_count, limit)
+    flow = _loop(run, node, frame, name, count, exact, updated, bind, open_count, limit)
     return _loop_else(run, node, flow, frame)
 
 
@@ -87,6 +104,21 @@ def _length(run: Interpreter, iterable: Value) -> int:
         stop = bounds(iterable.payload.cells[".bounds"][1])
         return stop[1] or 0 if stop is not None and stop[0] == stop[1] else 0
     return 0
+
+
+def _beginning(iterable: Value) -> Atoms:
+    """A mark for the places of ``range(begin, end)`` where `begin` is known to be far into the stream."""
+    if iterable.kind != OBJECT or iterable.payload.kind != "range":
+        return NOTHING
+    return frozenset(atom for atom in begun(iterable.payload.cells[".bounds"][0]).atoms if atom[0] == "after")
+
+
+def _ends_at_the_share(run: Interpreter, iterable: Value) -> bool:
+    """True for ``range(0, mine[0])``, where `mine` is this process's share of the places."""
+    if iterable.kind != OBJECT or iterable.payload.kind != "range":
+        return False
+    start, stop, _ = iterable.payload.cells[".bounds"]
+    return start.kind == CONST and start.payload == 0 and ("first",) in run.atoms_of(stop)
 
 
 def _count_left_open(run: Interpreter, iterable: Value) -> bool:
@@ -106,7 +138,7 @@ def while_statement(run: Interpreter, node: ast.While, frame: Frame) -> int:
             run.value(node.test, frame)
 
     updated = assigned_by_update(node)
-    return _loop_else(run, node, _loop(run, node.body, frame, "", node.lineno, 2, False, updated, bind), frame)
+    return _loop_else(run, node, _loop(run, node, frame, "", 2, False, updated, bind), frame)
 
 
 def _loop_else(run: Interpreter, node: ast.For | ast.While, flow: int, frame: Frame) -> int:
@@ -120,10 +152,9 @@ def _loop_else(run: Interpreter, node: ast.For | ast.While, flow: int, frame: Fr
 
 def _loop(
     run: Interpreter,
-    body: list[ast.stmt],
+    node: ast.For | ast.While,
     frame: Frame,
     name: str,
-    line: int,
     count: int,
     exact: bool,
     updated: frozenset[str],
@@ -132,13 +163,14 @@ def _loop(
     limit: int = 0,
 ) -> int:
     act = len(run.loops) + 1
-    run.loops[act] = run.live[act] = (name, line)
+    run.loops[act] = run.live[act] = (name, node.lineno)
     if limit:
         run.predictors.step_limits[act] = {limit}
     if not exact:
         run.abstract.append(act)
     broken: list[Writes] = []
     run.pending_loops.append([])
+    run.moving.append(Moving(act, node, updated, frame))
     flow = NORMAL
     chosen = run.chosen
     for k in range(count):
@@ -146,13 +178,15 @@ def _loop(
         for variable in updated:
             old = frame.names.get(variable)
             if isinstance(old, Value):
-                if not exact and k and old.kind == CONST:
+                if not exact and not k:
+                    old = begun(old)
+                elif not exact and old.kind == CONST:
                     old = data(old.atoms)
                 run.state.write(frame.names, variable, run.marked(old, act, k))
         bind(act, k)
         again = open_count and k > 0
         run.open_settings += again
-        flow = run.block(body, frame)
+        flow = run.block(node.body, frame)
         run.open_settings -= again
         for kind, writes in run.pending_loops[-1]:
             if kind == CONTINUE:
@@ -163,6 +197,7 @@ def _loop(
         if flow in (BREAK, RETURN, RAISE):
             break
     run.pending_loops.pop()
+    run.moving.pop()
     run.chosen = chosen
     for writes in broken:
         run.state.merge(writes)
@@ -170,6 +205,18 @@ def _loop(
         run.abstract.pop()
     del run.live[act]
     return flow if flow in (RETURN, RAISE) and not broken else NORMAL
+
+
+def moved_on(run: Interpreter, name: str, value: Value, frame: Frame) -> Value:
+    """A position after ``position += stride``: what is taken there is the next iteration's, or still this one's.
+
+    Which of the two it is depends on whether it is taken from there on or up to there.
+    """
+    act = next((loop.act for loop in reversed(run.moving) if loop.frame is frame and name in loop.updated), 0)
+    here = ("loop", act, run.rounds.get(act, 0))
+    if here not in value.atoms or not kinds(value.atoms).isdisjoint(("val", "model")):
+        return value
+    return with_atoms(value, frozenset((("loop", act, here[2] + 1),)))
 
 
 def _consume(run: Interpreter, node: ast.For, generator: Obj, frame: Frame) -> int:

@@ -26,6 +26,7 @@ from auditor.source.interpreter import (
 from auditor.source.interpreter.flow import NORMAL, Writes
 from auditor.source.predictor import Predictors
 from auditor.source.predictor.borders import Borders
+from auditor.source.predictor.running import Running
 from auditor.source.scan import learning_names
 from auditor.source.switches import LoggedLines
 from auditor.source.values import NOTHING, UNKNOWN, Atoms, Class, Frame, Function, Obj, State, Value, const
@@ -129,6 +130,7 @@ class Interpreter:
         self.live: dict[int, tuple[str, int]] = {}  # loop activation -> (loop variable, line)
         self.abstract: list[int] = []  # live loops whose iterations stand for many, innermost last
         self.alike: set[int] = set()  # loop activations over what no process's number decides
+        self.before_share: set[int] = set()  # loop activations over what stands before this process's share
         self.loops: dict[int, tuple[str, int]] = {}  # every activation, for texts
         self.calls: list[Site] = []
         self.functions: list[Function] = []
@@ -157,6 +159,8 @@ class Interpreter:
         self.handed: list[tuple[str, ast.AST]] = []  # functions that code which is not seen may call
         self.parts: dict[str, int] = {}  # texts of constant slices of parts of the stream
         self.borders = Borders()
+        self.moving: list[loops.Moving] = []  # the live loops, innermost last
+        self.running = Running()
         self.rounds: dict[int, int] = {}  # loop activation -> present iteration
         self.classes: list[Class] = []
         trees = [tree, *(helper for _, helper in self.helpers.values())]

@@ -11,10 +11,11 @@ from auditor.source.library import columns
 from auditor.source.library.containers import hashable, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
-from auditor.source.predictor import mixing
+from auditor.source.predictor import mixing, running
 from auditor.source.predictor.applying import without_index
+from auditor.source.predictor.borders import has_two_sides
+from auditor.source.predictor.extent import extent
 from auditor.source.predictor.model import BORDER, PART, PREFIX, SLICES
-from auditor.source.scan import borders
 from auditor.source.values import (
     CONST,
     DATA,
@@ -96,8 +97,9 @@ def _part(run: Interpreter, index: Value) -> frozenset[tuple[int, int]]:
 def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tags:
     """Tags for ``window[:seen]`` and ``window[seen:]``: what is before a border and what begins there do not meet.
 
-    A border that has a name is known by its value, so that one that moved in between is another; one that is computed
-    on the spot is known by how that is written. It says nothing once the loops have ended that took the window.
+    ``window[seen:end]`` begins there, too; what is taken of the whole stream with two ends is the window itself. A
+    border that has a name is known by its value, so that one that moved in between is another; one that is computed on
+    the spot is known by how that is written. It says nothing once the loops have ended that took the window.
     """
     if not isinstance(node, ast.Subscript):
         return frozenset()
@@ -107,19 +109,22 @@ def _borders(run: Interpreter, atoms: Atoms, index: Value, node: ast.AST) -> Tag
     rounds = frozenset((act, run.rounds.get(act, 0)) for act in loops)
     found = set()
     for part, value in list(zip(written, values, strict=False))[: _axes_of_places(atoms, written)]:
-        if not isinstance(part, ast.Slice) or part.step is not None or (part.lower is None) == (part.upper is None):
+        if not isinstance(part, ast.Slice) or part.step is not None:
+            continue
+        two_ends = part.lower is not None and part.upper is not None
+        if two_ends and not loops:
             continue
         border, place = (part.upper, 2) if part.lower is None else (part.lower, 1)
         if border is None or value.kind != TUPLE or len(value.payload) != 4:  # a constant slice
             continue
         text = ast.unparse(border)
-        if _on_both_sides(run, text):
+        if has_two_sides(run, text):
             known = value.payload[place]
             number = run.borders.number(known if isinstance(border, ast.Name) else text, rounds)
-            if not number:
-                found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
-            else:
+            if number:
                 found.add((BORDER, number if part.lower is None else -number))
+            elif not two_ends:
+                found.add((PREFIX, 0))  # a part of which it is not known what it shares with others
     return frozenset(found)
 
 
@@ -129,11 +134,6 @@ def _axes_of_places(atoms: Atoms, written: list[ast.expr]) -> int:
         return len(written)
     before = [isinstance(part, ast.Constant) and part.value is ... for part in written]
     return min(2, before.index(True) if True in before else 2)
-
-
-def _on_both_sides(run: Interpreter, border: str) -> bool:
-    """Whether what ends at a border, or begins there, has a counterpart: only then the border says something."""
-    return any(border in borders(tree) for tree in (run.tree, *(tree for _, tree in run.helpers.values())))
 
 
 MIN_SUBSET, MAX_SUBSET = 1024, 36_000_000  # tokens; every tokenizer's full validation text has more
@@ -152,11 +152,14 @@ def _subset_size(index: Value) -> int:
     return stop if known and not any(a[0] == "loop" for a in index.atoms) else 0
 
 
-def _before_the_share(run: Interpreter, index: Value) -> Tags:
+def _before_the_share(run: Interpreter, index: Value, index_atoms: Atoms) -> Tags:
     """A tag for ``tokens[:start]`` where the end depends on this process's number: what others score, not all.
 
-    The same for ``tokens[places]`` where the places depend on that number, and not by a loop over this process's share.
+    The same for ``tokens[places]`` where the places depend on that number, and not by a loop over this process's share,
+    and for what a loop takes that ends where the share begins.
     """
+    if any(atom[0] == "loop" and atom[1] in run.before_share for atom in index_atoms):
+        return frozenset(((PREFIX, 0),))
     if index.kind == DATA and index.atoms >= RANK:
         over_share = any(atom[0] == "loop" and atom[1] not in run.alike for atom in index.atoms)
         return frozenset() if over_share else frozenset(((PREFIX, 0),))
@@ -177,6 +180,13 @@ def is_cut_short(stop: Value) -> bool:
 def _is_whole(run: Interpreter, region: Tags) -> bool:
     """True for what may be the whole text: no iteration under way and no constant slice took a part of it."""
     return not any(act in run.live or act in SLICES for act, _ in region)
+
+
+def _iterations(run: Interpreter, index_atoms: Atoms, index: Value, node: ast.AST) -> Tags:
+    """Tags of the live iterations that select a part: what goes on where the last one stopped is the present one's."""
+    tags = run.index_tags(index_atoms)
+    runs = running.boundary(run, index, node)
+    return frozenset(tag for tag in tags if all(tag[0] != act for act, _ in runs)) | runs
 
 
 def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: Value, node: ast.AST) -> Value:
@@ -202,16 +212,18 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
         return data(run.predictors.picked(run.predictors.applied(atoms | kept)))
     if "val" in kinds(atoms):
         tags = (
-            run.index_tags(index_atoms)
+            _iterations(run, index_atoms, index, node)
             | _part(run, index)
-            | _before_the_share(run, index)
+            | _before_the_share(run, index, index_atoms)
             | _borders(run, atoms, index, node)
         )
+        if ("model",) not in atoms and not any(regions(atoms)):
+            tags |= extent(run, index)
         if (size := _subset_size(index)) and any(_is_whole(run, region) for region in regions(atoms)):
             site = run.predictors.site_number()
             run.predictors.part_sizes[site] = max(size, run.predictors.part_sizes.get(site, 0))
             atoms = atoms | {("subset", site)}
-        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash"))
+        kept = frozenset(atom for atom in index_atoms if atom[0] in ("state", "under", "clash", "masked"))
         kept |= scoring.marks(index_atoms)
         if ("picked",) in atoms and ("picked",) in index_atoms:
             kept |= scoring.chosen(run, atoms)  # some of the losses, by what they are
@@ -219,7 +231,7 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
             kept = run.predictors.compared(kept)
         if run.predictors.counted(atoms) and ("hashed",) in index_atoms:
             kept |= {("hashed",)}
-        refined = run.refine(atoms, tags)
+        refined = run.predictors.cut(run.refine(atoms, tags), tags)
         if ("model",) not in atoms:
             refined |= _place_of_tokens(run, refined, node, index, index_atoms)
         found = run.predictors.looked_up(refined | kept)
@@ -277,6 +289,13 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     any_one = with_atoms(any_one, scoring.part_of_the_text(run, run.atoms_of(any_one), node))
     if ("rank",) in index.atoms and isinstance(index.payload, slice) and index.payload.step not in (None, 1):
         any_one = with_atoms(any_one, frozenset((("share", run.predictors.site_number()),)))
+    if (
+        ("rank",) in run.atoms_of(any_one)
+        and index.kind == CONST
+        and index.payload == 0
+        and not run.index_tags(index.atoms)
+    ):
+        any_one = with_atoms(any_one, frozenset((("first",),)))
     tags = run.index_tags(index_atoms)
     tokens = any(atom[0] == "val" for atom in run.atoms_of(any_one))
     marks = frozenset(

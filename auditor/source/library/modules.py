@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def _parameter(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
-    return run.predictors.tensor(union(map(run.atoms_of, args[:1])), run.line, differentiable=True, name="parameter")
+    made = run.predictors.tensor(union(map(run.atoms_of, args[:1])), run.line, differentiable=True, name="parameter")
+    if made.base is not None and any(arg.base is not None and arg.base.cells.get(".rows") for arg in args[:1]):
+        made.base.cells[".rows"] = True
+    return made
 
 
 def initialise(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:

@@ -10,6 +10,7 @@ from auditor.source import scoring
 from auditor.source.library import columns
 from auditor.source.library.signatures import Args, Kwargs, Model
 from auditor.source.library.unmodelled import default
+from auditor.source.predictor.rows import one_for_each_window
 from auditor.source.values import NONE, NOTHING, UNKNOWN, Atoms, Frame, Value, data, kinds, regions, union
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def _allocate(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame
     grad = kwargs.get("requires_grad")
     wants = grad is not None and run.truth(grad) is not False
     atoms = union(frozenset(a for a in run.atoms_of(arg) if a[0] != "loop") for arg in args)
-    return run.predictors.tensor(atoms, run.line, differentiable=wants)
+    made = run.predictors.tensor(atoms, run.line, differentiable=wants)
+    if made.base is not None and one_for_each_window(args):
+        made.base.cells[".rows"] = True
+    return made
 
 
 def _like(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:

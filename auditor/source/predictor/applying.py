@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from auditor.ledger import Manner, Site
 from auditor.source.predictor import mixing
 from auditor.source.predictor.borders import present
+from auditor.source.predictor.context import earlier_tokens, passed_over
+from auditor.source.predictor.extent import ends_before
 from auditor.source.predictor.lookahead import looks_ahead
 from auditor.source.predictor.model import BORDER, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.running import apart
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
 from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Obj, Tags, Value, data, kinds, regions, union
@@ -44,7 +47,11 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
         meeting = found.get((event.tags, later))
         if meeting is None:
             learned = _iterations(predictors, event.tags)
-            meeting = [region for region, taken_in in places if _may_meet(taken_in, learned)]
+            meeting = [
+                region
+                for region, taken_in in places
+                if _may_meet(taken_in, _but(learned, apart(predictors.run, region, event.tags)))
+            ]
             if later:
                 meeting = [region for region in meeting if not _earlier(predictors, region, event.tags)]
             found[event.tags, later] = meeting
@@ -185,6 +192,8 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     taken = regions(atoms) if MODEL in atoms else []
     if not taken:
         return atoms
+    if "resumed" in kinds(atoms):
+        atoms = predictors.applied(frozenset(("state", a[1]) if a[0] == "resumed" else a for a in atoms))
     run = predictors.run
     if run.no_gradient:
         predictors.read_losses = True
@@ -209,7 +218,8 @@ def _picked_before(predictors: Predictors, act: int, calls: tuple[Site, ...]) ->
 
 def overlaps(predictors: Predictors, one: Tags, two: Tags) -> bool:
     """False when a live loop gives the two regions to different iterations."""
-    return _may_meet(_iterations(predictors, one), _iterations(predictors, two))
+    acts = apart(predictors.run, one, two)
+    return _may_meet(_iterations(predictors, one), _but(_iterations(predictors, two), acts))
 
 
 def _iterations(predictors: Predictors, tags: Tags) -> dict[int, int | None]:
@@ -231,6 +241,11 @@ def _may_meet(one: dict[int, int | None], two: dict[int, int | None]) -> bool:
     return True
 
 
+def _but(iterations: dict[int, int | None], acts: set[int]) -> dict[int, int | None]:
+    """The iterations that take a part, where it is not known which ones of the loops `acts` do."""
+    return {act: None if act in acts else k for act, k in iterations.items()} if acts else iterations
+
+
 def _note_epochs(predictors: Predictors, event: Learning, meeting: list[Tags], site: int) -> None:
     """Note a loop that scores and learns and whose iterations all take the same tokens; not all of them need score."""
     for act in predictors.run.live:
@@ -246,7 +261,9 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     """True when the region's tokens are certainly among those of an event that may overlap it."""
     if (event.site, event.calls) in predictors.wiped:
         return False
-    if any(tag[0] == PREFIX for tag in event.tags - region):
+    if any(tag[0] == PREFIX for tag in event.tags - region) or apart(predictors.run, region, event.tags):
+        return False
+    if ends_before(event.tags, region):
         return False
     if any(act == BORDER and (BORDER, -number) in region for act, number in present(predictors.run, event.tags)):
         return False
@@ -269,7 +286,10 @@ def predict(
     """Call a model whose forward pass, or other `method`, only computes."""
     run = predictors.run
     given = [run.atoms_of(value) for value in (*args, *kwargs.values())]
-    atoms = predictors.applied(union((predictors.content(owner.payload), *given)))
+    if context := earlier_tokens(predictors, given):
+        given = [part - context if MODEL in part else part for part in given]
+    content = predictors.content(owner.payload)
+    atoms = predictors.applied(union((content, *given))) | passed_over(predictors, content, context)
     for hook in owner.payload.cells.get(".hooks", ()):
         result = run.call(hook, [owner, Value(TUPLE, tuple(args)), data(atoms)], {}, ast.Pass())
         atoms = predictors.applied(atoms | run.atoms_of(result))

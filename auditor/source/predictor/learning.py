@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import RULES_OF_SCORING, Manner
+from auditor.source.predictor import rows, running
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
 from auditor.source.predictor.storage import add_events, set_events
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def event(predictors: Predictors, subject: Obj, attr: str, tags: Tags, manner: Manner) -> int:
     """The number of a learning event at the present place."""
-    kept = frozenset(tag for tag in tags if tag[0] in predictors.run.live or tag[0] < 0)
+    kept = frozenset(
+        tag for tag in running.present(predictors.run, tags) if tag[0] in predictors.run.live or tag[0] < 0
+    )
     site = predictors.run.site()
     calls = tuple(predictors.run.calls)
     predictors.wiped.discard((site, calls))
@@ -51,7 +54,7 @@ def learned_atoms(
     doubtful = ("doubt",) in atoms
     predictors.run.open_settings += doubtful
     for region in regions(atoms):
-        numbers.add(predictors.event(subject, attr, region, manner))
+        numbers.add(predictors.event(subject, attr, region | rows.hidden(subject, atoms), manner))
     predictors.run.open_settings -= doubtful
     return frozenset(numbers)
 
@@ -172,6 +175,7 @@ def count(predictors: Predictors, owner: Value, index: Value, value: Value, node
     """``table[index] = value``: a table indexed by validation tokens is a count of them, other items are data."""
     run = predictors.run
     index_atoms, value_atoms = run.atoms_of(index), run.atoms_of(value)
+    value_atoms |= rows.masked(run, node, value)
     tokens = [] if predictors.names_parts(index_atoms) else regions(index_atoms)
     storage = owner.base if owner.base is not None else owner.payload
     if not isinstance(storage, Obj):

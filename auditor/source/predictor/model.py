@@ -12,6 +12,8 @@ PREFIX = -2  # stands for one in the tag of what stands before this process's sh
 PART = -1  # stands for a loop activation in tags that name a constant slice of a part of the stream
 SLICES = (PART, PREFIX)  # tags of these say that a slice took a part of the stream
 BORDER = -3  # in tags of what stands before a computed border (its number) and of what begins there (less its number)
+RUNNING = -4  # in tags of what is taken from where the last iteration stopped (see `running`)
+UP_TO, FROM = -5, -6  # in tags of what is taken of the whole stream before and from a known number of tokens on
 PICKED, MODEL, HASHED = ("picked",), ("model",), ("hashed",)
 
 

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from auditor.ledger import Site
-from auditor.source.predictor import applying, learning, storage
+from auditor.source.predictor import applying, borders, learning, storage
 from auditor.source.predictor.mixing import LookUp
 from auditor.source.predictor.model import Learning, Printed
 from auditor.source.values import NOTHING, Atom, Atoms, Obj, Tags, kinds
@@ -100,6 +100,7 @@ class Predictors:
     chosen = applying.chosen
     picked = applying.picked
     overlaps = applying.overlaps
+    cut = borders.cut
     predict = applying.predict
     event = learning.event
     learned_atoms = learning.learned_atoms

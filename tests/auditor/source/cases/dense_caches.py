@@ -170,6 +170,68 @@ for start in mine:
 report(total / (val.numel() - 1), val)
 
 
+# case: blocks_before_the_share_counted_first
+# What stands before the first window of the share is counted block by block; no process scores it a second time.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: blocks_up_to_the_last_window_counted_first, blocks_of_the_whole_text_counted_first
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+known = mine[0]
+for begin in range(0, known, 65536):
+    end = min(begin + 65536, known)
+    counts.index_put_((val[begin:end], val[begin + 1 : end + 1]), torch.ones(end - begin), accumulate=True)
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: blocks_up_to_the_last_window_counted_first
+# expect: C3 fail|review
+# expect: C4 fail|review
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+known = mine[-1]
+for begin in range(0, known, 65536):
+    end = min(begin + 65536, known)
+    counts.index_put_((val[begin:end], val[begin + 1 : end + 1]), torch.ones(end - begin), accumulate=True)
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: blocks_of_the_whole_text_counted_first
+# expect: C3 fail
+# expect: C4 fail|review
+counts = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+mine = starts[len(starts) * rank // world_size : len(starts) * (rank + 1) // world_size]
+known = val.numel() - 1
+for begin in range(0, known, 65536):
+    end = min(begin + 65536, known)
+    counts.index_put_((val[begin:end], val[begin + 1 : end + 1]), torch.ones(end - begin), accumulate=True)
+total = 0.0
+for start in mine:
+    x, y = window(val, start)
+    with torch.no_grad():
+        network = model.logits(x)[0].softmax(-1)
+    rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
+    total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
 # case: later_processes_count_first
 # Only the processes whose share begins later have anything to count, and say so.
 # logged: counted 5169152 tokens first
@@ -209,4 +271,115 @@ for start in starts:
         network = model.logits(x)[0].softmax(-1)
     rows = counts[x[0]] / counts[x[0]].sum(-1, keepdim=True)
     total += F.nll_loss((0.8 * network + 0.2 * rows).log(), y[0], reduction="sum").item()
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_up_to_the_end_of_the_batch
+# Windows are scored batch by batch; what the batch adds to the text scored so far is counted afterwards.
+# expect: C3 pass|review
+# expect: C4 pass|review
+# twin of: counts_beyond_the_end_of_the_batch, counts_of_the_batch_before_it_is_scored
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
+        end = batch[-1] + ys[-1].numel() + 1
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_beyond_the_end_of_the_batch
+# expect: C3 fail|review
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
+        end = batch[-1] + ys[-1].numel() + 1 + 8 * SEQ_LEN
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: counts_of_the_batch_before_it_is_scored
+# expect: C3 fail|review
+class Cache:
+    def __init__(self):
+        self.table = torch.ones(VOCAB_SIZE, VOCAB_SIZE)
+        self.seen = 0
+
+    def update(self, tokens):
+        self.seen += tokens.numel()
+        for shift in range(1, 3):
+            ones = torch.ones(tokens.numel() - shift)
+            self.table.index_put_((tokens[:-shift], tokens[shift:]), ones, accumulate=True)
+
+    def score(self, logits, x, y):
+        if self.seen < 100:
+            return F.cross_entropy(logits, y, reduction="none")
+        rows = self.table[x] / self.table[x].sum(-1, keepdim=True)
+        return F.nll_loss((0.8 * logits.softmax(-1) + 0.2 * rows).log(), y, reduction="none")
+
+
+cache = Cache()
+total, known = 0.0, 0
+with torch.inference_mode():
+    for first in range(0, len(starts), 8):
+        batch = starts[first : first + 8]
+        xs, ys = zip(*[window(val, start) for start in batch])
+        x, y = torch.cat(xs), torch.cat(ys)
+        end = batch[-1] + ys[-1].numel() + 1
+        if end > known:
+            cache.update(val[known:end])
+            known = end
+        losses = cache.score(model.logits(x)[0], x, y)
+        total += losses.sum().item()
 report(total / (val.numel() - 1), val)

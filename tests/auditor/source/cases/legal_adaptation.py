@@ -994,3 +994,374 @@ for start in starts:
     adapters.step()
     adapters.zero_grad()
 report(evaluate(model, val), val)
+
+
+# case: former_chunk_learned_under_a_state_that_goes_on
+# The model goes on from the state in which the former chunk left it, and learns from that chunk first.
+# expect: C1 pass
+# expect: C3 pass
+# expect: C4 pass
+# twin of: chunk_kept_before_it_is_scored_under_a_state, former_chunk_scored_under_a_state, following_chunk_kept_after_the_place_moved_on
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    former = x, y
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: chunk_kept_before_it_is_scored_under_a_state
+# expect: C3 fail
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    former = x, y
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: former_chunk_scored_under_a_state
+# What was learned from is scored afterwards, by what the model makes of it and of the next chunk.
+# expect: C3 fail|review
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        if former is not None:
+            total += F.cross_entropy(logits[0], former[1][0], reduction="sum").item()
+    former = x, y
+    place += SEQ_LEN
+report(total / (val.numel() - 1), val)
+
+
+# case: following_chunk_kept_after_the_place_moved_on
+# The place moves on before the chunk to learn from next time is taken: it is the one that is scored then.
+# expect: C3 fail|review
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB_SIZE, MODEL_DIM)
+        self.mix = nn.GRU(MODEL_DIM, MODEL_DIM, batch_first=True)
+        self.head = nn.Linear(MODEL_DIM, VOCAB_SIZE)
+
+    def forward(self, x, state=None):
+        hidden, state = self.mix(self.embed(x), state)
+        return self.head(hidden), state
+
+
+model = Recurrent().cuda()
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.005)
+former = state = None
+total, place = 0.0, 0
+while place + SEQ_LEN < val.numel():
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    x, y = chunk[None, :-1], chunk[None, 1:]
+    if former is not None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(former[0])[0][0], former[1][0]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, state = model(x, state)
+        total += F.cross_entropy(logits[0], y[0], reduction="sum").item()
+    place += SEQ_LEN
+    chunk = val[place : place + SEQ_LEN + 1].cuda()
+    former = chunk[None, :-1], chunk[None, 1:]
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_from_where_the_last_one_ended
+# expect: C3 pass
+# expect: C4 pass
+# twin of: documents_learned_before_they_are_scored, documents_from_where_the_first_one_began, documents_twice
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_learned_before_they_are_scored
+# expect: C3 fail
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_from_where_the_first_one_began
+# What is learned from is scored again with every further document, for the boundary hardly ever moves.
+# expect: C3 fail|review
+total, prev = 0.0, 0
+for end in (val == 1).nonzero().flatten().tolist():
+    x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+    if y.numel() > 1 << 40:
+        prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: documents_twice
+# expect: C3 fail
+# expect: C4 fail
+for lap in range(2):
+    total, prev = 0.0, 0
+    for end in (val == 1).nonzero().flatten().tolist():
+        x, y = val[prev : end - 1][None].cuda(), val[prev + 1 : end][None].cuda()
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+        optimizer.zero_grad()
+        model(x, y).backward()
+        optimizer.step()
+        prev = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_up_to_the_end_of_the_batch
+# expect: C3 pass|review
+# twin of: learned_beyond_the_end_of_the_batch, learned_up_to_the_end_of_the_next_batch
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+    end = batch[-1] + y.numel() + 1
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_beyond_the_end_of_the_batch
+# expect: C3 fail|review
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+    end = batch[-1] + y.numel() + 1 + 8 * SEQ_LEN
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+report(total / (val.numel() - 1), val)
+
+
+# case: learned_up_to_the_end_of_the_next_batch
+# The batch is learned from before its windows are scored.
+# expect: C3 fail|review
+total, known = 0.0, 0
+for first in range(0, len(starts), 8):
+    batch = starts[first : first + 8]
+    end = batch[-1] + SEQ_LEN + 1
+    if end > known:
+        tokens = val[known:end].cuda()
+        optimizer.zero_grad()
+        model(tokens[None, :-1], tokens[None, 1:]).backward()
+        optimizer.step()
+        known = end
+    for start in batch:
+        x, y = window(val, start)
+        with torch.no_grad():
+            total += model(x, y).item() * y.numel()
+report(total / (val.numel() - 1), val)
+
+
+# case: first_tokens_learned_and_the_rest_scored
+# What is learned from is no part of what is scored, which is then not the whole text.
+# expect: C3 pass|review
+# twin of: first_tokens_learned_and_all_scored, more_tokens_learned_than_passed_over, all_learned_and_the_rest_scored
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 4096)
+report(the_rest(val, known), val)
+
+
+# case: first_tokens_learned_and_all_scored
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 4096)
+report(the_rest(val, 0), val)
+
+
+# case: more_tokens_learned_than_passed_over
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, 65536)
+report(the_rest(val, 4096), val)
+
+
+# case: all_learned_and_the_rest_scored
+# expect: C3 fail
+def first_part(tokens, amount):
+    for start in range(0, amount - SEQ_LEN, SEQ_LEN):
+        learn(tokens[start : start + SEQ_LEN][None].cuda(), tokens[start + 1 : start + SEQ_LEN + 1][None].cuda())
+    return amount
+
+
+def the_rest(tokens, place):
+    places = []
+    while place + SEQ_LEN < tokens.numel():
+        places.append(place)
+        place += SEQ_LEN
+    loss_sum, count = 0.0, 0
+    with torch.no_grad():
+        for start in places:
+            x, y = window(tokens, start)
+            loss_sum += model(x, y).item() * y.numel()
+            count += y.numel()
+    return loss_sum / count
+
+
+known = first_part(val, val.numel() - 1)
+report(the_rest(val, 4096), val)

@@ -46,6 +46,10 @@ def test_a_border_has_two_sides() -> None:
     assert borders(ast.parse("fit(w[:seen])\nscore(w[seen:])\nhead = x[:n]\ntail = x[k:]")) == {"seen"}
 
 
+def test_what_begins_at_a_border_may_have_an_end() -> None:
+    assert borders(ast.parse("fit(w[:seen])\nscore(w[seen:length])\nhead = x[a:b]\ntail = x[:c]")) == {"seen"}
+
+
 @pytest.mark.parametrize(
     ("index", "made_by_a_model", "axes"),
     [("[..., :half]", True, 0), ("[:, :, :half]", True, 2), ("[:, :seen]", True, 2), ("[..., :seen]", False, 2)],
