@@ -119,7 +119,7 @@ class Interpreter:
         self.tree = tree
         self.environment = environment
         self.helpers = helpers or {}
-        self.logged = logged or LoggedLines(())
+        self.logged = logged or LoggedLines()
         self.open_switches = open_switches  # treat switches that are off by default as undecided
         self.native = natives or native.Folder()
         self.modules: dict[str, Value] = {}
