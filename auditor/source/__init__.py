@@ -49,7 +49,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
     ledger = replace(
         ledger,
-        notes=(*ledger.notes, *run.native.judged.items()),
+        notes=(*run.skipped.items(), *ledger.notes, *run.native.judged.items()),
         blind=(*ledger.blind, *_code_that_is_not_there(submission, record)),
     )
     stated = any(setting.source != "title" for setting in configuration.environment.values())

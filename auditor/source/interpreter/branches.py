@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 
+_DID_NOT_RUN = (
+    "the settings switch this branch on, but the run behind the claim did not take it: its log has lines printed "
+    "before and behind the branch, and none of the branch's own"
+)
 _RANK: Atoms = frozenset((("rank",),))
 _SETTING: Atoms = frozenset((("setting",),))
 _TELLING = frozenset(
@@ -29,6 +33,8 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
     if (decided is None and run.left_open(test)) or (decided is not None and not test.atoms):
         skipped = _skipped(run, node, decided)
         if skipped:
+            if decided is not None and _learns(run, skipped):
+                run.skipped.setdefault(run.site(node.lineno), _DID_NOT_RUN)
             _switch_off(run, node, skipped, frame)
             return run.block(node.orelse if skipped is node.body else node.body, frame)
     if decided is not None:
