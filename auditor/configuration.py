@@ -2,8 +2,9 @@
 
 Defaults decide: test-time training, SLOT and caches are often in the script but off. The run configuration answers
 "what did `os.environ.get(NAME, default)` return in the reported run?" from, in falling order of trust, what the log
-printed, what a wrapper forces, the command in the README, what submission.json lists, the defaults a wrapper sets, and,
-where there is neither a log nor a command, switches that the submission's title names.
+printed, what a wrapper forces, the command in the README, what submission.json lists, the defaults a wrapper sets,
+where there is no command, settings written in the README's prose (``TTT_MODE=lora``), and, where there is no log
+either, switches that the submission's title names.
 What none of them says is left to the script's default.
 """
 
@@ -26,7 +27,7 @@ from auditor.submission.text import decode
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One environment variable of the reported run. source: "log", "readme", "shell script", "wrapper",
-    "submission.json", "title", or "default" (the script's own; only in contradictions).
+    "submission.json", "readme text", "title", or "default" (the script's own; only in contradictions).
 
     `value` is the variable's text, so that the script's own conversion works on it: "1" where a log prints True.
     `printed` keeps what the source says.
@@ -94,6 +95,14 @@ _DENIALS = frozenset(("no", "without", "non", "not", "pre", "sans", "zero"))
 _SUFFIXES = ("_INIT", "_VALUE")  # of variable names, not spoken
 _NUMERIC = re.compile(r"-?\d{1,9}(?:\.\d{0,9})?(?:e-?\d{1,3})?")
 _MAX_README_CHARACTERS = 200_000
+_MAX_PROSE_LINE = 4_000
+_PROSE_SETTING = re.compile(r"`(?:export )?([A-Z][A-Z0-9_]{2,60})=([\w.+,-]{1,60})`")
+_OTHER_RUNS = re.compile(
+    r"\b(?:set|setting|use|pass|enabled? (?:with|by|via)|disabl\w*|turn\w*|toggle\w*|default\w*|"
+    r"option\w*|tried|try|tested|if|when|unless|without|instead|vs|versus|ablat\w*|baseline|future|not|no|never|off|could|can|would|may)\b",
+    re.IGNORECASE,
+)
+_NAME_KEYS = ("name", "submission_name", "title", "run_name", "model_name")
 
 
 def derive_configuration(submission: Submission, record: Record) -> RunConfiguration:
@@ -118,6 +127,9 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
             known = environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
             if known.source != setting.source and setting.source != "wrapper" and _disagree(known, setting):
                 contradictions.append(Contradiction(setting.name, known, setting))
+    if command is None:
+        for setting in _written_in_prose(record, reads):
+            environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
     if log is None and command is None:
         for setting in _named_in_the_title(submission, record, reads):
             environment.setdefault(setting.name, setting)
@@ -172,23 +184,54 @@ def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[
 
     All words of the variable's name (but "enabled" and its like) stand in the title, and none is denied there.
     """
-    folder = submission.script.path.rpartition("/")[0].rpartition("/")[2] if submission.script else ""
-    heading = next((line for line in record.readme_text[:2000].splitlines() if line.startswith("# ")), "")
     titles = [
-        [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
-        for text in (
-            plain(heading)[:300],
-            record.statement.name[:300],
-            re.sub(r"([a-z])([A-Z])", r"\1 \2", folder)[:300],
-        )
+        ([word for word in re.split(r"[^a-z0-9]+", text[:300].lower()) if word], place, text[:200])
+        for text, place in _titles(submission, record)
     ]
-    place = Place(record.readme_path)
     for read in reads:
         if read.default is None or read.default.lower() not in _OFF or _LOCAL.search(read.name):
             continue
         words = [word for word in read.name.lower().split("_") if word not in _SWITCH_WORDS]
-        if words and any(_names(title, words) for title in titles):
-            yield Setting(read.name, "1", "title", place, heading[:200])
+        named = next(((place, text) for title, place, text in titles if words and _names(title, words)), None)
+        if named is not None:
+            yield Setting(read.name, "1", "title", *named)
+
+
+def _titles(submission: Submission, record: Record) -> Iterable[tuple[str, Place]]:
+    """What a submission calls itself, and where: the README's heading, the name in submission.json, its folder."""
+    lines = enumerate(record.readme_text[:2000].splitlines(), 1)
+    number, heading = next(((number, line) for number, line in lines if line.startswith("# ")), (0, ""))
+    yield plain(heading), Place(record.readme_path, number)
+    places = record.statement.places
+    yield record.statement.name, next((places[key] for key in _NAME_KEYS if key in places), Place(""))
+    folder = submission.script.path.rpartition("/")[0] if submission.script else ""
+    yield re.sub(r"([a-z])([A-Z])", r"\1 \2", folder.rpartition("/")[2]), Place(folder)
+
+
+def _written_in_prose(record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:
+    """Variables of the script that the README's prose sets, in code marks and always to the same value.
+
+    Prose that speaks of other runs, or of what a reader could set, says nothing about the reported one.
+    """
+    known = {read.name for read in reads}
+    stated: dict[str, list[Setting]] = {}
+    other, fenced = False, False
+    for number, line in enumerate(record.readme_text[:_MAX_README_CHARACTERS].splitlines(), 1):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif line.startswith("#"):
+            other = bool(_OTHER_PURPOSE.search(line)) and not line.startswith("# ")
+        elif not (fenced or line.lstrip().startswith("|")):
+            said = not (other or _OTHER_RUNS.search(line))
+            for name, value in _PROSE_SETTING.findall(line[:_MAX_PROSE_LINE]):
+                if name in known:
+                    source = "readme text" if said else ""
+                    stated.setdefault(name, []).append(
+                        Setting(name, value, source, Place(record.readme_path, number), value)
+                    )
+    for settings in stated.values():
+        if all(setting.source and same_value(setting.value, settings[0].value) for setting in settings):
+            yield settings[0]
 
 
 def _names(title: list[str], words: list[str]) -> bool:

@@ -52,7 +52,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
         notes=(*run.skipped.items(), *ledger.notes, *run.native.judged.items()),
         blind=(*ledger.blind, *_code_that_is_not_there(submission, record)),
     )
-    stated = any(setting.source != "title" for setting in configuration.environment.values())
+    stated = any(setting.source not in ("title", "readme text") for setting in configuration.environment.values())
     if not lines and not stated and not _by_what_it_does(ledger) and not _learned_first(ledger):
         opened = interpret(
             submission.script,
