@@ -46,7 +46,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
+    ledger = _with_lineage(testify(run, claimed, metrics, near, record), submission, tree)
     ledger = replace(
         ledger,
         notes=(*run.skipped.items(), *ledger.notes, *run.native.judged.items()),
@@ -62,7 +62,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
             open_switches=True,
             natives=_natives(submission),
         )
-        return _with_open_switches(ledger, testify(opened, claimed, metrics, near))
+        return _with_open_switches(ledger, testify(opened, claimed, metrics, near, record))
     return ledger
 
 
