@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from auditor.record.claimed_line import claim_logs, claimed_lines
 from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
 from auditor.record.model import Place, ReadmeCommand, Record, RunLog
 from auditor.record.readme import plain
 from auditor.record.shell import commands_in
+from auditor.record.titles import titles
 from auditor.submission.model import Role, Submission
 from auditor.submission.text import decode
 
@@ -91,7 +91,6 @@ _WORD = re.compile(r"\w")
 _LITERAL = re.compile(r"[-+.\w]{0,40}\d[\w.+-]{0,40}|true|false|\[[\d., -]{0,200}\]|[\"'].{0,200}[\"']", re.IGNORECASE)
 _OFF = frozenset(("0", "false", "off", "no"))
 _SWITCH_WORDS = frozenset(("enabled", "enable", "use", "do", "run", "with", "mode"))
-_DENIALS = frozenset(("no", "without", "non", "not", "pre", "sans", "zero"))
 _SUFFIXES = ("_INIT", "_VALUE")  # of variable names, not spoken
 _NUMERIC = re.compile(r"-?\d{1,9}(?:\.\d{0,9})?(?:e-?\d{1,3})?")
 _MAX_README_CHARACTERS = 200_000
@@ -102,7 +101,6 @@ _OTHER_RUNS = re.compile(
     r"option\w*|tried|try|tested|if|when|unless|without|instead|vs|versus|ablat\w*|baseline|future|not|no|never|off|could|can|would|may)\b",
     re.IGNORECASE,
 )
-_NAME_KEYS = ("name", "submission_name", "title", "run_name", "model_name")
 
 
 def derive_configuration(submission: Submission, record: Record) -> RunConfiguration:
@@ -184,28 +182,15 @@ def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[
 
     All words of the variable's name (but "enabled" and its like) stand in the title, and none is denied there.
     """
-    titles = [
-        ([word for word in re.split(r"[^a-z0-9]+", text[:300].lower()) if word], place, text[:200])
-        for text, place in _titles(submission, record)
-    ]
+    folder = submission.script.path.rpartition("/")[0] if submission.script else ""
+    called = titles(record, folder)
     for read in reads:
         if read.default is None or read.default.lower() not in _OFF or _LOCAL.search(read.name):
             continue
         words = [word for word in read.name.lower().split("_") if word not in _SWITCH_WORDS]
-        named = next(((place, text) for title, place, text in titles if words and _names(title, words)), None)
+        named = next((title for title in called if words and title.names(words)), None)
         if named is not None:
-            yield Setting(read.name, "1", "title", *named)
-
-
-def _titles(submission: Submission, record: Record) -> Iterable[tuple[str, Place]]:
-    """What a submission calls itself, and where: the README's heading, the name in submission.json, its folder."""
-    lines = enumerate(record.readme_text[:2000].splitlines(), 1)
-    number, heading = next(((number, line) for number, line in lines if line.startswith("# ")), (0, ""))
-    yield plain(heading), Place(record.readme_path, number)
-    places = record.statement.places
-    yield record.statement.name, next((places[key] for key in _NAME_KEYS if key in places), Place(""))
-    folder = submission.script.path.rpartition("/")[0] if submission.script else ""
-    yield re.sub(r"([a-z])([A-Z])", r"\1 \2", folder.rpartition("/")[2]), Place(folder)
+            yield Setting(read.name, "1", "title", named.place, named.text[:200])
 
 
 def _written_in_prose(record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:
@@ -234,14 +219,6 @@ def _written_in_prose(record: Record, reads: Iterable[EnvironmentRead]) -> Itera
             yield settings[0]
 
 
-def _names(title: list[str], words: list[str]) -> bool:
-    """True when all `words` stand in the title, in one word or in pieces ("n-gram"), and none after a "no"."""
-    if any(before in _DENIALS and after.startswith(tuple(words)) for before, after in pairwise(title)):
-        return False
-    whole = set(title) | {one + two for one, two in pairwise(title)}
-    return all(word in whole for word in words)
-
-
 def _named_by_log(
     log: RunLog | None, logged: Mapping[str, Setting], reads: Iterable[EnvironmentRead]
 ) -> Iterable[Setting]:
@@ -253,10 +230,12 @@ def _named_by_log(
             yield Setting(read.name, as_set(setting.printed, read), "log", setting.place, setting.printed)
     if log is None:
         return
-    head = [(index, text) for index, text in enumerate(log.raw_lines[:300], 1) if ".py" in text and "=" in text]
+    numbers = log.raw_line_numbers or tuple(range(1, len(log.raw_lines) + 1))
+    lines = zip(numbers[:300], log.raw_lines[:300], strict=False)
+    head = [(number, text) for number, text in lines if ".py" in text and "=" in text]
     for command in commands_in(head, log.path):
         for name, value in command.environment.items():
-            yield Setting(name, value, "log", Place(log.path, 0), value)
+            yield Setting(name, value, "log", command.place, value)
 
 
 def _forced(submission: Submission) -> Iterable[Setting]:

@@ -31,7 +31,7 @@ from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor.model import PART, SLICES, Learning, Printed
 from auditor.source.scoring import MARKS
-from auditor.source.stated_score import is_final, metric_of, stated_label
+from auditor.source.stated_score import is_called_after, is_final, is_usual, metric_of, stated_label
 from auditor.source.values import Atoms, Tags
 
 
@@ -85,8 +85,8 @@ def testify(
         for entry in _scored(run, item, metric)
     )
     violations = [found for item in reported for found in _violations(run, item)]
-    rivals = reported if named else _rivals(passes, reported) if not (claimed or logged) else []
-    spared = _spared(run, [*reported, *rivals])
+    rivals = _rivals(run, passes, reported, record) if record and not (claimed or logged or named) else []
+    spared = _spared(run, [*reported, *rivals]) if named or rivals else set()
     scored = tuple(_in_question(entry) if "C3" in spared and entry.after else entry for entry in scored)
     violations = [_in_question(found) if found.rule in spared else found for found in violations]
     blind = [*run.blind, *_unseen(run, passes, reported, claimed)]
@@ -152,8 +152,11 @@ def _named(passes: list[_Pass], record: Record) -> tuple[list[_Pass], str] | Non
     return [item for item in passes if labels.get(id(item)) == label], why
 
 
-def _rivals(passes: list[_Pass], reported: list[_Pass]) -> list[_Pass]:
+def _rivals(run: Interpreter, passes: list[_Pass], reported: list[_Pass], record: Record) -> list[_Pass]:
     """Other final scores that the script prints and that may be the claimed one."""
+    labels = [metric.label for item in reported if (metric := metric_of(item.template)) is not None]
+    if any(is_usual(label) or is_called_after(record, run.path.rpartition("/")[0], label) for label in labels):
+        return []
     return [item for item in passes if item not in reported and item.sure and is_final(item.template)]
 
 

@@ -41,9 +41,11 @@ for start in range(0, val.numel() - 1, SEQ_LEN):
 README = "# A score\n\nAdapted: `final_adapted_exact` is **1.2100**.\n"
 
 
-def status(fields: dict[str, object], readme: str = "", before: str = "") -> Status:
+def status(fields: dict[str, object], readme: str = "", before: str = "", last: str = "final_adapted_exact") -> Status:
     prelude = (FOLDER / PRELUDE).read_text(encoding="utf-8")
-    submission = submission_of(read_theme("scores", SCRIPT.replace("BEFORE", before), prelude)[0])
+    submission = submission_of(
+        read_theme("scores", SCRIPT.replace("BEFORE", before).replace("final_adapted_exact", last), prelude)[0]
+    )
     places = {key: Place("submission.json", 2) for key in fields}
     statement = Statement(1.21, val_bpb_text="1.2100", fields=fields, places=places)
     record, configuration = Record(statement, (), readme_text=readme, readme_path="README.md"), RunConfiguration()
@@ -63,6 +65,15 @@ def test_what_only_some_final_scores_have_is_a_question() -> None:
     assert status({}) is Status.REVIEW
 
 
+def test_a_submission_that_is_called_after_the_last_score_claims_it() -> None:
+    assert status({}, readme="# Small model + adapted weights\n") is Status.FAIL
+    assert status({}, readme="# Small model, no adapted weights\n") is Status.REVIEW
+
+
+def test_the_usual_line_is_that_of_the_score() -> None:
+    assert status({}, last="final_int8_zlib_roundtrip_exact") is Status.FAIL
+
+
 def test_what_all_final_scores_have_is_proved() -> None:
     assert status({}, before=ADAPT) is Status.FAIL
 
@@ -74,6 +85,8 @@ def test_what_all_final_scores_have_is_proved() -> None:
         (("step:", None, "/", None, " val_loss:", None, " val_bpb:", None, " train_time:", None, "ms"), False),
         (("DIAGNOSTIC post_ema val_loss:", None, " val_bpb:", None), False),
         (("final pre-quant val_loss:", None, " val_bpb:", None), False),
+        (("final_int6_roundtrip_exact val_loss:", None, " val_bpb:", None), False),
+        (("final_int8_zlib_roundtrip_exact val_loss:", None, " val_bpb:", None), True),
         (("Code size: ", None, " bytes"), False),
     ],
 )
