@@ -2,8 +2,9 @@
 
 Defaults decide: test-time training, SLOT and caches are often in the script but off. The run configuration answers
 "what did `os.environ.get(NAME, default)` return in the reported run?" from, in falling order of trust, what the log
-printed, what a wrapper forces, the command in the README, what submission.json lists, the defaults a wrapper sets, and,
-where there is neither a log nor a command, switches that the submission's title names.
+printed, what a wrapper forces, the command in the README, what submission.json lists, the defaults a wrapper sets,
+where there is no command, settings written in the README's prose (``TTT_MODE=lora``), and, where there is no log
+either, switches that the submission's title names.
 What none of them says is left to the script's default.
 """
 
@@ -12,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from auditor.record.claimed_line import claim_logs, claimed_lines
 from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
 from auditor.record.model import Place, ReadmeCommand, Record, RunLog
 from auditor.record.readme import plain
 from auditor.record.shell import commands_in
+from auditor.record.titles import titles
 from auditor.submission.model import Role, Submission
 from auditor.submission.text import decode
 
@@ -26,7 +27,7 @@ from auditor.submission.text import decode
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One environment variable of the reported run. source: "log", "readme", "shell script", "wrapper",
-    "submission.json", "title", or "default" (the script's own; only in contradictions).
+    "submission.json", "readme text", "title", or "default" (the script's own; only in contradictions).
 
     `value` is the variable's text, so that the script's own conversion works on it: "1" where a log prints True.
     `printed` keeps what the source says.
@@ -90,10 +91,16 @@ _WORD = re.compile(r"\w")
 _LITERAL = re.compile(r"[-+.\w]{0,40}\d[\w.+-]{0,40}|true|false|\[[\d., -]{0,200}\]|[\"'].{0,200}[\"']", re.IGNORECASE)
 _OFF = frozenset(("0", "false", "off", "no"))
 _SWITCH_WORDS = frozenset(("enabled", "enable", "use", "do", "run", "with", "mode"))
-_DENIALS = frozenset(("no", "without", "non", "not", "pre", "sans", "zero"))
 _SUFFIXES = ("_INIT", "_VALUE")  # of variable names, not spoken
 _NUMERIC = re.compile(r"-?\d{1,9}(?:\.\d{0,9})?(?:e-?\d{1,3})?")
 _MAX_README_CHARACTERS = 200_000
+_MAX_PROSE_LINE = 4_000
+_PROSE_SETTING = re.compile(r"`(?:export )?([A-Z][A-Z0-9_]{2,60})=([\w.+,-]{1,60})`")
+_OTHER_RUNS = re.compile(
+    r"\b(?:set|setting|use|pass|enabled? (?:with|by|via)|disabl\w*|turn\w*|toggle\w*|default\w*|"
+    r"option\w*|tried|try|tested|if|when|unless|without|instead|vs|versus|ablat\w*|baseline|future|not|no|never|off|could|can|would|may)\b",
+    re.IGNORECASE,
+)
 
 
 def derive_configuration(submission: Submission, record: Record) -> RunConfiguration:
@@ -118,6 +125,9 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
             known = environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
             if known.source != setting.source and setting.source != "wrapper" and _disagree(known, setting):
                 contradictions.append(Contradiction(setting.name, known, setting))
+    if command is None:
+        for setting in _written_in_prose(record, reads):
+            environment.setdefault(setting.name, logged.get(setting.name.lower(), setting))
     if log is None and command is None:
         for setting in _named_in_the_title(submission, record, reads):
             environment.setdefault(setting.name, setting)
@@ -172,31 +182,41 @@ def _named_in_the_title(submission: Submission, record: Record, reads: Iterable[
 
     All words of the variable's name (but "enabled" and its like) stand in the title, and none is denied there.
     """
-    folder = submission.script.path.rpartition("/")[0].rpartition("/")[2] if submission.script else ""
-    heading = next((line for line in record.readme_text[:2000].splitlines() if line.startswith("# ")), "")
-    titles = [
-        [word for word in re.split(r"[^a-z0-9]+", text.lower()) if word]
-        for text in (
-            plain(heading)[:300],
-            record.statement.name[:300],
-            re.sub(r"([a-z])([A-Z])", r"\1 \2", folder)[:300],
-        )
-    ]
-    place = Place(record.readme_path)
+    folder = submission.script.path.rpartition("/")[0] if submission.script else ""
+    called = titles(record, folder)
     for read in reads:
         if read.default is None or read.default.lower() not in _OFF or _LOCAL.search(read.name):
             continue
         words = [word for word in read.name.lower().split("_") if word not in _SWITCH_WORDS]
-        if words and any(_names(title, words) for title in titles):
-            yield Setting(read.name, "1", "title", place, heading[:200])
+        named = next((title for title in called if words and title.names(words)), None)
+        if named is not None:
+            yield Setting(read.name, "1", "title", named.place, named.text[:200])
 
 
-def _names(title: list[str], words: list[str]) -> bool:
-    """True when all `words` stand in the title, in one word or in pieces ("n-gram"), and none after a "no"."""
-    if any(before in _DENIALS and after.startswith(tuple(words)) for before, after in pairwise(title)):
-        return False
-    whole = set(title) | {one + two for one, two in pairwise(title)}
-    return all(word in whole for word in words)
+def _written_in_prose(record: Record, reads: Iterable[EnvironmentRead]) -> Iterable[Setting]:
+    """Variables of the script that the README's prose sets, in code marks and always to the same value.
+
+    Prose that speaks of other runs, or of what a reader could set, says nothing about the reported one.
+    """
+    known = {read.name for read in reads}
+    stated: dict[str, list[Setting]] = {}
+    other, fenced = False, False
+    for number, line in enumerate(record.readme_text[:_MAX_README_CHARACTERS].splitlines(), 1):
+        if line.lstrip().startswith(("```", "~~~")):
+            fenced = not fenced
+        elif line.startswith("#"):
+            other = bool(_OTHER_PURPOSE.search(line)) and not line.startswith("# ")
+        elif not (fenced or line.lstrip().startswith("|")):
+            said = not (other or _OTHER_RUNS.search(line))
+            for name, value in _PROSE_SETTING.findall(line[:_MAX_PROSE_LINE]):
+                if name in known:
+                    source = "readme text" if said else ""
+                    stated.setdefault(name, []).append(
+                        Setting(name, value, source, Place(record.readme_path, number), value)
+                    )
+    for settings in stated.values():
+        if all(setting.source and same_value(setting.value, settings[0].value) for setting in settings):
+            yield settings[0]
 
 
 def _named_by_log(
@@ -210,10 +230,12 @@ def _named_by_log(
             yield Setting(read.name, as_set(setting.printed, read), "log", setting.place, setting.printed)
     if log is None:
         return
-    head = [(index, text) for index, text in enumerate(log.raw_lines[:300], 1) if ".py" in text and "=" in text]
+    numbers = log.raw_line_numbers or tuple(range(1, len(log.raw_lines) + 1))
+    lines = zip(numbers[:300], log.raw_lines[:300], strict=False)
+    head = [(number, text) for number, text in lines if ".py" in text and "=" in text]
     for command in commands_in(head, log.path):
         for name, value in command.environment.items():
-            yield Setting(name, value, "log", Place(log.path, 0), value)
+            yield Setting(name, value, "log", command.place, value)
 
 
 def _forced(submission: Submission) -> Iterable[Setting]:

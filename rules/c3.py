@@ -174,6 +174,7 @@ first evaluation was made in the right order.""",
     blind_spots=(
         "Per-window fits (SLOT) have no ruling of an organizer; they are judged by what they do to the order.",
         "Native code, code from outside the folder and dynamically built code are not followed: the result is review.",
+        "A branch whose line is missing between logged lines counts as not taken: a log is believed in this, too.",
         "The script in the folder may not be the one that made the log; CLAIM compares them where a log has code.",
     ),
     judge=judge,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from auditor.findings import Finding, Status, Step, Witness
-from auditor.ledger import Learned, Manner, Scored, Site, Violation
+from auditor.ledger import Learned, Manner, Metric, Scored, Site, Violation
 from auditor.submission import syntax
 from auditor.submission.model import Submission
 
@@ -45,6 +45,7 @@ def order_finding(
         Step(scored.site.path, scored.site.line, _score_step(scored, more_scored)),
     ]
     if scored.metric.site.line and scored.metric.site != scored.site:
+        steps += [step for step in _printer_called(scored.metric) if all(not _one_place(step, old) for old in steps)]
         steps.append(Step(scored.metric.site.path, scored.metric.site.line, _print_step(scored)))
     span = place.span(first.site)
     return Finding(
@@ -160,6 +161,16 @@ def _call_steps(calls: Sequence[Site], target: Site) -> list[Step]:
         Step(call.path, call.line, f"{call.function or 'the script'} calls {callee or 'it'}")
         for call, callee in zip(calls, callees, strict=False)
     ]
+
+
+def _printer_called(metric: Metric) -> list[Step]:
+    """The call of a function that does nothing but measure and print: what decides on it stands where it is called."""
+    calls = metric.calls[-1:]
+    return _call_steps(calls, metric.site) if calls and calls[0].function else []
+
+
+def _one_place(first: Step, second: Step) -> bool:
+    return (first.path, first.line) == (second.path, second.line)
 
 
 def _learn_step(learned: Learned) -> str:

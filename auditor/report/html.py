@@ -63,7 +63,7 @@ def _style() -> str:
 class _Page:
     def __init__(self, report: AuditReport) -> None:
         self.report = report
-        self.excerpts = Excerpts(report.submission, report.configuration)
+        self.excerpts = Excerpts(report.submission, report.configuration, report.record)
 
     def parts(self) -> Iterator[str]:
         """The page's parts from top to bottom."""

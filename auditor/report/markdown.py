@@ -39,7 +39,7 @@ def render_markdown(report: AuditReport) -> str:
 class _MarkdownReport:
     def __init__(self, report: AuditReport) -> None:
         self.report = report
-        self.excerpts = Excerpts(report.submission, report.configuration)
+        self.excerpts = Excerpts(report.submission, report.configuration, report.record)
 
     def blocks(self) -> list[str]:
         """Paragraphs, lists and tables, in order."""

@@ -41,7 +41,7 @@ def sarif_log(report: AuditReport) -> dict[str, object]:
     """The report as plain data in SARIF's shape."""
     from rules import RULES
 
-    excerpts = Excerpts(report.submission, report.configuration)
+    excerpts = Excerpts(report.submission, report.configuration, report.record)
     order = {code: index for index, code in enumerate(RULES)}
     results = [
         _result(report, excerpts, rule.rule, order[rule.rule], finding)

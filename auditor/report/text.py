@@ -68,7 +68,7 @@ class _TextReport:
     def __init__(self, report: AuditReport, console: Console) -> None:
         self.report = report
         self.console = console
-        self.excerpts = Excerpts(report.submission, report.configuration)
+        self.excerpts = Excerpts(report.submission, report.configuration, report.record)
 
     def write(self) -> None:
         self._verdict()

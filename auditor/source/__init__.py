@@ -17,7 +17,7 @@ from auditor.source import native, scan
 from auditor.source.interpreter import Interpreter
 from auditor.source.lineage import evaluation_sites, lineage_notes
 from auditor.source.predictor import carrying, module_parts, one_pass
-from auditor.source.switches import LoggedLines
+from auditor.source.switches import LoggedLines, logged_lines
 from auditor.source.testimony import testify
 from auditor.submission import syntax
 from auditor.submission.model import Role, SourceText, Submission
@@ -41,18 +41,18 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
         return None
     from auditor.record.claimed_line import claimed_lines, nearest_lines
 
-    lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
-    run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     claimed = claimed_lines(record)
+    lines = logged_lines(tree, record)
+    run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = _with_lineage(testify(run, claimed, metrics, near), submission, tree)
+    ledger = _with_lineage(testify(run, claimed, metrics, near, record), submission, tree)
     ledger = replace(
         ledger,
-        notes=(*ledger.notes, *run.native.judged.items()),
+        notes=(*run.skipped.items(), *ledger.notes, *run.native.judged.items()),
         blind=(*ledger.blind, *_code_that_is_not_there(submission, record)),
     )
-    stated = any(setting.source != "title" for setting in configuration.environment.values())
+    stated = any(setting.source not in ("title", "readme text") for setting in configuration.environment.values())
     if not lines and not stated and not _by_what_it_does(ledger) and not _learned_first(ledger):
         opened = interpret(
             submission.script,
@@ -62,7 +62,7 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
             open_switches=True,
             natives=_natives(submission),
         )
-        return _with_open_switches(ledger, testify(opened, claimed, metrics, near))
+        return _with_open_switches(ledger, testify(opened, claimed, metrics, near, record))
     return ledger
 
 

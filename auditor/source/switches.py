@@ -1,105 +1,93 @@
 """Which branch the reported run took, where its settings do not say: the lines it logged tell.
 
 A script's default may leave a feature off that the run had on. When a branch that the settings rule out prints a line
-that the log contains, the run went there.
+that the log contains, the run went there. Where a branch's line is missing among lines that the log has, the run did
+not go there (`auditor.source.silent_branches`).
 """
 
 from __future__ import annotations
 
 import ast
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
-from auditor.submission import syntax
-
-MIN_PIECE = 8  # characters; shorter pieces of text occur by chance
-MAX_TEMPLATES = 60  # looked up for one branch
+from auditor.record.claimed_line import claimed_lines
+from auditor.record.model import Place, Record, RunLog
+from auditor.source.silent_branches import SilentBranches
+from auditor.source.templates import MIN_PIECE, all_templates, fits, templates
 
 
 class LoggedLines:
-    """The lines of the logs of the reported runs, ready for many look-ups."""
+    """The lines of the logs of the reported runs, ready for many look-ups.
 
-    def __init__(self, lines: Sequence[str], trees: Sequence[ast.Module] = ()) -> None:
-        self._lines = [line.strip() for line in lines if line.strip()]
-        self._text = "\n".join(self._lines)
-        self._answers: dict[int, bool] = {}
-        self._printed = (
-            Counter(pieces for tree in trees for pieces in _all_templates(tree)) if self._lines else Counter()
-        )
+    `carriers` are those of the logs that carry the claimed score, `tree` is the script's.
+    """
+
+    def __init__(
+        self, logs: Sequence[RunLog] = (), tree: ast.Module | None = None, carriers: Sequence[RunLog] = ()
+    ) -> None:
+        first = [log for log in logs if any(log is carrier for carrier in carriers)]
+        numbered = [
+            (line.strip(), Place(log.path, number))
+            for log in (*first, *(log for log in logs if not any(log is one for one in first)))
+            for line, number in _numbered(log)
+            if line.strip()
+        ]
+        self._text = "\n".join(line for line, _ in numbered)
+        self._places = [place for _, place in numbered]
+        self._starts = list(accumulate((len(line) + 1 for line, _ in numbered), initial=0))
+        self._answers: dict[int, Place | None] = {}
+        self._printed = Counter(all_templates(tree) if tree and numbered else ())
+        self._silent = SilentBranches(tree, carriers) if tree and carriers else None
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._places)
 
     def shows(self, body: Sequence[ast.stmt]) -> bool:
         """True when a line printed under `body` (not in a function it defines) is in the log."""
-        if not body or not self._lines:
-            return False
+        return self.place_of(body) is not None
+
+    def place_of(self, body: Sequence[ast.stmt]) -> Place | None:
+        """Where the log has a line that only `body` prints; None where it has none."""
+        if not body or not self._places:
+            return None
         key = id(body[0])
         if key not in self._answers:
-            here = Counter(map(tuple, _templates(body)))
-            self._answers[key] = any(
-                count >= self._printed.get(pieces, 0) and self._contains(list(pieces)) for pieces, count in here.items()
-            )
+            here = Counter(map(tuple, templates(body)))
+            alone = (pieces for pieces, count in here.items() if count >= self._printed.get(pieces, 0))
+            places = (self._place(list(pieces)) for pieces in alone)
+            self._answers[key] = next((place for place in places if place is not None), None)
         return self._answers[key]
 
-    def _contains(self, pieces: list[str]) -> bool:
+    def skips(self, node: ast.If, body: Sequence[ast.stmt]) -> bool:
+        """True when the logs that carry the claim show that no run took `body`, a side of `node`."""
+        return self._silent is not None and self._silent.skipped(node, body)
+
+    def _place(self, pieces: list[str]) -> Place | None:
         longest = max(pieces, key=len, default="")
         if len(longest.strip()) < MIN_PIECE:
-            return False
+            return None
         position = self._text.find(longest)
         while position >= 0:
             start = self._text.rfind("\n", 0, position) + 1
             end = self._text.find("\n", position)
             line = self._text[start : end if end >= 0 else len(self._text)]
-            if _fits(pieces, line):
-                return True
+            if fits(pieces, line):
+                return self._places[bisect_right(self._starts, start) - 1]
             position = self._text.find(longest, position + len(longest) + 1)
-        return False
+        return None
 
 
-def _fits(pieces: list[str], line: str) -> bool:
-    """True when the line starts with the template's first piece and has the others in their order."""
-    if pieces[0] and not line.startswith(pieces[0].lstrip()):
-        return False
-    position = 0
-    for piece in pieces:
-        found = line.find(piece.strip(), position)
-        if found < 0:
-            return False
-        position = found + len(piece.strip())
-    return True
+def _numbered(log: RunLog) -> list[tuple[str, int]]:
+    """The lines of a log with their numbers in its file, 0 where these are not known."""
+    numbers = log.raw_line_numbers or (0,) * len(log.raw_lines)
+    return list(zip(log.raw_lines, numbers, strict=False))
 
 
-def _all_templates(tree: ast.Module) -> list[tuple[str, ...]]:
-    """The templates of every call of a source; a line that several places print tells nothing about one of them."""
-    found = []
-    for call, _ in syntax.survey(tree).calls:
-        pieces = _pieces(call.args[0]) if call.args else []
-        if pieces:
-            found.append(tuple(pieces))
-    return found
-
-
-def _templates(body: Sequence[ast.stmt]) -> list[list[str]]:
-    """Constant pieces of the texts printed under `body`, one list a call; the first is "" where a hole comes first."""
-    found: list[list[str]] = []
-    pending: list[ast.AST] = list(body)
-    while pending and len(found) < MAX_TEMPLATES:
-        node = pending.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            continue  # runs when it is called, not here
-        if isinstance(node, ast.Call) and node.args:
-            pieces = _pieces(node.args[0])
-            if pieces:
-                found.append(pieces)
-        pending.extend(ast.iter_child_nodes(node))
-    return found
-
-
-def _pieces(node: ast.expr) -> list[str]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value]
-    if isinstance(node, ast.JoinedStr):
-        pieces = [str(part.value) if isinstance(part, ast.Constant) else "" for part in node.values]
-        return [pieces[0], *(piece for piece in pieces[1:] if piece)] if pieces else []
-    return []
+def logged_lines(tree: ast.Module, record: Record) -> LoggedLines:
+    """The logged lines of a submission whose script is `tree`."""
+    places = {line.place for line in claimed_lines(record)}
+    carriers = [log for log in record.logs if any(line.place in places for line in log.metrics)]
+    return LoggedLines(record.logs, tree, carriers)

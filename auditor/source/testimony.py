@@ -26,13 +26,14 @@ from auditor.ledger import (
     Site,
     Violation,
 )
-from auditor.record.model import MetricLine
+from auditor.record.model import MetricLine, Record
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor import mixing
 from auditor.source.predictor.model import PART, SLICES, Learning, Printed
 from auditor.source.scan import key_line
 from auditor.source.scoring import MARKS
+from auditor.source.stated_score import is_called_after, is_final, is_usual, metric_of, stated_label
 from auditor.source.values import Atoms, Tags
 
 
@@ -59,11 +60,13 @@ def testify(
     claimed: Sequence[MetricLine],
     logged: Sequence[MetricLine],
     near: Sequence[MetricLine] = (),
+    record: Record | None = None,
 ) -> Ledger:
     """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `near` those nearest to it
-    where none does, `logged` all metric lines."""
+    where none does, `logged` all metric lines; `record` is asked for the name of the claimed line where none tells."""
     passes = _passes(run.predictors.printed, logged)
-    reported, why = _reported(passes, claimed, near)
+    named = _named(passes, record) if record is not None and not (claimed or logged) else None
+    reported, why = named or _reported(passes, claimed, near)
     _doubt_alternatives(reported)
     metrics = tuple(
         Metric(
@@ -83,14 +86,17 @@ def testify(
         if metric.reported
         for entry in _scored(run, item, metric)
     )
+    violations = [found for item in reported for found in _violations(run, item)]
+    rivals = _rivals(run, passes, reported, record) if record and not (claimed or logged or named) else []
+    spared = _spared(run, [*reported, *rivals]) if named or rivals else set()
+    scored = tuple(_in_question(entry) if "C3" in spared and entry.after else entry for entry in scored)
+    violations = [_in_question(found) if found.rule in spared else found for found in violations]
     blind = [*run.blind, *_unseen(run, passes, reported, claimed)]
     return Ledger(
         metrics=metrics,
         scored=scored,
         learned=tuple(dict.fromkeys(_learned(run, event) for event in run.predictors.events)),
-        violations=tuple(
-            dict.fromkeys([*(found for item in reported for found in _violations(run, item)), *_elsewhere(run)])
-        ),
+        violations=tuple(dict.fromkeys([*violations, *_elsewhere(run)])),
         blind=tuple(dict.fromkeys(blind)),
         late_reads=_late_reads(run),
         finished=run.finished,
@@ -135,6 +141,47 @@ def _reported(
     found = [item for item in _printing(passes, near) if item is not passes[-1]]
     why = "no logged line with the claimed score matches a line the script prints; this is the last one it prints"
     return [*found, passes[-1]], f"{why}, or the nearest to the claim" if found else why
+
+
+def _named(passes: list[_Pass], record: Record) -> tuple[list[_Pass], str] | None:
+    """The passes that print the line which submission.json or the README names as that of the score."""
+    labels = {id(item): metric.label for item in passes if (metric := metric_of(item.template)) is not None}
+    stated = stated_label(record, labels.values())
+    if stated is None:
+        return None
+    label, place = stated
+    why = f"the submission names its line ({place.path.rpartition('/')[2]}, line {place.line})"
+    return [item for item in passes if labels.get(id(item)) == label], why
+
+
+def _rivals(run: Interpreter, passes: list[_Pass], reported: list[_Pass], record: Record) -> list[_Pass]:
+    """Other final scores that the script prints and that may be the claimed one."""
+    labels = [metric.label for item in reported if (metric := metric_of(item.template)) is not None]
+    if any(is_usual(label) or is_called_after(record, run.path.rpartition("/")[0], label) for label in labels):
+        return []
+    return [item for item in passes if item not in reported and item.sure and is_final(item.template)]
+
+
+def _spared(run: Interpreter, passes: list[_Pass]) -> set[str]:
+    """Rules that some of the scores break for certain and others do not."""
+    broken = [_broken(run, item) for item in passes]
+    return {rule for rules in broken for rule in rules if not all(rule in other for other in broken)}
+
+
+def _broken(run: Interpreter, item: _Pass) -> set[str]:
+    rules = {found.rule for found in _violations(run, item) if found.definite}
+    return rules | {"C3"} if _learned_first(run, item) else rules
+
+
+def _learned_first(run: Interpreter, item: _Pass) -> bool:
+    """True when a score was certainly made after learning from its tokens."""
+    clashes = (atom for atom in item.atoms if atom[0] == "clash")
+    return any(not _doubt(run, item, int(str(atom[2])), [int(str(atom[1]))]) for atom in clashes)
+
+
+def _in_question[Event: (Scored, Violation)](event: Event) -> Event:
+    doubt = "the script prints final scores without this, too, and nothing tells which one is claimed"
+    return replace(event, definite=False, doubt=doubt) if event.definite else event
 
 
 def _printing(passes: list[_Pass], lines: Sequence[MetricLine]) -> list[_Pass]:

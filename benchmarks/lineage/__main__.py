@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks.lineage build GIT_DIR LABELS``."""
+"""Command line: ``python -m benchmarks.lineage build GIT_DIR LABELS --accepted CSV``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from auditor.sweep.code_state import ROOT
 from auditor.sweep.targets import TargetError, pull_request_heads
+from benchmarks.accuracy.accepted import read_accepted
 from benchmarks.accuracy.labels import LabelError, read_labels
-from benchmarks.lineage.building import Occurrence, build, read_occurrences, rulings, stored
+from benchmarks.lineage.building import Functions, build, read_functions, rulings, stored
 
 
 def _arguments() -> argparse.Namespace:
@@ -22,6 +23,7 @@ def _arguments() -> argparse.Namespace:
     building = commands.add_parser("build", help="write the table that reports look functions up in")
     building.add_argument("git_dir", type=Path, help="git directory with refs/pull/N/head of the challenge")
     building.add_argument("labels", type=Path, help="labels.jsonl")
+    building.add_argument("--accepted", type=Path, metavar="CSV", help="leaderboard table: nothing of it is ruled out")
     building.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     building.add_argument("--limit-seconds", type=float, default=120.0, help="give up a pull request after this")
     building.add_argument(
@@ -37,20 +39,22 @@ def main() -> int:
         labels = read_labels(arguments.labels)
         heads = pull_request_heads(arguments.git_dir)
         days = _days(arguments.labels)
+        accepted = read_accepted(arguments.accepted) if arguments.accepted else ()
     except (LabelError, TargetError, OSError) as error:
         print(f"benchmarks.lineage: {error}", file=sys.stderr)
         return 2
     known = [ruling for ruling in rulings(labels, days) if ruling.pull_request in heads]
-    found: dict[int, list[Occurrence]] = {}
-    reasons: Counter[str] = Counter()
+    numbers = dict.fromkeys([*(ruling.pull_request for ruling in known), *(pr for pr in accepted if pr in heads)])
+    found: dict[int, Functions] = {}
     with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("fork")) as pool:
         git_dir, limit = arguments.git_dir.resolve(), arguments.limit_seconds
-        running = [pool.submit(read_occurrences, git_dir, ruling.pull_request, limit) for ruling in known]
-        for future in running:
-            number, items, why = future.result()
-            found[number] = items
-            reasons[why] += 1
-    table = build(known, found)
+        for future in [pool.submit(read_functions, git_dir, number, limit) for number in numbers]:
+            read = future.result()
+            found[read.pull_request] = read
+    legal = {*(ruling.pull_request for ruling in known if ruling.legal), *accepted} & found.keys()
+    innocent = frozenset[str]().union(*(found[number].everywhere for number in legal))
+    table = build(known, {number: read.at_evaluation for number, read in found.items()}, innocent)
+    reasons = Counter(read.missing for read in found.values())
     text = json.dumps(stored(table), separators=(",", ":")).replace('],"', '],\n"') + "\n"
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text, encoding="utf-8")

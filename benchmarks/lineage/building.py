@@ -5,15 +5,16 @@ A ruling is about a submission, a fingerprint about one function of it, so the s
 - Of a submission ruled illegal only those functions count that the source witness names as the cause, under a rule
   that the ruling names. A rejected submission's other functions may be copies of accepted ones.
 - Of an accepted submission every function counts that learned from or scored validation tokens.
-- A function that any submission called legal has, by whomever, is never one that was ruled out; one that any
-  submission called illegal breaks a rule with is never one that was accepted.
+- A function that any submission called legal has, by whomever and wherever in its scripts, or that a record of the
+  leaderboard has, is never one that was ruled out: what a ruling closes is often a second call of an innocent
+  function. One that any submission called illegal breaks a rule with is never one that was accepted.
 """
 
 from __future__ import annotations
 
 import ast
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,7 @@ from auditor.ledger import Ledger, Scored, Site
 from auditor.record import read_record
 from auditor.source import witness
 from auditor.source.lineage import Precedent, evaluation_sites, fingerprint, functions_around
+from auditor.submission import syntax
 from auditor.submission.load import load_pull_request
 from auditor.submission.model import SourceText
 from benchmarks.accuracy.labels import Label
@@ -102,6 +104,13 @@ def occurrences(script: SourceText, ledger: Ledger) -> list[Occurrence]:
     return list(found.values())
 
 
+def fingerprints(sources: Iterable[SourceText]) -> frozenset[str]:
+    """Those of all functions in `sources`, called or not."""
+    trees = (syntax.parse(source.text).tree for source in sources)
+    functions = (node for tree in trees if tree is not None for node in syntax.survey(tree).functions)
+    return frozenset(map(fingerprint, functions)) - {""}
+
+
 def _cause_sites(scored: Scored) -> list[Site]:
     """Where learning before scoring comes from: from the function in which the two call paths part, inwards."""
     sites: list[Site] = []
@@ -116,12 +125,17 @@ def _cause_sites(scored: Scored) -> list[Site]:
     return sites
 
 
-def build(rulings: Sequence[Ruling], occurrences: Mapping[int, Sequence[Occurrence]]) -> dict[str, Precedent]:
+def build(
+    rulings: Sequence[Ruling],
+    occurrences: Mapping[int, Sequence[Occurrence]],
+    innocent: Collection[str] = (),
+) -> dict[str, Precedent]:
     """The table: for each function that was ruled on one way only, its earliest ruling.
 
-    `occurrences`: pull request -> functions. Opinions give no entry but keep ambiguous functions out.
+    `occurrences`: pull request -> functions. Opinions give no entry but keep ambiguous functions out. `innocent` are
+    the fingerprints of all functions in accepted scripts and in those called legal.
     """
-    accepted: set[str] = set()
+    accepted: set[str] = set(innocent)
     ruled_out: set[str] = set()
     first: dict[tuple[str, bool], tuple[str, int, Precedent]] = {}
     for ruling in rulings:
@@ -159,8 +173,21 @@ class _OutOfTimeError(BaseException):
     """Not an Exception: a witness that survives its own errors must not survive this one."""
 
 
-def read_occurrences(git_dir: Path, pull_request: int, limit_seconds: float) -> tuple[int, list[Occurrence], str]:
-    """The functions of one pull request, in this process; the third is why there are none ("" otherwise)."""
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """The functions of one pull request: those at its evaluation, and the fingerprints of all.
+
+    `missing` is why there are none at its evaluation ("" otherwise).
+    """
+
+    pull_request: int
+    at_evaluation: Sequence[Occurrence] = ()
+    everywhere: frozenset[str] = frozenset()
+    missing: str = ""
+
+
+def read_functions(git_dir: Path, pull_request: int, limit_seconds: float) -> Functions:
+    """The functions of one pull request, in this process."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise _OutOfTimeError
@@ -168,23 +195,25 @@ def read_occurrences(git_dir: Path, pull_request: int, limit_seconds: float) -> 
     previous = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, limit_seconds)
     try:
-        return (pull_request, *_read(git_dir, pull_request))
+        return _read(git_dir, pull_request)
     except _OutOfTimeError:
-        return pull_request, [], f"stopped after {limit_seconds:g} s"
+        return Functions(pull_request, missing=f"stopped after {limit_seconds:g} s")
     except Exception as error:  # one submission that breaks the auditor must not end the build
-        return pull_request, [], f"{type(error).__name__}: {error}"[:200]
+        return Functions(pull_request, missing=f"{type(error).__name__}: {error}"[:200])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, previous)
 
 
-def _read(git_dir: Path, pull_request: int) -> tuple[list[Occurrence], str]:
+def _read(git_dir: Path, pull_request: int) -> Functions:
     submission = load_pull_request(git_dir, pull_request)
     if submission.script is None:
-        return [], "no script"
+        return Functions(pull_request, missing="no script")
+    everywhere = fingerprints((submission.script, *submission.helpers))
     record = read_record(submission)
     ledger = witness(submission, derive_configuration(submission, record), record)
     if ledger is None:
-        return [], "the script does not parse"
+        return Functions(pull_request, (), everywhere, "the script does not parse")
     found = occurrences(submission.script, ledger)
-    return found, "" if found else "no function learns from or scores validation tokens"
+    why = "" if found else "no function learns from or scores validation tokens"
+    return Functions(pull_request, found, everywhere, why)

@@ -212,6 +212,39 @@ def test_a_command_or_a_log_is_believed_before_the_title(derived) -> None:
     assert value(derived(readme="# 10L + TTT", log=BLOCK + SCORE), "TTT_ENABLED") == ("0", "log")
 
 
+@pytest.mark.parametrize(
+    ("prose", "found"),
+    [
+        ("Adapters are trained in three layers (`TTT_EPOCHS=2`).", ("2", "readme text")),
+        ("Set `TTT_EPOCHS=2` for a quick look.", None),
+        ("We tried `TTT_EPOCHS=2` as well.", None),
+        ("One run had `TTT_EPOCHS=2`, this one `TTT_EPOCHS=5`.", None),
+        ("Adapters with TTT_EPOCHS=2 are trained.", None),
+        ("## Ablations\n\nAdapters with `TTT_EPOCHS=2`.", None),
+        ("| a run | `TTT_EPOCHS=2` |", None),
+        ("`UNKNOWN_NAME=2`", None),
+    ],
+)
+def test_settings_in_prose_speak_of_the_run_or_of_nothing(derived, prose: str, found: tuple[str, str] | None) -> None:
+    name = "UNKNOWN_NAME" if "UNKNOWN" in prose else "TTT_EPOCHS"
+    assert value(derived(readme=f"# 10L\n\n{prose}\n"), name) == found
+
+
+def test_a_command_or_a_log_is_believed_before_prose(derived) -> None:
+    prose = "# 10L\n\nAdapters (`TTT_EPOCHS=2`, `QK_GAIN_INIT=4.0`).\n"
+    configuration = derived(readme=prose + "\n## Run\n\n```bash\nSEED=42 python train_gpt.py\n```\n")
+    assert value(configuration, "TTT_EPOCHS") is None
+    configuration = derived(readme=prose, log=BLOCK + SCORE)
+    assert value(configuration, "TTT_EPOCHS") == ("3", "log")
+
+
+def test_the_title_has_its_line(derived) -> None:
+    setting = derived(readme="\n# 10L + TTT\n").lookup("TTT_ENABLED")
+    assert setting is not None and setting.place.line == 2
+    setting = derived(readme="# 10L\n", json='{\n  "name": "10L + TTT",\n  "val_bpb": 1.0\n}').lookup("TTT_ENABLED")
+    assert setting is not None and (setting.place.path.endswith("submission.json"), setting.place.line) == (True, 2)
+
+
 def test_all_words_of_a_switch_must_stand_in_the_title(derived) -> None:
     assert value(derived(readme="# 10L + TTT"), "PREQUANT_TTT") is None
     assert value(derived(readme="# 10L + Prequant TTT"), "PREQUANT_TTT") == ("1", "title")

@@ -7,7 +7,7 @@ from auditor.ledger import Learned, Ledger, Manner, Metric, Region, Scored, Site
 from auditor.source.lineage import Precedent, fingerprint, functions_around
 from auditor.submission.model import SourceText
 from benchmarks.accuracy.labels import Label
-from benchmarks.lineage.building import Occurrence, Ruling, build, occurrences, rulings, stored
+from benchmarks.lineage.building import Occurrence, Ruling, build, fingerprints, occurrences, rulings, stored
 
 
 def label(number: int, verdict: str, *rules: str, tier: str = "organizer", head_may_differ: bool = False) -> Label:
@@ -62,6 +62,19 @@ def test_an_opinion_keeps_a_function_out_and_gives_no_entry() -> None:
     ).keys() == {"bad"}
     accepted = [ruling(1), ruling(2, "C3", weight="opinion")]
     assert build(accepted, {1: [item("shared"), item("good")], 2: [item("shared", "C3")]}).keys() == {"good"}
+
+
+def test_a_function_that_stands_anywhere_in_an_accepted_script_is_not_ruled_out() -> None:
+    found = {1: [item("plain sliding windows", "C4", scores=True), item("bad", "C4")]}
+    assert build([ruling(1, "C4")], found, innocent={"plain sliding windows"}).keys() == {"bad"}
+
+
+def test_all_functions_of_a_script_are_fingerprinted() -> None:
+    functions = [node for node in ast.walk(ast.parse(SCRIPT)) if isinstance(node, ast.FunctionDef)]
+    marks = {fingerprint(node) for node in functions} - {""}
+    assert len(marks) == 2
+    broken = SourceText("old.py", "def broken(:", "0" * 64)
+    assert fingerprints((SourceText("train_gpt.py", SCRIPT, "0" * 64), broken)) == marks
 
 
 def test_a_rejected_submission_does_not_spoil_what_it_copied() -> None:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 from auditor.source.interpreter.flow import NORMAL, varying
 from auditor.source.library import shard_paths
 from auditor.source.scan import captured, named
-from auditor.source.values import CONST, Atoms, Frame, Value, data, join, kinds, with_atoms
+from auditor.source.values import CONST, Atoms, Frame, Value, const, data, join, kinds, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 
+_DID_NOT_RUN = (
+    "the settings switch this branch on, but the run behind the claim did not take it: its log has lines printed "
+    "before and behind the branch, and none of the branch's own"
+)
 _RANK: Atoms = frozenset((("rank",),))
 _SETTING: Atoms = frozenset((("setting",),))
 _TELLING = frozenset(
@@ -26,6 +30,13 @@ _TELLING = frozenset(
 def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
     test = run.value(node.test, frame)
     decided = run.truth(test)
+    if (decided is None and run.left_open(test)) or (decided is not None and not test.atoms):
+        skipped = _skipped(run, node, decided)
+        if skipped:
+            if decided is not None and _learns(run, skipped):
+                run.skipped.setdefault(run.site(node.lineno), _DID_NOT_RUN)
+            _switch_off(run, node, skipped, frame)
+            return run.block(node.orelse if skipped is node.body else node.body, frame)
     if decided is not None:
         shown = run.logged and test.atoms <= _RANK and _logged_otherwise(run, node, decided)
         if ("rank",) in test.atoms and (shown or _learns(run, node.orelse if decided else node.body)):
@@ -66,6 +77,26 @@ def _leave_open(run: Interpreter, test: ast.expr, frame: Frame) -> None:
         test = test.operand
     if isinstance(test, ast.Name | ast.Attribute) and isinstance(run.value(test, frame).payload, bool):
         run.assign(test, data(_SETTING), frame)
+
+
+def _skipped(run: Interpreter, node: ast.If, decided: bool | None) -> list[ast.stmt]:
+    """The side that the log shows was not taken, of those that the settings leave; empty where it shows nothing."""
+    sides = [node.body, node.orelse] if decided is None else [node.body if decided else node.orelse]
+    return next((side for side in sides if run.logged.skips(node, side)), [])
+
+
+def _switch_off(run: Interpreter, node: ast.If, skipped: list[ast.stmt], frame: Frame) -> None:
+    """What a branch that was not taken says about its switch, for whatever else asks for it."""
+    test, on = node.test, skipped is not node.body
+    while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        test, on = test.operand, not on
+    if not isinstance(test, ast.Name | ast.Attribute):
+        return
+    switch = run.value(test, frame).payload
+    if isinstance(switch, bool):
+        run.assign(test, const(on), frame)
+    elif isinstance(switch, int) and not on:
+        run.assign(test, const(0), frame)
 
 
 def _iterations_asked(run: Interpreter, test: Value) -> frozenset[int]:

@@ -120,7 +120,7 @@ class Interpreter:
         self.tree = tree
         self.environment = environment
         self.helpers = helpers or {}
-        self.logged = logged or LoggedLines(())
+        self.logged = logged or LoggedLines()
         self.open_switches = open_switches  # treat switches that are off by default as undecided
         self.native = natives or native.Folder()
         self.modules: dict[str, Value] = {}
@@ -153,6 +153,7 @@ class Interpreter:
         self.overrides: dict[str, str] = {}  # environment variables that the script sets
         self.chosen: frozenset[int] = frozenset()  # loop activations whose iteration decides whether this runs
         self.undecided = 0  # branches under way that only some iterations of an abstract loop may take
+        self.skipped: dict[Site, str] = {}  # branches that the settings switch on and the log shows were not taken
         self.entered: set[ast.AST] = set()  # functions that ran
         self.coroutines = False  # some have been made
         self.tasks: list[Value] = []  # coroutines that run as soon as something is waited for

@@ -81,6 +81,17 @@ def weaken(run: Interpreter, obj: Obj, atoms: Atoms) -> None:
     old = obj.cells.get(".rest", UNKNOWN)
     loosen(run, obj)
     run.state.write(obj.cells, ".rest", run.settle(with_atoms(old, atoms)))
+    _forget_environment(run, obj)
+
+
+def holds_environment(obj: Obj) -> bool:
+    """True for a copy of the environment variables that nothing but known names was stored in."""
+    return bool(obj.cells.get(".environ"))
+
+
+def _forget_environment(run: Interpreter, obj: Obj) -> None:
+    if holds_environment(obj):
+        run.state.write(obj.cells, ".environ", False)
 
 
 def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
@@ -112,6 +123,7 @@ def store_item(run: Interpreter, obj: Obj, index: Value, value: Value) -> None:
             return
     loosen(run, obj)
     add_rest(run, obj, value)
+    _forget_environment(run, obj)
     _doubt_the_split(run, obj)
 
 
@@ -138,8 +150,16 @@ def update_dict(run: Interpreter, obj: Obj, value: Value) -> None:
         if value.payload.cells.get(".loose"):
             loosen(run, obj)
             add_rest(run, obj, value.payload.cells.get(".rest", UNKNOWN))
+            if holds_environment(value.payload):
+                run.state.write(obj.cells, ".environ", True)
+            else:
+                _forget_environment(run, obj)
         return
     loosen(run, obj)
+    if value.kind == EXTERNAL and value.payload == "os.environ":
+        run.state.write(obj.cells, ".environ", True)
+        return
+    _forget_environment(run, obj)
     add_rest(run, obj, data(run.atoms_of(value), value.base))
 
 
@@ -184,6 +204,8 @@ def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
         if container.payload == "os.environ":
             return run.environment(item.payload) is not None or None
         return None
+    if container.kind == OBJECT and holds_environment(container.payload) and item.kind == CONST:
+        return run.environment(str(item.payload)) is not None or ("k", item.payload) in container.payload.cells or None
     if container.kind == CONST and item.kind == CONST:
         try:
             return bool(item.payload in container.payload)

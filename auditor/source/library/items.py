@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from auditor.ledger import RULES_OF_SCORING
 from auditor.source import native, scoring
 from auditor.source.library import columns
-from auditor.source.library.containers import hashable, loosen, new_list
+from auditor.source.library.containers import hashable, holds_environment, loosen, new_list
 from auditor.source.library.environment import RANK, environment_variable
 from auditor.source.library.namespaces import own_names
 from auditor.source.predictor import mixing, running
@@ -320,6 +320,8 @@ def _object_item(run: Interpreter, container: Value, index: Value, index_atoms: 
             found = obj.cells.get(("k", index.payload))
             if isinstance(found, Value):
                 return with_atoms(found, container.atoms)
+            if holds_environment(obj):
+                return environment_variable(run, [index])
         rest = with_atoms(obj.cells.get(".rest", UNKNOWN), container.atoms)
         if any(atom[0] in ("val", "loop") for atom in index_atoms):
             tags = run.index_tags(index_atoms)

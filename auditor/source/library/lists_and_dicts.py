@@ -6,8 +6,18 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source import scoring
-from auditor.source.library.containers import append, extend, loosen, new_dict, new_list, store_item, update_dict
+from auditor.source.library.containers import (
+    append,
+    extend,
+    holds_environment,
+    loosen,
+    new_dict,
+    new_list,
+    store_item,
+    update_dict,
+)
 from auditor.source.library.copies import deep_copy
+from auditor.source.library.environment import environment_variable
 from auditor.source.library.items import item
 from auditor.source.library.sequences import collected, next_member, run_key
 from auditor.source.library.signatures import Args, Kwargs, Model
@@ -87,6 +97,10 @@ def _as_dict(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     return result
 
 
+def _copied_environment(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
+    return _as_dict(run, [Value(EXTERNAL, "os.environ")], {}, node, frame)
+
+
 def list_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value | None:
@@ -123,6 +137,11 @@ def dict_method(
 ) -> Value | None:
     obj: Obj = owner.payload
     if name in ("get", "pop", "setdefault") and args:
+        if holds_environment(obj) and args[0].kind == CONST and ("k", args[0].payload) not in obj.cells:
+            variable = environment_variable(run, args)
+            if name == "setdefault":
+                store_item(run, obj, args[0], variable)
+            return variable
         if name == "setdefault" and len(args) > 1:
             store_item(run, obj, args[0], args[1])
         found = item(run, owner, args[0], node)
@@ -171,5 +190,6 @@ CALLS: dict[str, Model] = {
     "sorted": _sorted,
     "tuple": _as_tuple,
     "dict": _as_dict,
+    "os.environ.copy": _copied_environment,
     "collections.defaultdict": _default_dict,
 }
