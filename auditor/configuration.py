@@ -377,7 +377,7 @@ def _described(
             continue
         spoken = r"[ _-]?".join(map(re.escape, words))
         mentions = re.finditer(
-            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00.]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w%]|[.,]\d)",
+            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00./*%+<>]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w%]|[.,]\d)",
             text,
         )
         stated = [(match[1], match.start()) for match in mentions]

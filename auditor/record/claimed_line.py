@@ -181,6 +181,11 @@ def scored_logs(record: Record) -> list[RunLog]:
     return list(logs.values())
 
 
+def nothing_reported(record: Record) -> bool:
+    """Whether neither submission.json nor the README claims a score, and no log prints one."""
+    return record.statement.val_bpb is None and record.readme_bpb is None and not scored_logs(record)
+
+
 def claim_logs(record: Record) -> list[RunLog]:
     """The logs of the claimed seeds, one a seed where possible; all scored logs when the claim names no seed."""
     logs = scored_logs(record)

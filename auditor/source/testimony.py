@@ -26,6 +26,8 @@ from auditor.ledger import (
     Site,
     Violation,
 )
+from auditor.record.lines import Line
+from auditor.record.metrics import metric_lines
 from auditor.record.model import MetricLine
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
@@ -57,11 +59,15 @@ def testify(
     claimed: Sequence[MetricLine],
     logged: Sequence[MetricLine],
     near: Sequence[MetricLine] = (),
+    *,
+    nothing_reported: bool = False,
 ) -> Ledger:
     """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `near` those nearest to it
-    where none does, `logged` all metric lines."""
+    where none does, `logged` all metric lines. Where `nothing_reported` says that there is neither a claim nor a logged
+    score, each printed score is asked what rules it breaks."""
     passes = _passes(run.predictors.printed, logged)
     reported, why = _reported(passes, claimed, near)
+    why = "no score is claimed, and no log prints one; this is the last one it prints" if nothing_reported else why
     _doubt_alternatives(reported)
     metrics = tuple(
         Metric(
@@ -81,6 +87,11 @@ def testify(
         if metric.reported
         for entry in _scored(run, item, metric)
     )
+    if nothing_reported:
+        metrics = tuple(
+            replace(metric, breaks=_broken(run, item, metric)) if _is_final(item) else metric
+            for item, metric in zip(passes, metrics, strict=True)
+        )
     blind = [*run.blind, *_unseen(run, passes, reported, claimed)]
     return Ledger(
         metrics=metrics,
@@ -175,6 +186,20 @@ def _seen_at_work(run: Interpreter, item: _Pass) -> bool:
         and run.logged.shows(node.body)
         for node in run.entered
     )
+
+
+def _broken(run: Interpreter, item: _Pass, metric: Metric) -> tuple[str, ...]:
+    """Codes of the rules that a printed score certainly breaks."""
+    codes = {found.rule for found in _violations(run, item) if found.definite}
+    if any(entry.after and entry.definite for entry in _scored(run, item, metric)):
+        codes.add("C3")
+    return tuple(sorted(codes))
+
+
+def _is_final(item: _Pass) -> bool:
+    """Whether a printed line is a result, as far as its words tell: no validation during training, no running value."""
+    line = Line(0, "".join("1" if part is None else part for part in item.template).strip())
+    return not any(found.during_training or found.running for found in metric_lines(line, ""))
 
 
 def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:
