@@ -40,11 +40,11 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     tree = _parse(submission.script.text)
     if tree is None:
         return None
-    from auditor.record.claimed_line import claimed_lines, nearest_lines, nothing_reported
+    from auditor.record.claimed_line import claimed_lines, nearest_lines, nothing_reported, without_rehearsals
 
-    lines = LoggedLines([line for log in record.logs for line in log.raw_lines], [tree])
-    run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     claimed = claimed_lines(record)
+    lines = LoggedLines([line for log in without_rehearsals(record, claimed) for line in log.raw_lines], [tree])
+    run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
     silent = nothing_reported(record)
