@@ -69,16 +69,18 @@ def _by_seed(record: Record, logs: Sequence[RunLog]) -> list[ClaimedRun]:
         tolerance = written_tolerance(repr(seed.val_bpb))
         lines = ((log, _line_with(log, seed.val_bpb, tolerance)) for log in logs)
         runs = [ClaimedRun(log, line, seed.seed) for log, line in lines if line is not None]
-        nearest = min(runs, key=lambda run: _standing(run, seed, names), default=None)
+        copies = len({run.log.train_seconds for run in runs}) < 2
+        nearest = min(runs, key=lambda run: _standing(run, seed, None if copies else names), default=None)
         if nearest is not None and all(nearest.log is not known.log for known in found):
             found.append(nearest)
     return found
 
 
-def _standing(run: ClaimedRun, seed: SeedClaim, names: Counter[str]) -> tuple[float, ...]:
-    """How a run ranks among those that print a seed's score; of equals, one that is named as those of other seeds are
-    comes before a side run."""
-    return (seed_of(run.log) != seed.seed, _distance(run.line, seed.val_bpb), -names[_nameless(run.log)])
+def _standing(run: ClaimedRun, seed: SeedClaim, names: Counter[str] | None) -> tuple[float, ...]:
+    """How a run ranks among those that print a seed's score; of equals that are different runs, one that is named as
+    those of other seeds are comes before a side run."""
+    usual = names[_nameless(run.log)] if names is not None else 0
+    return (seed_of(run.log) != seed.seed, _distance(run.line, seed.val_bpb), -usual)
 
 
 def _nameless(log: RunLog) -> str:
