@@ -39,7 +39,7 @@ _OF_ANOTHER = re.compile(
     re.IGNORECASE,
 )
 """In front of a number: "PR #462 architecture (1.0672 BPB)" gives the score of that pull request."""
-_ITS_OWN = re.compile(r"\b(?:ours?|this|we|now|achiev\w{1,4}|reach\w{0,3}|gets?)\b", re.IGNORECASE)
+_ITS_OWN = re.compile(r"\b(?:ours?|this|we|now|(?:and|to) (?:achiev|reach|get)\w{0,4})\b", re.IGNORECASE)
 _STRUCK = re.compile(r"~~.{1,400}?~~|<(s|del|strike)>.{1,400}?</\1>", re.IGNORECASE)
 _WITHDRAWN = re.compile(
     r"(?:\([^)]{0,40}\)|[^.;|,(]){0,60}?\b"
