@@ -45,7 +45,7 @@ WORLD_SIZE = 8
 PRECOMPUTATION = "precompute_done"  # how logs name tables that are built over the validation text before scoring
 _HARDWARE_KEY = re.compile(r"hardware|gpu|device|machine|accelerator", re.IGNORECASE)
 _GPU_NAMES = r"(?:[ABLV]\d{2,3}S?|H200|GH200|RTX ?\d{4}|[345]0[6789]0|MI\d{3}X?|TPU|GB10)"
-_OTHER_GPU = re.compile(rf"\b{_GPU_NAMES}\b", re.IGNORECASE)
+_OTHER_GPU = re.compile(rf"(?:\b|(?<=\d[x×])){_GPU_NAMES}\b", re.IGNORECASE)
 _EIGHT_OTHERS = re.compile(rf"\b8 ?[x×] ?(?:AMD |NVIDIA )?{_GPU_NAMES}\b", re.IGNORECASE)
 _LIMIT_NAMES = ("max_wallclock_seconds", "max_wallclock", "mws")  # as logs print the setting
 MAX_README_CHARACTERS = 200_000
