@@ -225,8 +225,12 @@ Evaluation works from the artifact alone. It reads no training data, unless thos
 
 Making the artifact is part of training: whatever reads training data, quantization included, must end within the 600
 seconds of training. Calibrating GPTQ on training batches after the training clock has run out counts as reading
-training data during evaluation; reserving some seconds of the budget for it is the accepted way. Tables built from
-training data within the budget and stored in the artifact are allowed, and count towards its size.""",
+training data during evaluation; reserving some seconds of the budget for it is the accepted way. The records
+accepted although training and calibration together took a few seconds too long had all stopped training before the
+limit. The clock binds those who ask for a record: what declares itself non-record is left to a person.
+
+Tables built from training data within the budget and stored in the artifact are allowed, and count towards its
+size.""",
     sources=(
         "README of the challenge, FAQ: no training data access during evaluation unless paid for in the artifact",
         "#609: organizer's answer that making the artifact is not untimed",
