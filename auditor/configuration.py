@@ -11,10 +11,10 @@ What none of them says is left to the script's default.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from auditor.record.claimed_line import claim_logs, claimed_lines
+from auditor.record.claimed_line import carrying_logs, claim_logs, claimed_lines
 from auditor.record.environment import EnvironmentRead, as_set, environment_reads, prints_attribute
 from auditor.record.model import Place, ReadmeCommand, Record, RunLog
 from auditor.record.readme import plain
@@ -86,6 +86,7 @@ _LIST_CONTAINER = re.compile(
     r"^(?:hyper_?parameters|config|configuration|training_config|env|environment|settings|ttt|args)\.([^.]+)$", re.I
 )
 
+_NO_TRAINING = re.compile(r"(?:^|_)(?:EVAL_ONLY|ONLY_EVAL|SKIP_TRAIN(?:ING)?)(?:_|$)")
 _SET_TO = re.compile(r"\s?[=:]\s?(?=\S)")
 _WORD = re.compile(r"\w")
 _LITERAL = re.compile(r"[-+.\w]{0,40}\d[\w.+-]{0,40}|true|false|\[[\d., -]{0,200}\]|[\"'].{0,200}[\"']", re.IGNORECASE)
@@ -107,7 +108,7 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
     """The environment of the run that produced the claim. Never raises for what the submission contains."""
     source = submission.script.text if submission.script else ""
     reads = _all_reads(submission, source)
-    carriers = {line.place.path for line in claimed_lines(record)}
+    carriers = carrying_logs(record, claimed_lines(record))
     log = _reported_log(record, carriers)
     logged = _logged(log, reads, source) if log else {}
     command = _command(submission, record, log, logged)
@@ -132,7 +133,7 @@ def derive_configuration(submission: Submission, record: Record) -> RunConfigura
         for setting in _named_in_the_title(submission, record, reads):
             environment.setdefault(setting.name, setting)
     defaults = {read.name: read.default for read in reversed(reads) if read.default is not None}
-    contradictions.extend(_between_logs([item for item in record.logs if item.path in carriers], log, reads, source))
+    contradictions.extend(_between_logs(carriers, log, reads, source))
     contradictions.extend(_not_in_the_command(command, environment, reads, submission))
     contradictions.extend(_described(record, environment, reads, submission))
     return RunConfiguration(environment, logged, tuple(contradictions), defaults, command, log.path if log else "")
@@ -146,9 +147,9 @@ def _all_reads(submission: Submission, source: str) -> tuple[EnvironmentRead, ..
     return reads
 
 
-def _reported_log(record: Record, carriers: Collection[str]) -> RunLog | None:
+def _reported_log(record: Record, carriers: Sequence[RunLog]) -> RunLog | None:
     """The log that carries the claim and says most about its settings."""
-    candidates = [log for log in record.logs if log.path in carriers] or claim_logs(record) or list(record.logs)
+    candidates = carriers or claim_logs(record) or list(record.logs)
     return max(candidates, key=lambda log: len(log.hyperparameters), default=None)
 
 
@@ -285,6 +286,8 @@ def _command(
         commands += [item for item in _shell_commands(submission) if item.script == script]
     if not commands:
         commands = [item for item in record.commands if item.environment]
+    if log is not None and log.steps:
+        commands = [item for item in commands if not _evaluates_only(item)]
     words = _words_of(log)
 
     def rank(item: ReadmeCommand) -> tuple[float, ...]:
@@ -306,6 +309,11 @@ def _command(
         )
 
     return min(commands, key=rank, default=None)
+
+
+def _evaluates_only(command: ReadmeCommand) -> bool:
+    """Whether a command asks for an evaluation alone: a log with training steps is not of it."""
+    return any(_NO_TRAINING.search(name) and _normal(value) == "1" for name, value in command.environment.items())
 
 
 def _words_of(log: RunLog | None) -> str:
@@ -351,7 +359,7 @@ def _between_logs(
     known_names = _attributes(reads)
     first = _logged(chosen, reads, source)
     for log in logs:
-        if log.path == chosen.path:
+        if log is chosen:
             continue
         for name, setting in _logged(log, reads, source).items():
             known = first.get(name)
@@ -366,7 +374,7 @@ def _attributes(reads: Iterable[EnvironmentRead]) -> set[str]:
 def _not_in_the_command(
     command: ReadmeCommand | None,
     environment: Mapping[str, Setting],
-    reads: Iterable[EnvironmentRead],
+    reads: Sequence[EnvironmentRead],
     submission: Submission,
 ) -> Iterable[Contradiction]:
     """Logged values that neither the script's default nor the README's command gives."""
@@ -378,12 +386,19 @@ def _not_in_the_command(
             continue
         given = submission.script.environment_defaults.get(read.name, read.default)
         default = Setting(read.name, given, "default", Place(submission.script.path, read.line), given)
-        if _disagree(setting, default):
+        others = _other_defaults(read, reads)
+        if _disagree(setting, default) and all(_disagree(setting, replace(default, value=text)) for text in others):
             yield Contradiction(read.name, setting, default)
 
 
+def _other_defaults(read: EnvironmentRead, reads: Sequence[EnvironmentRead]) -> list[str]:
+    """Other defaults that the script reads the same variable with: those of a branch (a smoke test) are not the
+    script's, and which of them are is not told apart here."""
+    return [item.default for item in reads if item.name == read.name and item.default not in (None, read.default)]
+
+
 def _described(
-    record: Record, environment: Mapping[str, Setting], reads: Iterable[EnvironmentRead], submission: Submission
+    record: Record, environment: Mapping[str, Setting], reads: Sequence[EnvironmentRead], submission: Submission
 ) -> Iterable[Contradiction]:
     """Numbers the README gives for a variable by its spoken name ("QK-Gain 4.0") where no source sets it and the
     script's default is another one. A README that mentions the default anywhere is taken to mean that."""
@@ -399,13 +414,15 @@ def _described(
             continue
         spoken = r"[ _-]?".join(map(re.escape, words))
         mentions = re.finditer(
-            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00.]{{0,8}}(\d{{1,6}}(?:\.\d{{1,8}})?)(?![\w%]|[.,]\d)",
+            rf"(?<![\w-]){spoken}(?:[ _-]?init)?(?![\w-])[^\w\x00./*%+<>]{{0,8}}"
+            r"(\d{1,6}(?:\.\d{1,8})?)(?![\w%]|[.,]\d)",
             text,
         )
         stated = [(match[1], match.start()) for match in mentions]
         if given in ("0", "1"):
             stated = [item for item in stated if item[0] in ("0", "1")]
-        if stated and not any(same_value(value, given) for value, _ in stated):
+        defaults = (given, *_other_defaults(read, reads))
+        if stated and not any(same_value(value, text) for value, _ in stated for text in defaults):
             value, at = stated[0]
             line = text.count("\x00", 0, at) + 1
             readme = Setting(read.name, value, "readme text", Place(record.readme_path, line), value)

@@ -60,7 +60,8 @@ class Learned:
 class Metric:
     """A printed validation metric: the template of its line, where it is printed, whether it carries the claim.
 
-    `tied` is False for a reported metric that was guessed: no log prints a line like it.
+    `tied` is False for a reported metric that was guessed: no log prints a line like it. `breaks` holds the codes of
+    the rules that the score certainly breaks, None where nobody asked, and for values during training.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Metric:
     reported: bool = False
     why: str = ""  # how it was found to be (or not to be) the reported one
     tied: bool = True
+    breaks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
 from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Scored, Violation
-from auditor.record.claimed_line import scored_logs
+from auditor.record.claimed_line import nothing_reported, scored_logs
 from auditor.record.model import Record
+from rules.as_submitted import as_submitted, share_doubt
 from rules.base import Evidence
 from rules.order_story import learner_key, order_finding, violation_finding
 
@@ -57,10 +58,13 @@ def judge_ledgers(
     findings = list(found)
     for witness, ledger in ledgers(evidence):
         doubt = reported_score_doubt(evidence, ledger) if code in RULES_OF_SCORING else ""
+        doubt = doubt or share_doubt(code, evidence.record, ledger)
         for violation in ledger.violations:
             if violation.rule == code:
                 findings.append(violation_finding(_doubted(violation, doubt), witness))
         findings += blind_findings(code, ledger, witness)
+    if nothing_reported(evidence.record):
+        findings = [as_submitted(finding) for finding in findings]
     if in_force and evidence.as_of and evidence.as_of < in_force:
         findings = [_before_the_ruling(finding, in_force) for finding in findings]
     untested = [finding for finding in findings if finding.status is Status.NOT_CHECKED]
@@ -120,7 +124,7 @@ def order_findings(evidence: Evidence) -> list[Finding]:
     """One finding for each learner whose update came before a reported score of the same tokens."""
     findings: list[Finding] = []
     for witness, ledger in ledgers(evidence):
-        doubt = reported_score_doubt(evidence, ledger)
+        doubt = reported_score_doubt(evidence, ledger) or share_doubt(SCORE_BEFORE_UPDATE, evidence.record, ledger)
         for learned, scored in _by_learner(ledger):
             first = _doubted(scored[0], doubt)
             findings.append(order_finding(learned, first, len(scored) - 1, evidence.submission, witness))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
-from auditor.record.claimed_line import seed_of
+from auditor.record.claimed_line import claimed_lines, seed_of, without_rehearsals
 from auditor.record.claimed_runs import claimed_runs
 from auditor.record.model import Record, RunLog
 from auditor.record.size_accounts import (
@@ -54,7 +54,9 @@ def judge(evidence: Evidence) -> RuleResult:
 
 def _judge_record(evidence: Evidence) -> RuleResult:
     """Set every account of the size side by side: over the cap on all of them is a fail, on some a review."""
-    record = evidence.record
+    carrying = [*claimed_lines(evidence.record), *(run.line for run in claimed_runs(evidence.record))]
+    logs = without_rehearsals(evidence.record, carrying)
+    record = replace(evidence.record, logs=tuple(logs))
     accounts = size_accounts(evidence.submission, record, CAP_BYTES)
     totals = [account for account in accounts if account.name != SHIPPED_MODEL]
     if not totals:

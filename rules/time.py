@@ -18,7 +18,9 @@ from auditor.record.budget_sheet import (
 )
 from auditor.record.claimed_runs import claimed_runs
 from auditor.record.clock import clock_contradictions
-from auditor.record.model import Record
+from auditor.record.declared_track import declared_non_record
+from auditor.record.metadata import as_number
+from auditor.record.model import Record, RunLog
 from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.example import example_folder
@@ -32,15 +34,20 @@ CALIBRATION_ALLOWANCE_SECONDS = 1.0
 together: what a reserve of whole seconds misses. Accepted in #1493 and #1514 (0.7 to 0.9 s)."""
 RESERVED_SECONDS = 5.0
 """Training that stops so much before its budget left room for what follows."""
+USED_UP_SECONDS = 0.05
+"""A clock that is read after each step stops at its limit or after it; a stop so little before it is its rounding. The
+accepted records that took time off for calibration stopped 0.3 s before the limit at least."""
 ACCEPTED_WITH_CALIBRATION_SECONDS = 607.0
-"""More than training and Hessian collection together ever took in an accepted record. Training alone beyond it is
+"""More than training and Hessian collection together ever took in an accepted record; every one of them had stopped
+training before the limit (#1851, #1855, #2135: 0.3 to 0.6 s, #1493, #1514: 12 s). Training alone beyond it is
 plain; between it and the budget the overrun is for a person to weigh."""
 WORLD_SIZE = 8
 PRECOMPUTATION = "precompute_done"  # how logs name tables that are built over the validation text before scoring
 _HARDWARE_KEY = re.compile(r"hardware|gpu|device|machine|accelerator", re.IGNORECASE)
 _GPU_NAMES = r"(?:[ABLV]\d{2,3}S?|H200|GH200|RTX ?\d{4}|[345]0[6789]0|MI\d{3}X?|TPU|GB10)"
-_OTHER_GPU = re.compile(rf"\b{_GPU_NAMES}\b", re.IGNORECASE)
+_OTHER_GPU = re.compile(rf"(?:\b|(?<=\d[x×])){_GPU_NAMES}\b", re.IGNORECASE)
 _EIGHT_OTHERS = re.compile(rf"\b8 ?[x×] ?(?:AMD |NVIDIA )?{_GPU_NAMES}\b", re.IGNORECASE)
+_LIMIT_NAMES = ("max_wallclock_seconds", "max_wallclock", "mws")  # as logs print the setting
 MAX_README_CHARACTERS = 200_000
 MAX_RUNS = 40
 MAX_STEPS = 12
@@ -55,6 +62,8 @@ def judge(evidence: Evidence) -> RuleResult:
         return RuleResult("TIME", Status.NOT_APPLICABLE, "the clock binds record submissions only")
     sheets = budget_sheets(evidence.record)
     hardware = other_hardware(evidence.record)
+    if declared_non_record(evidence.record) is not None:
+        hardware = "the submission declares itself non-record, which the clock does not bind"
     findings = _one_of_a_kind([finding for sheet in sheets for finding in _judge_sheet(sheet, hardware)])
     findings += _judge_clocks(evidence.record)
     findings += _judge_declared(evidence.record, sheets)
@@ -122,7 +131,7 @@ def _judge_clocks(record: Record) -> list[Finding]:
 
 
 def _judge_sheet(sheet: BudgetSheet, hardware: str) -> list[Finding]:
-    """Findings about one run; `hardware` says why its clock may not count, "" for eight H100 or nothing said."""
+    """Findings about one run; `hardware` says why the clock may not count, "" for eight H100 or nothing said."""
     findings = [
         *_judge_training(sheet),
         *_judge_evaluation(sheet),
@@ -167,10 +176,35 @@ def _judge_training(sheet: BudgetSheet) -> list[Finding]:
         if reserved and needed <= TRAINING_SECONDS + CALIBRATION_ALLOWANCE_SECONDS:
             message += "; training stopped early to make room for it, and the overrun is what accepted records have"
             return [_finding(Status.PASS, message, [train, *calibration])]
-        used_up = "calibration reads training data, and its time counts as training (#609)"
-        message += f"; {used_up}. Accepted records reach {ACCEPTED_WITH_CALIBRATION_SECONDS:.0f} s this way"
+        message += "; calibration reads training data, and its time counts as training (#609). "
+        message += _what_was_accepted(train.seconds)
         return [_finding(Status.REVIEW, message, [train, *calibration])]
     return []
+
+
+def _what_was_accepted(train_seconds: float) -> str:
+    """How overruns by calibration were decided on: by whether training had left room for it, however little."""
+    reach = f"{ACCEPTED_WITH_CALIBRATION_SECONDS:.0f} s"
+    if train_seconds < TRAINING_SECONDS - USED_UP_SECONDS:
+        return f"Records that, as this one, stopped training before the limit were accepted with up to {reach}"
+    return (
+        f"Training had used up the limit before: calibration on training data after that was refused (#606, #1028; see "
+        f"TRAINDATA), and the records accepted with up to {reach} had all stopped training earlier"
+    )
+
+
+def own_limit(log: RunLog) -> float | None:
+    """The seconds after which a run was told to stop, where they are more than the challenge allows; else None."""
+    found = (as_number(log.hyperparameters.get(name)) for name in _LIMIT_NAMES)
+    limit = next((seconds for seconds in found if seconds is not None), None)
+    return limit if limit is not None and limit > TRAINING_SECONDS + ALLOWANCE_SECONDS else None
+
+
+def reserved_seconds(log: RunLog) -> float | None:
+    """The seconds of its limit that a run kept for quantization, as its log prints them."""
+    if log.gptq_reserved_seconds is not None:
+        return log.gptq_reserved_seconds
+    return as_number(log.hyperparameters.get("gptq_reserve_seconds"))
 
 
 def _judge_evaluation(sheet: BudgetSheet) -> list[Finding]:

@@ -18,14 +18,15 @@ def read_record(submission: Submission) -> Record:
     logs = read_logs(submission.by_role(Role.LOG))
     readme = read_readme(submission.by_role(Role.README), submission.folder)
     statement, problems = read_statement(submission.by_role(Role.METADATA), readme)
+    claims = statement.val_bpb is not None or readme.val_bpb_named  # else a number in passing is no claim of the README
     unread = [f"{item.path}: {item.note or 'not read'}" for item in submission.by_role(Role.LOG) if item.data is None]
     return Record(
         statement=statement,
         logs=tuple(logs),
         tables=readme.tables,
         commands=readme.commands,
-        readme_bpb=readme.val_bpb,
-        readme_bpb_place=readme.val_bpb_place,
+        readme_bpb=readme.val_bpb if claims else None,
+        readme_bpb_place=readme.val_bpb_place if claims else None,
         readme_text=readme.text,
         readme_path=readme.path,
         problems=(*problems, *unread),

@@ -85,6 +85,20 @@ def _equal_in(log: RunLog, claimed: MetricLine, tolerance: float) -> dict[str, M
     }
 
 
+def carrying_logs(record: Record, claimed: Sequence[MetricLine]) -> list[RunLog]:
+    """The runs that print the `claimed` lines."""
+    places = {line.place for line in claimed}
+    return [log for log in record.logs if any(line.place in places for line in log.metrics)]
+
+
+def without_rehearsals(record: Record, claimed: Sequence[MetricLine]) -> list[RunLog]:
+    """All runs but those that share a file with one that carries the claim and do not carry it: a smoke test that heads
+    the file did not make the score, and what it printed was not printed by the run that did."""
+    carriers = carrying_logs(record, claimed)
+    files = {log.path for log in carriers}
+    return [log for log in record.logs if log.path not in files or any(log is carrier for carrier in carriers)]
+
+
 def left_out_lines(record: Record, match: ClaimMatch) -> list[MetricLine]:
     """The lines of further seeds' training runs that print the claimed label and that the claim does not count.
 
@@ -179,6 +193,11 @@ def scored_logs(record: Record) -> list[RunLog]:
         if any(line.val_bpb is not None for line in log.metrics) and len(logs) < MAX_LOGS:
             logs.setdefault((seed_of(log), scores or log.path), log)
     return list(logs.values())
+
+
+def nothing_reported(record: Record) -> bool:
+    """Whether neither submission.json nor the README claims a score, and no log prints one."""
+    return record.statement.val_bpb is None and record.readme_bpb is None and not scored_logs(record)
 
 
 def claim_logs(record: Record) -> list[RunLog]:

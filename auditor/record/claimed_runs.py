@@ -7,11 +7,13 @@ of its scores is a claimed seed's score, or is among the lines that the claim as
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.record.claimed_line import match_claim, seed_of, written_tolerance
-from auditor.record.model import MetricLine, Record, RunLog
+from auditor.record.model import MetricLine, Record, RunLog, SeedClaim
 
 MIN_DIGITS_OF_A_COPY = 7  # characters of a loss; shorter ones can be equal by chance
 NEAR_BPB = 1e-3  # a claim further from every logged line is carried by none
@@ -60,18 +62,30 @@ def _without_copies(runs: Sequence[ClaimedRun]) -> tuple[ClaimedRun, ...]:
 def _by_seed(record: Record, logs: Sequence[RunLog]) -> list[ClaimedRun]:
     """One run for each claimed seed score: the nearest line that prints it, in a log of that seed if there is one."""
     found: list[ClaimedRun] = []
+    names = Counter(_nameless(log) for log in logs)
     for seed in record.statement.seeds:
         if seed.val_bpb is None:
             continue
         tolerance = written_tolerance(repr(seed.val_bpb))
         lines = ((log, _line_with(log, seed.val_bpb, tolerance)) for log in logs)
         runs = [ClaimedRun(log, line, seed.seed) for log, line in lines if line is not None]
-        nearest = min(
-            runs, key=lambda run: (seed_of(run.log) != seed.seed, _distance(run.line, seed.val_bpb)), default=None
-        )
+        copies = len({run.log.train_seconds for run in runs}) < 2
+        nearest = min(runs, key=lambda run: _standing(run, seed, None if copies else names), default=None)
         if nearest is not None and all(nearest.log is not known.log for known in found):
             found.append(nearest)
     return found
+
+
+def _standing(run: ClaimedRun, seed: SeedClaim, names: Counter[str] | None) -> tuple[float, ...]:
+    """How a run ranks among those that print a seed's score; of equals that are different runs, one that is named as
+    those of other seeds are comes before a side run."""
+    usual = names[_nameless(run.log)] if names is not None else 0
+    return (seed_of(run.log) != seed.seed, _distance(run.line, seed.val_bpb), -usual)
+
+
+def _nameless(log: RunLog) -> str:
+    """The log's file name without its numbers, and so without its seed."""
+    return re.sub(r"\d+", "#", log.path.rpartition("/")[2])
 
 
 def _line_with(log: RunLog, bpb: float, tolerance: float) -> MetricLine | None:

@@ -47,6 +47,10 @@ _NOT_THE_SCORE = re.compile(
     r"threshold|margin|diff|before|ablation|limit|worst|leaderboard|official|reproduc",
     re.IGNORECASE,
 )
+_NO_CLAIM = re.compile(
+    r"retract|withdr[ae]w|invalid|project|pending|expect|estimat|forecast|placeholder", re.IGNORECASE
+)
+"""In the name of a field: the numbers below it are taken back, or hoped for."""
 _TOTAL_KEYS = (
     "bytes_total",
     "artifact_bytes",
@@ -123,7 +127,8 @@ def _statement(document: LooseDocument, path: str, readme: Readme) -> Statement:
     seeds = _seeds(document, path, found.value if found else None)
     if found is None and (values := [seed.val_bpb for seed in seeds if seed.val_bpb is not None]):
         found = _Score(math.fsum(values) / len(values), seeds[0].place, "mean of the seeds", "")
-    if found is None and readme.val_bpb is not None:
+    left_open = _left_open(fields)
+    if found is None and readme.val_bpb is not None and (readme.val_bpb_named or not left_open):
         found = _Score(readme.val_bpb, readme.val_bpb_place, "README", readme.val_bpb_text)
     loss = _first_number(fields, _LOSS_KEYS)
     if found and loss is not None and (found.key == "val_loss" or loss == found.value):
@@ -136,7 +141,7 @@ def _statement(document: LooseDocument, path: str, readme: Readme) -> Statement:
         val_bpb_key=found.key if found else "",
         val_loss=loss,
         name=_first_text(fields, ("name", "submission_name", "title", "run_name", "model_name")),
-        seeds=tuple(seeds) or readme.seed_claims,
+        seeds=tuple(seeds) or (() if found is None and left_open else readme.seed_claims),
         artifact_bytes=_first_bytes(fields, _TOTAL_KEYS),
         model_bytes=_model_bytes(fields),
         code_bytes=_first_bytes(fields, _CODE_KEYS),
@@ -146,6 +151,11 @@ def _statement(document: LooseDocument, path: str, readme: Readme) -> Statement:
         fields=fields,
         places=places,
     )
+
+
+def _left_open(fields: Mapping[str, object]) -> bool:
+    """Whether the field for the score is there and holds none: null, "TBD", 0.0."""
+    return any(name in fields and as_bpb(fields[name]) is None for name in ("val_bpb", "mean_val_bpb", "val_bpb_mean"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +179,9 @@ def _score(document: LooseDocument) -> _Score | None:
     candidates = [
         (key, value)
         for key, raw in fields.items()
-        if "bpb" in _leaf(key).lower() and not _NOT_THE_SCORE.search(key) and (value := as_bpb(raw)) is not None
+        if "bpb" in _leaf(key).lower()
+        and not (_NOT_THE_SCORE.search(key) or _NO_CLAIM.search(key))
+        and (value := as_bpb(raw)) is not None
     ]
     means = [item for item in candidates if "mean" in item[0].lower() or "avg" in item[0].lower()]
     plain = [item for item in candidates if item[0].count(".") == 0]
@@ -315,6 +327,8 @@ def _collect(value: object, path: str, add: _Add) -> None:
         in_list = isinstance(node, list)
         for key, child in items:
             inner = f"{here}.{key}" if here else key
+            if _NO_CLAIM.search(key):
+                continue
             seed = None if in_list else _seed_of_key(key, _leaf(here))
             if isinstance(child, dict):
                 stated = child.get("seed")

@@ -31,12 +31,30 @@ _BPB = (
 )
 _NOT_OURS = re.compile(
     r"baseline|sota|previous|prior|merged|beats?\b|improv|delta|Δ|vs\.?\b|compared|pre-?quant|before|without|ablation|std|leaderboard|was\b|from\b|roundtrip|expected|target|"
-    r"step:|\bnaive|stop\b|Q?gap",
+    r"step:|\bnaive|stop\b|Q?gap|retract|withdr[ae]w|no longer|invalid|project(?:ed|ion|s)\b|estimate|hope",
+    re.IGNORECASE,
+)
+_OF_ANOTHER = re.compile(
+    r"\b(?:PR|pull request)s?\W{0,4}\d{1,5}\b(?:'s)?(?:[^.;:|,+—–()]{0,40}(?:\([^()]{0,60})?|[^()]{0,4}\([^()]{0,80})$",
+    re.IGNORECASE,
+)
+"""In front of a number: "PR #462 architecture (1.0672 BPB)" gives the score of that pull request."""
+_ITS_OWN = re.compile(r"\b(?:ours?|this|we|now|(?:and|to) (?:achiev|reach|get)\w{0,4})\b", re.IGNORECASE)
+_STRUCK = re.compile(r"~~.{1,400}?~~|<(s|del|strike)>.{1,400}?</\1>", re.IGNORECASE)
+_WITHDRAWN = re.compile(
+    r"(?:\([^)]{0,40}\)|[^.;|,(]){0,60}?\b"
+    r"(?:retracted|withdrawn|invalid|no longer valid|not valid|projected|placeholder)\b",
+    re.IGNORECASE,
+)
+_NOT_KNOWN = re.compile(
+    r"val[_ -]?bpb\W{0,12}(?:\([^)]{0,40}\)\W{0,6})?"
+    r"(?:TBD|TBA|TODO|pending|awaiting|null|none yet|n/a|to be \w{2,20}|\?)(?!\w)",
     re.IGNORECASE,
 )
 _CHANGE_BEFORE = re.compile(r"[-+~±<>≤≥]\s?$")
 _CHANGE_AFTER = re.compile(
-    r"\W{0,4}(?:val_)?(?:bpb)?\W{0,3}(?:improve|better|gain|gap|worse|reduc|drop|lower|higher|over\b|of\b)",
+    r"\W{0,4}(?:val_)?(?:bpb)?\W{0,3}(?:\w{4,16} (?=gap))?"
+    r"(?:improve|better|gain|gap|worse|reduc|drop|lower|higher|over\b|of\b)",
     re.IGNORECASE,
 )
 _SEED_CELL = re.compile(r"(?:seed\s{0,4}[=:#]?\s{0,4})?(\d{1,6})(?:\s{0,4}\([^)]{0,40}\))?$", re.IGNORECASE)
@@ -54,6 +72,7 @@ class Readme:
     val_bpb: float | None = None
     val_bpb_text: str = ""
     val_bpb_place: Place | None = None
+    val_bpb_named: bool = False  # in the title, or behind the word val_bpb: no number met in passing
     seed_claims: tuple[SeedClaim, ...] = ()
 
 
@@ -75,7 +94,7 @@ def parse_readme(path: str, text: str) -> Readme:
     prose, blocks = _blocks(lines)
     tables = tuple(_tables(prose, path))[:MAX_TABLES]
     commands = tuple(_commands(prose, blocks, path))
-    score, score_text, score_line = _claimed(prose)
+    score, score_text, score_line, named = _claimed(prose)
     return Readme(
         path=path,
         text=text,
@@ -85,6 +104,7 @@ def parse_readme(path: str, text: str) -> Readme:
         val_bpb=score,
         val_bpb_text=score_text,
         val_bpb_place=Place(path, score_line) if score is not None else None,
+        val_bpb_named=named,
         seed_claims=tuple(seed_claims(tables, score)),
     )
 
@@ -171,29 +191,48 @@ def _tables(prose: Sequence[Numbered], path: str) -> Iterator[ReadmeTable]:
             index += 1
 
 
-def _claimed(prose: Sequence[Numbered]) -> tuple[float | None, str, int]:
-    """The score the README claims: in its title, else in the first lines that name one as its own."""
+def _claimed(prose: Sequence[Numbered]) -> tuple[float | None, str, int, bool]:
+    """The score the README claims, as written, its line, and whether it is named as the score.
+
+    It stands in the title, else in the first lines that name one as its own. A README that says before it that the
+    score is to be determined claims none.
+    """
     candidates = [item for item in prose if not item[1].lstrip().startswith("|")][:400]
     titles = [item for item in candidates if item[1].startswith("#")][:1]
     for group in (titles, candidates):
         for number, line in group:
-            clean = plain(line)
+            clean = plain(_STRUCK.sub(" ", line))[:1500]
             for pattern in _BPB:
-                for match in pattern.finditer(clean[:1500]):
-                    if group is not titles and _NOT_OURS.search(clean[max(0, match.start() - 60) : match.start()]):
-                        continue
-                    before, after = clean[max(0, match.start(1) - 3) : match.start(1)], clean[match.end(1) :][:30]
-                    changed = _CHANGE_BEFORE.search(before) or _CHANGE_AFTER.match(after)
-                    if changed and group is not titles:
-                        continue
-                    value = float(match[1])
-                    if 0.001 < value < 5:
-                        return value, match[1], number
-    title = plain(titles[0][1]) if titles else ""
+                for match in pattern.finditer(clean):
+                    if _as_its_own(clean, match, in_title=group is titles) and 0.001 < float(match[1]) < 5:
+                        return float(match[1]), match[1], number, group is titles or pattern is _BPB[0]
+            if _NOT_KNOWN.search(clean):
+                return None, "", 0, False
+    title = plain(_STRUCK.sub(" ", titles[0][1])) if titles else ""
     bare = re.search(r"(?<![\d.])([01]\.\d{4,8})(?![\d.])", title)
     if bare:
-        return float(bare[1]), bare[1], titles[0][0]
-    return None, "", 0
+        return float(bare[1]), bare[1], titles[0][0], True
+    return None, "", 0, False
+
+
+def _as_its_own(line: str, match: re.Match[str], *, in_title: bool) -> bool:
+    """Whether a score is given as the submission's own: no other's, no change, nothing taken back or hoped for."""
+    after = line[match.end(1) :]
+    if _WITHDRAWN.match(after):
+        return False
+    if in_title:
+        return True
+    before = line[max(0, match.start() - 60) : match.start()]
+    if _NOT_OURS.search(before) or _of_another(line[max(0, match.start() - 100) : match.start()]):
+        return False
+    changed = _CHANGE_BEFORE.search(line[max(0, match.start(1) - 3) : match.start(1)])
+    return not (changed or _CHANGE_AFTER.match(after[:30]))
+
+
+def _of_another(before: str) -> bool:
+    """Whether what stands before a score names another pull request as the one that has it."""
+    match = _OF_ANOTHER.search(before)
+    return match is not None and not _ITS_OWN.search(before[max(0, match.start() - 20) :])
 
 
 def seed_claims(tables: Iterable[ReadmeTable], claimed: float | None) -> Iterator[SeedClaim]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from auditor.audit import INTERNAL_ERROR, NOT_ASKED, AuditReport
 from auditor.findings import Finding, Status, Witness
+from auditor.record.declared_track import declared_non_record
+from auditor.submission.model import Track
 
 if TYPE_CHECKING:
     from auditor.run.model import Confinement
@@ -73,6 +75,8 @@ def subject(report: AuditReport) -> str:
     """What was audited, in one line: origin, track, script and claim."""
     submission, claim = report.submission, report.verdict.claim
     parts = [f"{submission.track.value.replace('_', '-')} track"]
+    if submission.track is Track.RECORD and declared_non_record(report.record) is not None:
+        parts[0] += " (declares itself non-record)"
     if submission.script is None:
         parts.append("no script")
     else:

@@ -24,6 +24,7 @@ from auditor.submission.model import Role, SourceText, Submission
 
 _RECURSION = 12_000
 _FIRST_PROCESS = frozenset(("RANK", "LOCAL_RANK"))  # which torchrun sets whatever the command says; this one logs
+_TOLD = frozenset(("readme", "title"))  # sources of settings that are about a run, not part of the code
 _DISTRIBUTED = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}  # torchrun, 8 GPUs
 
 
@@ -39,14 +40,15 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
     tree = _parse(submission.script.text)
     if tree is None:
         return None
-    from auditor.record.claimed_line import claimed_lines, nearest_lines
+    from auditor.record.claimed_line import claimed_lines, nearest_lines, nothing_reported
 
     claimed = claimed_lines(record)
     lines = logged_lines(tree, record)
     run = interpret(submission.script, submission.helpers, configuration, lines, natives=_natives(submission))
     near = () if claimed else nearest_lines(record)
     metrics = [line for log in record.logs for line in log.final_metrics]
-    ledger = _with_lineage(testify(run, claimed, metrics, near, record), submission, tree)
+    silent = nothing_reported(record)
+    ledger = _with_lineage(testify(run, claimed, metrics, near, record, nothing_reported=silent), submission, tree)
     ledger = replace(
         ledger,
         notes=(*run.skipped.items(), *ledger.notes, *run.native.judged.items()),
@@ -62,7 +64,11 @@ def witness(submission: Submission, configuration: RunConfiguration, record: Rec
             open_switches=True,
             natives=_natives(submission),
         )
-        return _with_open_switches(ledger, testify(opened, claimed, metrics, near, record))
+        return _with_open_switches(ledger, testify(opened, claimed, metrics, near, record, nothing_reported=silent))
+    bare = _as_shipped(configuration)
+    if silent and bare is not configuration and _certain(ledger):
+        shipped = interpret(submission.script, submission.helpers, bare, lines, natives=_natives(submission))
+        return _with_shipped_settings(ledger, testify(shipped, (), (), nothing_reported=True))
     return ledger
 
 
@@ -102,6 +108,33 @@ def _with_open_switches(ledger: Ledger, opened: Ledger) -> Ledger:
     scored = tuple(replace(entry, definite=False, doubt=doubt) for entry in opened.scored if entry.after)
     violations = tuple(replace(item, definite=False, doubt=doubt) for item in _by_what_it_does(opened))
     return replace(ledger, scored=ledger.scored + scored, violations=ledger.violations + violations)
+
+
+def _as_shipped(configuration: RunConfiguration) -> RunConfiguration:
+    """The configuration without what only the README says; the same object where that is nothing."""
+    kept = {name: item for name, item in configuration.environment.items() if item.source not in _TOLD}
+    return configuration if len(kept) == len(configuration.environment) else replace(configuration, environment=kept)
+
+
+def _certain(ledger: Ledger) -> set[str]:
+    """Codes of the rules that a ledger says are certainly broken."""
+    learned = {"C3" for entry in ledger.scored if entry.after and entry.definite}
+    return learned | {item.rule for item in ledger.violations if item.definite}
+
+
+def _with_shipped_settings(ledger: Ledger, shipped: Ledger) -> Ledger:
+    """Where no score is reported, what the script does only under a README's settings may not be what was submitted."""
+    told = _certain(ledger) - _certain(shipped)
+    doubt = "only with settings that the README gives, not with the script's own; no score is reported for either"
+    scored = [
+        replace(entry, definite=False, doubt=doubt) if "C3" in told and entry.after and entry.definite else entry
+        for entry in ledger.scored
+    ]
+    violations = [
+        replace(item, definite=False, doubt=doubt) if item.rule in told and item.definite else item
+        for item in ledger.violations
+    ]
+    return replace(ledger, scored=tuple(scored), violations=tuple(violations))
 
 
 def _natives(submission: Submission) -> native.Folder:

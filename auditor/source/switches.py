@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
-from auditor.record.claimed_line import claimed_lines
+from auditor.record.claimed_line import carrying_logs, claimed_lines, without_rehearsals
 from auditor.record.model import Place, Record, RunLog
 from auditor.source.silent_branches import SilentBranches
 from auditor.source.templates import MIN_PIECE, all_templates, fits, templates
@@ -87,7 +87,6 @@ def _numbered(log: RunLog) -> list[tuple[str, int]]:
 
 
 def logged_lines(tree: ast.Module, record: Record) -> LoggedLines:
-    """The logged lines of a submission whose script is `tree`."""
-    places = {line.place for line in claimed_lines(record)}
-    carriers = [log for log in record.logs if any(line.place in places for line in log.metrics)]
-    return LoggedLines(record.logs, tree, carriers)
+    """The logged lines of a submission whose script is `tree`; rehearsals at the head of a file are left out."""
+    claimed = claimed_lines(record)
+    return LoggedLines(without_rehearsals(record, claimed), tree, carrying_logs(record, claimed))

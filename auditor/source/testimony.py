@@ -26,6 +26,8 @@ from auditor.ledger import (
     Site,
     Violation,
 )
+from auditor.record.lines import Line
+from auditor.record.metrics import metric_lines
 from auditor.record.model import MetricLine, Record
 from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
@@ -61,12 +63,18 @@ def testify(
     logged: Sequence[MetricLine],
     near: Sequence[MetricLine] = (),
     record: Record | None = None,
+    *,
+    nothing_reported: bool = False,
 ) -> Ledger:
     """The ledger of an abstract run. `claimed` are the logged lines that carry the claim, `near` those nearest to it
-    where none does, `logged` all metric lines; `record` is asked for the name of the claimed line where none tells."""
+    where none does, `logged` all metric lines; `record` is asked for the name of the claimed line where none tells.
+    Where `nothing_reported` says that there is neither a claim nor a logged score, each printed score is asked what
+    rules it breaks."""
     passes = _passes(run.predictors.printed, logged)
-    named = _named(passes, record) if record is not None and not (claimed or logged) else None
+    untold = record if not (claimed or logged or nothing_reported) else None
+    named = _named(passes, untold) if untold else None
     reported, why = named or _reported(passes, claimed, near)
+    why = "no score is claimed, and no log prints one; this is the last one it prints" if nothing_reported else why
     _doubt_alternatives(reported)
     metrics = tuple(
         Metric(
@@ -87,10 +95,15 @@ def testify(
         for entry in _scored(run, item, metric)
     )
     violations = [found for item in reported for found in _violations(run, item)]
-    rivals = _rivals(run, passes, reported, record) if record and not (claimed or logged or named) else []
+    rivals = _rivals(run, passes, reported, untold) if untold and not named else []
     spared = _spared(run, [*reported, *rivals]) if named or rivals else set()
     scored = tuple(_in_question(entry) if "C3" in spared and entry.after else entry for entry in scored)
     violations = [_in_question(found) if found.rule in spared else found for found in violations]
+    if nothing_reported:
+        metrics = tuple(
+            replace(metric, breaks=tuple(sorted(_broken(run, item)))) if _is_result(item) else metric
+            for item, metric in zip(passes, metrics, strict=True)
+        )
     blind = [*run.blind, *_unseen(run, passes, reported, claimed)]
     return Ledger(
         metrics=metrics,
@@ -224,6 +237,12 @@ def _seen_at_work(run: Interpreter, item: _Pass) -> bool:
         and run.logged.shows(node.body)
         for node in run.entered
     )
+
+
+def _is_result(item: _Pass) -> bool:
+    """Whether a printed line is a result, as far as its words tell: no validation during training, no running value."""
+    line = Line(0, "".join("1" if part is None else part for part in item.template).strip())
+    return not any(found.during_training or found.running for found in metric_lines(line, ""))
 
 
 def _scored(run: Interpreter, item: _Pass, metric: Metric) -> list[Scored]:

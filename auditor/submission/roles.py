@@ -22,7 +22,10 @@ _BY_SUFFIX = {
 _SUFFIX_ROLE = {suffix: role for role, suffixes in _BY_SUFFIX.items() for suffix in suffixes}
 _README = re.compile(r"readme(\.\w{1,8})?", re.IGNORECASE)
 _TOKENIZER_NAME = re.compile(r"(?:.*[_.-])?(?:tokenizer|vocab|bpe|spm|sentencepiece)[\w.-]*\.(?:json|txt|model)")
-_LOG_LINE = re.compile(r"val_(?:loss|bpb)|train_(?:loss|time)|step[: ]\d|torchrun|world_size|Running Python|seed[:=]")
+_LOG_LINE = re.compile(
+    r"val_(?:loss|bpb)|train_(?:loss|time)|step[: ]\d|torchrun|world_size|Running Python|seed[:=]"
+    r"|\b[vt]l[:=]\d{1,3}\.\d"
+)
 _NOT_A_LOG = re.compile(r"requirements.*\.txt|license.*|notice.*|.*\.md", re.IGNORECASE)
 _SNIFFED_BYTES = 65_536
 

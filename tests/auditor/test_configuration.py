@@ -261,3 +261,58 @@ def test_a_long_default_of_a_shell_variable_is_taken(derived) -> None:
     script = SCRIPT + 'shard_order = os.environ.get("SHARD_ORDER", "")\n'
     shell = f'export SHARD_ORDER="${{SHARD_ORDER:-{order}}}"\npython train_gpt.py\n'
     assert value(derived(script=script, shell=shell), "SHARD_ORDER") == (order, "shell script")
+
+
+SMOKE = """\
+seed: 42
+Hyperparameters:
+  ttt_enabled: False
+  ttt_epochs: 1
+  a_setting: 1
+  another_setting: 1
+seed: 42
+step:1/30 train_loss:9.0 train_time:10ms
+step:30/30 train_loss:6.0 train_time:300ms
+"""
+
+
+def test_a_smoke_test_at_the_head_of_the_log_is_not_the_run(derived) -> None:
+    run = "Hyperparameters:\n  ttt_enabled: True\n  ttt_epochs: 3\nseed: 42\n"
+    steps = "step:1/20000 train_loss:9.0 train_time:10ms\nstep:5000/20000 train_loss:3.0 train_time:600000ms\n"
+    configuration = derived(log=SMOKE + run + steps + SCORE, second=SMOKE + run + steps + SCORE)
+    assert value(configuration, "TTT_ENABLED") == ("1", "log")
+    assert names(configuration) == set()
+
+
+def test_a_run_that_carries_the_claim_is_no_smoke_test(derived) -> None:
+    run = "Hyperparameters:\n  ttt_enabled: True\n  ttt_epochs: 3\nseed: 42\n"
+    steps = "step:1/20000 train_loss:9.0 train_time:10ms\nstep:5000/20000 train_loss:3.0 train_time:600000ms\n"
+    configuration = derived(log=SMOKE + SCORE + run + steps + SCORE.replace("1.00000000", "1.50000000"))
+    assert value(configuration, "TTT_ENABLED") == ("0", "log")
+
+
+BRANCH = (
+    SCRIPT
+    + """\
+    if bool(int(os.environ.get("FAST", "0"))):
+        ttt_epochs = int(os.environ.get("TTT_EPOCHS", 1))
+"""
+)
+
+
+@pytest.mark.parametrize(("epochs", "different"), [("3", set()), ("7", {"TTT_EPOCHS"})])
+def test_the_defaults_of_a_branch_are_not_those_of_the_script(derived, epochs: str, different: set[str]) -> None:
+    configuration = derived(script=BRANCH, log="seed:42\n" + SCORE, readme=f"# X\n\nTTT epochs: {epochs}\n")
+    assert names(configuration) == different
+
+
+@pytest.mark.parametrize(("text", "different"), [("ttt_epochs // 2", set()), ("ttt epochs: 2", {"TTT_EPOCHS"})])
+def test_arithmetic_in_a_readme_is_no_setting(derived, text: str, different: set[str]) -> None:
+    assert names(derived(log="seed:42\n" + SCORE, readme=f"# X\n\n{text}\n")) == different
+
+
+def test_a_command_that_only_evaluates_is_not_that_of_a_training_run(derived) -> None:
+    shell = "EVAL_ONLY=1 TTT_ENABLED=1 torchrun train_gpt.py\n"
+    step = "step:500/20000 train_loss:3.0 train_time:60000ms\n"
+    assert value(derived(log=step + SCORE, shell=shell), "TTT_ENABLED") is None
+    assert value(derived(log=SCORE, shell=shell), "TTT_ENABLED") == ("1", "shell script")

@@ -216,3 +216,23 @@ def test_two_runs_in_one_file_are_two_sheets(evidence_of: EvidenceOf) -> None:
     assert [sheet.seed for sheet in sheets] == [42]
     assert not sheets[0].of("adapt")
     assert judge(evidence_of(files)).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("train_ms", "told"),
+    [
+        (600_014, "calibration on training data after that was refused"),
+        (599_600, "stopped training before the limit were accepted with up to 607 s"),
+    ],
+)
+def test_what_is_said_of_an_overrun_agrees_with_traindata(evidence_of: EvidenceOf, train_ms: int, told: str) -> None:
+    result = judged(evidence_of, log(train_ms=train_ms, before=["GPTQ:collected 67 Hessians in 4.3s"]))
+    assert result.status is Status.REVIEW
+    assert told in result.reason
+
+
+def test_the_clock_only_asks_of_a_submission_that_declares_itself_non_record(evidence_of: EvidenceOf) -> None:
+    files = {"train_seed42.log": log(eval_ms=650_000), **CLAIM}
+    assert judge(evidence_of(files)).status is Status.FAIL
+    declared = {**files, "submission.json": '{"val_bpb": 1.04912545, "submission_type": "non_record"}'}
+    assert judge(evidence_of(declared)).status is Status.REVIEW

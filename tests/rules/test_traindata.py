@@ -62,6 +62,81 @@ def test_the_clock_does_not_bind_non_record_submissions() -> None:
     assert judged(ON_TRAINING_DATA, stop_ms=600_042, track=Track.NON_RECORD)[0] is Status.PASS
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"non_record": True},
+        {"submission_type": "non_record"},
+        {"status": "non_record_pending_validation"},
+        {"name": "Non-record: a small GRU"},
+        {"notes": "Mean of three seeds. Non-record submission, a proof of concept."},
+    ],
+)
+def test_a_submission_that_declares_itself_non_record_is_for_a_person(fields: dict[str, object]) -> None:
+    _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
+    assert with_fields(evidence, fields) is Status.REVIEW
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"non_record": False},
+        {"notes": "Better than the best non-record submission."},
+        {"blurb": "This is not a non-record submission."},
+        {"status": "record"},
+    ],
+)
+def test_words_about_non_record_submissions_declare_nothing(fields: dict[str, object]) -> None:
+    _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
+    assert with_fields(evidence, fields) is Status.FAIL
+
+
+def with_fields(evidence: Evidence, fields: dict[str, object]) -> Status:
+    statement = replace(evidence.record.statement, fields={**evidence.record.statement.fields, **fields})
+    return RULES["TRAINDATA"].judge(replace(evidence, record=replace(evidence.record, statement=statement))).status
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ("max_wallclock_seconds:600.000", Status.FAIL),
+        ("max_wallclock_seconds:3600.000", Status.REVIEW),
+    ],
+)
+def test_another_limit_does_not_show_that_ten_minutes_were_used_up(settings: str, status: Status) -> None:
+    assert judged((*ON_TRAINING_DATA, settings), stop_ms=600_042)[0] is status
+
+
+@pytest.mark.parametrize(("gpus", "status"), [("8xH100 SXM", Status.FAIL), ("8xA100", Status.REVIEW)])
+def test_nor_does_another_machine(gpus: str, status: Status) -> None:
+    _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
+    assert with_fields(evidence, {"hardware": gpus}) is status
+
+
+def test_the_limit_of_the_run_and_its_reserve_are_told() -> None:
+    lines = ("gptq:reserving 4s, effective=3396000ms", *ON_TRAINING_DATA, "max_wallclock_seconds:3400.000")
+    status, evidence = judged(lines, stop_ms=3_396_829)
+    assert status is Status.REVIEW
+    told = "of the 3,400 s that this run was given, 4 s of them reserved for quantization"
+    assert told in RULES["TRAINDATA"].judge(evidence).reason
+
+
+@pytest.mark.parametrize(("stop_ms", "status"), [(599_998, Status.FAIL), (599_670, Status.PASS)])
+def test_a_clock_that_rounds_used_up_its_time_and_one_that_stopped_earlier_did_not(
+    stop_ms: int, status: Status
+) -> None:
+    assert judged(ON_TRAINING_DATA, stop_ms=stop_ms)[0] is status
+
+
+@pytest.mark.parametrize(
+    ("blurb", "status"),
+    [("a fast run with iters=1200, seq=1024", Status.REVIEW), ("iterations=20000", Status.FAIL), ("", Status.FAIL)],
+)
+def test_a_run_without_log_may_have_ended_by_its_steps(blurb: str, status: Status) -> None:
+    _, logged = judged((), stop_ms=600_042, read=(READ,))
+    assert with_fields(replace(logged, record=replace(logged.record, logs=())), {"blurb": blurb}) is status
+
+
 def test_the_finding_points_at_the_log_line_of_every_run() -> None:
     _, evidence = judged(ON_TRAINING_DATA, stop_ms=600_042)
     (finding,) = RULES["TRAINDATA"].judge(evidence).findings

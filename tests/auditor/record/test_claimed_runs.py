@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from auditor.record.claimed_runs import claimed_runs
 from auditor.record.model import MetricLine, Place, Record, RunLog, SeedClaim, Statement
 
@@ -34,6 +36,14 @@ def test_each_seed_finds_its_own_log() -> None:
     logs = (log("x.log", 1.0512, seed=7), log("y.log", 1.0534, seed=8), log("z.log", 1.2, seed=9))
     record = Record(Statement(val_bpb=1.0523, seeds=seeds(s7=1.0512, s8=1.0534)), logs)
     assert paths(record) == ["x.log", "y.log"]
+
+
+def test_of_equal_runs_one_named_like_those_of_other_seeds() -> None:
+    side = replace(log("train_d832_seed1.log", 1.0600, seed=1), train_seconds=598.0)
+    own = replace(log("train_seed1.log", 1.0600, seed=1), train_seconds=600.0)
+    other = replace(log("train_seed2.log", 1.0800, seed=2), train_seconds=600.0)
+    record = Record(Statement(val_bpb=1.07, seeds=seeds(s1=1.06, s2=1.08)), (side, own, other))
+    assert paths(record) == ["train_seed1.log", "train_seed2.log"]
 
 
 def test_the_nearer_of_two_runs_of_a_seed() -> None:

@@ -48,6 +48,29 @@ def test_what_is_no_score(value: object) -> None:
     assert statement({"val_bpb": value, "baseline_bpb": 1.2244}).val_bpb is None
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"val_bpb": None, "val_bpb_retracted": 1.1311, "original_seed_results_retracted": {"42": {"val_bpb": 1.13}}},
+        {"val_bpb": None, "val_bpb_projected_center": 0.82, "val_bpb_projected_range": [0.78, 0.86]},
+        {"val_bpb": None, "mean_bpb_pending": 1.05, "previous_val_bpb": 1.12},
+        {"val_bpb": 0.0, "expected_val_bpb": 1.05},
+        {"val_bpb_expected": 1.05},
+    ],
+)
+def test_a_number_taken_back_or_hoped_for_is_no_claim(fields: dict[str, object]) -> None:
+    found = statement(fields)
+    assert (found.val_bpb, found.seeds) == (None, ())
+
+
+def test_where_the_score_is_left_open_only_a_named_one_of_the_readme_counts() -> None:
+    passing = parse_readme("README.md", "# X\n\nOne run gave 1.1500 BPB.\n")
+    named = parse_readme("README.md", "# X\n\nval_bpb: 1.1500\n")
+    assert statement({"val_bpb": None}, passing).val_bpb is None
+    assert statement({"name": "x"}, passing).val_bpb == 1.15
+    assert statement({"val_bpb": None}, named).val_bpb == 1.15
+
+
 def test_a_loss_is_not_taken_for_a_bpb() -> None:
     assert statement({"val_loss": 2.0727}).val_bpb is None
 

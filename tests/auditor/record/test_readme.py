@@ -29,6 +29,28 @@ def test_the_score_it_claims(text: str, bpb: float | None) -> None:
     assert readme(text).val_bpb == bpb
 
 
+@pytest.mark.parametrize(
+    ("text", "bpb"),
+    [
+        ("# X\n\n**Base:** PR #462 architecture (1.0672 BPB)\n", None),
+        ("# X\n\nBuilds on: PR #549 (LeakyReLU + Legal TTT, score 1.1194)\n", None),
+        ("# X\n\nInspired by PR #1180 which achieved 1.0577 BPB using another loss\n", None),
+        ("# X\n\nBuilds on PR #549, and we reach 1.1011 BPB.\n", 1.1011),
+        ("# X\n\nBuilds on PR #549 and reaches 1.1011 BPB.\n", 1.1011),
+        ("# X\n\n**~~val_bpb: 1.1311~~** (3-seed mean), see below\n", None),
+        ("# X\n\n**Retracting the reported 1.1311 BPB** as not legal.\n", None),
+        ("# X\n\n~~val_bpb: 1.1311~~ val_bpb: 1.1402\n", 1.1402),
+        ("# X\n\nThe entry with 0.7690 BPB in the table is explicitly marked **invalid**.\n", None),
+        ("# X\n\nIt attacks the `0.0187` BPB quantization gap.\n", None),
+        ("# X\n\n**val_bpb: TBD** (pending a run)\n\nThe last version had 1.1194 BPB.\n", None),
+        ("# X\n\nval_bpb: 1.1011\n\nOther seeds: val_bpb TBD\n", 1.1011),
+        ("# X\n\nThe score is 1.1011 BPB. An earlier number was invalid.\n", 1.1011),
+    ],
+)
+def test_a_number_of_another_or_taken_back_is_no_claim(text: str, bpb: float | None) -> None:
+    assert readme(text).val_bpb == bpb
+
+
 def test_tables_without_markup() -> None:
     (table,) = readme("| Seed | **BPB** |\n|:--|--:|\n| 42 | **1.0269** |\n| `314` | [1.0282](log) |\n").tables
     assert table.header == ("Seed", "BPB")

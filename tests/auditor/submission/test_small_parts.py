@@ -24,6 +24,8 @@ from auditor.submission.roles import role_of
         ("train_seed42.log", b"", Role.LOG),
         ("train_seed42.txt", b"step:1/2 train_loss:3\n", Role.LOG),
         ("utf16.txt", "seed:42 val_bpb:1.1\n".encode("utf-16"), Role.LOG),
+        ("logs/train.txt", b"s:1/20000 tl:6.9318 tt:153ms\nngram_x vl:0.70692793 bpb:0.41868212\n", Role.LOG),
+        ("notes.txt", b"about 1.1 bpb: better than the last", Role.OTHER),
         ("notes.txt", b"nothing of interest\n", Role.OTHER),
         ("requirements.txt", b"seed: x\nval_bpb\n", Role.OTHER),
         ("train_log", b"step:1\n", Role.LOG),
