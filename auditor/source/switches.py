@@ -43,8 +43,8 @@ class LoggedLines:
         return self._answers[key]
 
     def _contains(self, pieces: list[str]) -> bool:
-        longest = max(pieces, key=len, default="")
-        if len(longest.strip()) < MIN_PIECE:
+        longest = max((piece.strip() for piece in pieces), key=len, default="")  # the lines are stripped, too
+        if len(longest) < MIN_PIECE:
             return False
         position = self._text.find(longest)
         while position >= 0:
