@@ -23,6 +23,8 @@ class LoggedLines:
         self._lines = [line.strip() for line in lines if line.strip()]
         self._text = "\n".join(self._lines)
         self._answers: dict[int, bool] = {}
+        self._trees = tuple(trees)
+        self._reaching: frozenset[str] | None = None
         self._printed = (
             Counter(pieces for tree in trees for pieces in _all_templates(tree)) if self._lines else Counter()
         )
@@ -41,6 +43,32 @@ class LoggedLines:
                 count >= self._printed.get(pieces, 0) and self._contains(list(pieces)) for pieces, count in here.items()
             )
         return self._answers[key]
+
+    def silent_on(self, body: Sequence[ast.stmt]) -> bool:
+        """True when a statement of `body` itself logs a line that could be known by its text, and no log has it.
+
+        Only what is logged in a way that is seen to reach the logs elsewhere: a line for another file is missed anyway.
+        """
+        if not self._lines:
+            return False
+        for node in body:
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.args:
+                pieces = _pieces(node.value.args[0])
+                telling = any(len(piece.strip()) >= MIN_PIECE for piece in pieces)
+                if telling and ast.dump(node.value.func) in self._heard() and not self._contains(pieces):
+                    return True
+        return False
+
+    def _heard(self) -> frozenset[str]:
+        """The functions, as they are written, whose lines the logs have."""
+        if self._reaching is None:
+            self._reaching = frozenset(
+                ast.dump(call.func)
+                for tree in self._trees
+                for call, _ in syntax.survey(tree).calls
+                if call.args and (pieces := _pieces(call.args[0])) and self._contains(pieces)
+            )
+        return self._reaching
 
     def _contains(self, pieces: list[str]) -> bool:
         longest = max((piece.strip() for piece in pieces), key=len, default="")  # the lines are stripped, too

@@ -70,7 +70,7 @@ def augmented_assignment(run: Interpreter, node: ast.AugAssign, frame: Frame) ->
         run.predictors.update(old, result.atoms, node)
         return NORMAL
     if old.base is not None or (old.kind == OBJECT and old.payload.kind in ("tensor", "module")):
-        mixed = frozenset(atom for atom in result.atoms if atom[0] == "hashed")
+        mixed = frozenset(atom for atom in result.atoms if atom[0] in ("hashed", "scaled"))
         run.predictors.update(old, run.atoms_of(new) | mixed, node)
     else:
         run.assign(node.target, run.settle(result), frame)

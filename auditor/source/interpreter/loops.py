@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from auditor.source.interpreter import limits
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
 from auditor.source.scan import assigned_by_update, breaks, is_short
@@ -103,7 +104,7 @@ def while_statement(run: Interpreter, node: ast.While, frame: Frame) -> int:
 
     def bind(act: int, k: int) -> None:
         if k:
-            run.value(node.test, frame)
+            limits.bounded(run, act, run.value(node.test, frame))
 
     updated = assigned_by_update(node)
     return _loop_else(run, node, _loop(run, node.body, frame, "", node.lineno, 2, False, updated, bind), frame)
@@ -166,6 +167,7 @@ def _loop(
     run.chosen = chosen
     for writes in broken:
         run.state.merge(writes)
+    limits.mark_sums(run, act, frame, updated)
     if not exact:
         run.abstract.pop()
     del run.live[act]

@@ -6,9 +6,10 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
+from auditor.source import scaling
 from auditor.source.predictor.borders import present
 from auditor.source.predictor.lookahead import looks_ahead
-from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.model import BORDER, HASHED, MODEL, PART, PICKED, PREFIX, SLICES, Learning
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
 from auditor.source.values import CONST, NOTHING, TUPLE, Atom, Atoms, Obj, Tags, Value, data, kinds, regions, union
@@ -58,6 +59,8 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
                     _note_epochs(predictors, event, meeting, site)
                     if any(tag[0] in predictors.run.live for tag in event.tags):
                         predictors.fitted.add((number, site))
+            elif event.manner is Manner.GRADIENT and any(_by_a_part(predictors, region, event) for region in meeting):
+                predictors.partly_fitted.add((number, site))
     return atoms.difference(states).union(new)
 
 
@@ -198,6 +201,8 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
     taken = regions(atoms) if MODEL in atoms else []
     if not taken:
         return atoms
+    predictors.scorings += 1
+    atoms = atoms if PICKED in atoms else scaling.without(atoms)  # what was scaled before is no loss
     run = predictors.run
     if run.no_gradient:
         predictors.read_losses = True
@@ -276,6 +281,17 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
 
 
+def _by_a_part(predictors: Predictors, region: Tags, event: Learning) -> bool:
+    """True where this very iteration has learned from a constant slice of the window that is predicted now."""
+    live = predictors.run.live
+    here = [tag for tag in event.tags if tag[0] in live]
+    if not here or not any(tag[0] == PART for tag in event.tags) or any(tag[0] == BORDER for tag in event.tags):
+        return False
+    if any(tag[0] in SLICES for tag in region) or (event.site, event.calls) in predictors.wiped:
+        return False
+    return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
+
+
 def predict(
     predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value], method: str = "forward"
 ) -> Value:
@@ -289,7 +305,7 @@ def predict(
     tokens = sum("val" in kinds(part) for part in given)
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
-        atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
+        atoms |= {("subset", run.cut_short[act]) for act in acts if act in run.cut_short}
     if tokens and predictors.moves_when_called(owner.payload, method):
         predictors.may_change(owner, frozenset(atom for atom in union(given) if atom[0] != "state"))
     if run.no_gradient and tokens:
