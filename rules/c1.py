@@ -103,9 +103,9 @@ that tilts the distribution, if the hint, its gate and its strength see the pref
         "For each token the better of two predictions is taken, which needs the answer.",
     ),
     blind_spots=(
-        "Inside the model the source witness looks for attention without a mask, centred convolutions and recurrences "
-        "in both directions; what a mask holds, and how tokens are shifted or merged, it does not read. The run "
-        "witness tests that.",
+        "Inside the model the source witness looks for attention without a mask, centred convolutions, recurrences "
+        "in both directions and averages over groups of neighbouring places; what a mask holds, and how tokens are "
+        "shifted or merged in other ways, it does not read. The run witness tests that.",
         "Native code is not followed. Some functions were read by hand and are known by a fingerprint of all the code "
         "that they run; any other is review.",
         "Whether earlier documents are legal context was contested (#1988); the accepted rows mask them.",

@@ -107,7 +107,7 @@ the vocabulary either.""",
     ),
     witnesses={
         Witness.SOURCE: "asks of every scored probability whether a normalisation over the vocabulary stands between "
-        "the last use of the target and the logarithm",
+        "the last use of the target and the logarithm, and of every score whether a constant below one made it better",
         Witness.RUN: "scores random tokens: probabilities that sum to one cannot beat their entropy",
     },
     legal=Example(

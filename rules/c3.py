@@ -8,6 +8,7 @@ from datetime import date
 from auditor.findings import Finding, RuleResult, Status, Step, Witness
 from auditor.ledger import Learned, Ledger
 from auditor.record.shard_names import laid_shards, training_folders
+from rules.adaptation_lines import unprinted_adaptation
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers, ledgers, order_findings, unscored_findings
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
@@ -62,6 +63,7 @@ def evaluate(args, model, val_tokens):
 def judge(evidence: Evidence) -> RuleResult:
     """Any reported score made after its predictor had learned from the same tokens breaks the rule."""
     found = order_findings(evidence) + unscored_findings(CODE, evidence) + _trained_on_validation(evidence)
+    found += unprinted_adaptation(evidence)
     for witness, ledger in ledgers(evidence):
         found += _notes(ledger, witness)
     return judge_ledgers(CODE, evidence, passed=_passed(evidence), in_force=IN_FORCE, found=found)

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from auditor.findings import RuleResult, Witness
+from auditor.findings import Finding, RuleResult, Status, Witness
 from auditor.ledger import PART_OF_THE_TEXT
+from auditor.record.claimed_line import claimed_lines
+from auditor.record.implied_bytes import StatedBytes, stated_bytes
 from auditor.submission.model import Track
 from rules.base import Evidence, Example, Precedent, Rule
 from rules.evaluation_order import judge_ledgers, unscored_findings
 from rules.example import EVALUATE, MAIN, PRELUDE, example_folder
+from rules.scoring_progress import stopped_early
 
 CODE = "C4"
+SURELY_A_PART = 0.9  # of the text's bytes: no cut of a last window leaves so much out
+ARTIFACT_BYTES = 16_000_000  # a number of bytes up to this may be that of the artifact
+SAME_TEXT = 0.004  # of them: what the ends of windows and the marks of documents come to
 IN_FORCE = date(2026, 3, 24)
 
 _BEST_OF_PASSES = """\
@@ -44,20 +50,45 @@ def judge(evidence: Evidence) -> RuleResult:
         _with_doubts(evidence),
         passed="no second pass, no choice among passes and no subset was seen",
         in_force=IN_FORCE,
-        found=unscored_findings(CODE, evidence),
+        found=unscored_findings(CODE, evidence) + _stated_parts(evidence) + stopped_early(evidence),
     )
+
+
+def _stated(evidence: Evidence) -> list[StatedBytes]:
+    """By how many bytes the logged lines with the claimed score divide it, where they say so."""
+    claimed = {(line.place.path, line.place.line) for line in claimed_lines(evidence.record)}
+    return [item for item in stated_bytes(evidence.record) if (item.place.path, item.place.line) in claimed]
+
+
+def _stated_parts(evidence: Evidence) -> list[Finding]:
+    """A review where the line with the claimed score says that it divides by the bytes of a part of the text."""
+    for item in _stated(evidence):
+        share = item.text_bytes / evidence.text.text_bytes
+        if item.text_bytes > ARTIFACT_BYTES and share < SURELY_A_PART:
+            message = (
+                f"the line with the claimed score divides it by {item.text_bytes:,} bytes, {share:.1%} of the text"
+            )
+            place = item.place
+            return [Finding(Status.REVIEW, Witness.RECORD, message, path=place.path, line=place.line)]
+    return []
 
 
 def _with_doubts(evidence: Evidence) -> Evidence:
-    """The evidence, with parts of the text as questions where the submission is no record: such were merged."""
+    """The evidence, without questions about a part of the text where the log states the bytes of the whole of it, and
+    with such parts as questions where the submission is no record: some were merged."""
     ledger = evidence.source
-    if ledger is None or evidence.submission.track is not Track.NON_RECORD:
+    if ledger is None:
         return evidence
-    doubt = "submissions outside the record track that scored a part of the text were merged"
-    violations = tuple(
-        replace(item, definite=False, doubt=doubt) if item.kind == PART_OF_THE_TEXT else item
-        for item in ledger.violations
-    )
+    violations = ledger.violations
+    stated = [item.text_bytes / evidence.text.text_bytes for item in _stated(evidence)]
+    if stated and all(abs(share - 1) <= SAME_TEXT for share in stated):
+        violations = tuple(item for item in violations if item.definite or item.kind != PART_OF_THE_TEXT)
+    if evidence.submission.track is Track.NON_RECORD:
+        doubt = "submissions outside the record track that scored a part of the text were merged"
+        violations = tuple(
+            replace(item, definite=False, doubt=doubt) if item.definite and item.kind == PART_OF_THE_TEXT else item
+            for item in violations
+        )
     return replace(evidence, source=replace(ledger, violations=violations))
 
 
@@ -95,7 +126,8 @@ asked (#1698, #1734) and not answered.""",
     witnesses={
         Witness.SOURCE: "looks for passes over tokens already scored, minima over passes, and bounds on what is scored",
         Witness.RUN: "counts how often each token's loss enters the sum",
-        Witness.RECORD: "BYTES and CLAIM compare the logged token and byte counts with the full text",
+        Witness.RECORD: "reads how many bytes the claimed line says it divides by, and how far the progress logged "
+        "before it came; BYTES and CLAIM compare the logged token and byte counts with the full text",
     },
     legal=Example(
         example_folder(PRELUDE + EVALUATE + MAIN),

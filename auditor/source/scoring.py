@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MODEL, _PICKED = ("model",), ("picked",)
 _NONE: Atoms = frozenset()
 # Kept through every look-up.
-MARKS = frozenset("entropy subset choice peeked ahead told unnormal mixed blend share stored".split())
+MARKS = frozenset("entropy subset choice peeked ahead told unnormal scaled mixed blend share stored".split())
 
 
 def marks(atoms: Atoms) -> Atoms:

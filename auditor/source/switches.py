@@ -16,7 +16,8 @@ from itertools import accumulate
 from auditor.record.claimed_line import carrying_logs, claimed_lines, without_rehearsals
 from auditor.record.model import Place, Record, RunLog
 from auditor.source.silent_branches import SilentBranches
-from auditor.source.templates import MIN_PIECE, all_templates, fits, templates
+from auditor.source.templates import MIN_PIECE, all_templates, fits, pieces_of, templates
+from auditor.submission import syntax
 
 
 class LoggedLines:
@@ -39,6 +40,8 @@ class LoggedLines:
         self._places = [place for _, place in numbered]
         self._starts = list(accumulate((len(line) + 1 for line, _ in numbered), initial=0))
         self._answers: dict[int, Place | None] = {}
+        self._tree = tree
+        self._reaching: frozenset[str] | None = None
         self._printed = Counter(all_templates(tree) if tree and numbered else ())
         self._silent = SilentBranches(tree, carriers) if tree and carriers else None
 
@@ -65,9 +68,35 @@ class LoggedLines:
         """True when the logs that carry the claim show that no run took `body`, a side of `node`."""
         return self._silent is not None and self._silent.skipped(node, body)
 
-    def _place(self, pieces: list[str]) -> Place | None:
-        longest = max(pieces, key=len, default="")
-        if len(longest.strip()) < MIN_PIECE:
+    def silent_on(self, body: Sequence[ast.stmt]) -> bool:
+        """True when a statement of `body` itself logs a line that could be known by its text, and no log has it.
+
+        Only what is logged in a way that is seen to reach the logs elsewhere: a line for another file is missed anyway.
+        """
+        if not self._places:
+            return False
+        for node in body:
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and node.value.args:
+                pieces = pieces_of(node.value.args[0])
+                telling = any(len(piece.strip()) >= MIN_PIECE for piece in pieces)
+                if telling and ast.dump(node.value.func) in self._heard() and self._place(pieces) is None:
+                    return True
+        return False
+
+    def _heard(self) -> frozenset[str]:
+        """The functions, as they are written, whose lines the logs have."""
+        if self._reaching is None:
+            calls = syntax.survey(self._tree).calls if self._tree else ()
+            self._reaching = frozenset(
+                ast.dump(call.func)
+                for call, _ in calls
+                if call.args and (pieces := pieces_of(call.args[0])) and self._place(pieces) is not None
+            )
+        return self._reaching
+
+    def _place(self, pieces: Sequence[str]) -> Place | None:
+        longest = max((piece.strip() for piece in pieces), key=len, default="")  # the lines are stripped, too
+        if len(longest) < MIN_PIECE:
             return None
         position = self._text.find(longest)
         while position >= 0:

@@ -33,6 +33,7 @@ from auditor.record.template import may_print
 from auditor.source.interpreter import Interpreter
 from auditor.source.predictor import mixing
 from auditor.source.predictor.model import PART, SLICES, Learning, Printed
+from auditor.source.scaling import is_no_unit
 from auditor.source.scan import key_line
 from auditor.source.scoring import MARKS
 from auditor.source.stated_score import is_called_after, is_final, is_usual, metric_of, stated_label
@@ -285,6 +286,7 @@ def _violations(run: Interpreter, item: _Pass) -> list[Violation]:
     found.extend(_selected(run, item))
     found.extend(_fitted(run, item))
     found.extend(_beyond_what_is_scored(run, item))
+    found.extend(_in_the_artifact(run, item))
     again = _scored_again(run, item)
     return found if again is None else [*found, again]
 
@@ -302,12 +304,24 @@ def _selected(run: Interpreter, item: _Pass) -> list[Violation]:
 
 def _fitted(run: Interpreter, item: _Pass) -> list[Violation]:
     """A prediction made by what was fitted, just before, on the very tokens that it predicts: C1 as well as C3."""
+    in_part: list[tuple[int, int]] = []
     for _, number, place in sorted(atom for atom in item.atoms if atom[0] == "clash"):
         if (number, place) in run.predictors.fitted and place not in run.predictors.epochs:
             event, site = run.predictors.events[int(str(number))], run.predictors.sites[int(str(place))][0]
             sites = ((event.site, "the predictor is fitted to the tokens here"), (site, "they are predicted here"))
             what = "the prediction for a token is made by what was fitted to that very token just before"
             return [Violation("C1", what, (*sites, _printed_at(item)), True)]
+        if (number, place) in run.predictors.partly_fitted and place not in run.predictors.epochs:
+            in_part.append((int(str(number)), int(str(place))))
+    for number, place in in_part[:1]:
+        learned, predicted = run.predictors.events[number].site, run.predictors.sites[place][0]
+        sites = (
+            (learned, "the predictor is fitted to a slice of the window here"),
+            (predicted, "it is predicted here"),
+        )
+        what = "predictions for a window are made by what was fitted to a slice of that window just before"
+        doubt = "whether tokens of that slice count in the score could not be followed"
+        return [Violation("C1", what, (*sites, _printed_at(item)), False, doubt)]
     return []
 
 
@@ -466,10 +480,38 @@ def _beyond_what_is_scored(run: Interpreter, item: _Pass) -> list[Violation]:
     return []
 
 
+def _in_the_artifact(run: Interpreter, item: _Pass) -> list[Violation]:
+    """What surely learned from the tokens that it is scored on, and stood in a file in between."""
+    for _, number, place in sorted(atom for atom in item.atoms if atom[0] == "clash"):
+        event = run.predictors.events[int(str(number))]
+        if (number, place) not in run.predictors.certain or number not in run.predictors.read_back:
+            continue
+        written = run.predictors.sites[run.predictors.serialised[int(str(number))]][0]
+        sites = (
+            (event.site, "the model learns from validation tokens here"),
+            (written, "it is written to a file here"),
+        )
+        what = "what was learned from validation tokens is written into the file that the reported score is made from"
+        doubt = "whether that file is the artifact is for a person to see"
+        return [Violation("PAIDPREFIX", what, (*sites, _printed_at(item)), False, doubt)]
+    return []
+
+
 def _unnormal(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
     sites = ((_place(run, atom), "probabilities or losses are changed here"), _printed_at(item))
     what = "probabilities are changed, and not normalised again, before they are scored"
     return [Violation("C2", what, sites, False, "whether they sum to one all the same could not be followed")]
+
+
+def _scaled(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
+    by = float(str(atom[2]))
+    if not is_no_unit(by):
+        return []
+    done = f"multiplied by {by:g}" if by > 0 else f"made smaller by {-by:g}"
+    sites = ((_place(run, atom), f"losses are {done} here"), _printed_at(item))
+    what = f"the losses of the realised tokens are {done} on their way to the reported score"
+    doubt = "what the constant stands for is for a person to see"
+    return [Violation("C2", what, sites, False, doubt)]
 
 
 _FIRST_PART = re.compile(r"\((?:None|0), [1-9]\d*\)$")  # ``[:512]``, as the text of a slice
@@ -483,7 +525,8 @@ def _subset(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Vio
         what = f"the reported score is computed on the first {size:,} validation tokens at most"
         return [Violation("C4", what, sites, True, kind=PART_OF_THE_TEXT)]
     what = "the reported score is computed on a part of the validation tokens"
-    return [Violation("C4", what, sites, False, "how many tokens the full set has is not in the script")]
+    doubt = "how many tokens the full set has is not in the script"
+    return [Violation("C4", what, sites, False, doubt, kind=PART_OF_THE_TEXT)]
 
 
 def _share(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:
@@ -608,6 +651,7 @@ _VERDICTS: dict[str, Callable[[Interpreter, _Pass, tuple[object, ...]], list[Vio
     "ahead": _ahead,
     "told": _told,
     "unnormal": _unnormal,
+    "scaled": _scaled,
     "share": _share,
     "subset": _subset,
     "stored": _stored,

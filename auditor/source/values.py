@@ -25,7 +25,7 @@ tuples whose first item is their kind:
 ``("choice", site, again, sure)`` at `site` the smaller of several losses was kept; `again`: of passes
 ``("reopened", site, event)`` at `site` a loss was replaced by that of a later pass, after learning event `event`
 ``("ranked", site, sure)``  a comparison of two losses
-``("subset", site)``      a constant part of the whole stream was taken at `site`
+``("subset", site)``      a constant part of the whole stream was taken at `site`, or the loop over it may be left there
 ``("stored", site)``      validation tokens that were written to a file at `site`
 ``("file",)``             read from a file that is no shard of the data
 ``("array",)``            numbers read from a file as they stand, which are no settings
@@ -60,7 +60,9 @@ tuples whose first item is their kind:
 ``("ahead", site, what)`` the module's code at `site` may look at later tokens, and how
 ``("told", site, sure)``  the native code called at `site` may have known the token to be predicted
 ``("unnormal", site)``    at `site` probabilities were changed so that they need not sum to one any more
+``("scaled", site, by)``  at `site` it was multiplied by the constant `by`; a negative one was taken off
 ``("clock",)``            a time
+``("limit", act, beyond)`` says whether the count of loop activation `act` is beyond a constant, or has not reached it
 ``("unseen",)``           handed to a function of the script by code that is not part of it
 ``("path", which)``       a file path of the "val" or "train" shards
 """

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from auditor.source import native, scoring
+from auditor.source import native, scaling, scoring
 from auditor.source.library import sequences
 from auditor.source.predictor import mixing
 from auditor.source.values import (
@@ -120,6 +120,7 @@ def _binary(run: Interpreter, op: ast.operator, left: Value, right: Value) -> Va
     masked = isinstance(op, ast.BitAnd) and (left.kind == CONST or right.kind == CONST)
     if (masked or isinstance(op, ast.BitXor | ast.Mod)) and "val" in kinds(atoms):
         atoms = mixing.hashed(atoms)
+    atoms = scaling.changed(run, op, left, right, atoms)
     return Value(DATA, scoring.combination(op, left, right), atoms)
 
 

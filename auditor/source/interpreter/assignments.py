@@ -71,7 +71,7 @@ def augmented_assignment(run: Interpreter, node: ast.AugAssign, frame: Frame) ->
         run.predictors.update(old, result.atoms, node)
         return NORMAL
     if old.base is not None or (old.kind == OBJECT and old.payload.kind in ("tensor", "module")):
-        mixed = frozenset(atom for atom in result.atoms if atom[0] in ("hashed", "keyed"))
+        mixed = frozenset(atom for atom in result.atoms if atom[0] in ("hashed", "keyed", "scaled"))
         run.predictors.update(old, run.atoms_of(new) | mixed, node)
     else:
         if isinstance(node.target, ast.Name):

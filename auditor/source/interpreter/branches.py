@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from auditor.source.interpreter import limits
 from auditor.source.interpreter.flow import NORMAL, varying
 from auditor.source.library import shard_paths
 from auditor.source.scan import captured, named
@@ -21,6 +22,7 @@ _DID_NOT_RUN = (
 )
 _RANK: Atoms = frozenset((("rank",),))
 _SETTING: Atoms = frozenset((("setting",),))
+_KEPT: Atoms = frozenset((("picked",), ("model",)))  # of what a choice by loss keeps: a loss, or weights
 _TELLING = frozenset(
     "val loop model state under clash picked ranked measure array pos index train hashed target par blend "
     "choice told hint".split()
@@ -52,8 +54,7 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
     ranked = next((atom for atom in test.atoms if atom[0] == "ranked"), None)
     if ranked is not None:
         return _choose(run, node, ("choice", ranked[1], True, ranked[2], "branch"), frame)
-    if ("clock",) in test.atoms and run.live and isinstance(node.body[-1], ast.Break | ast.Return):
-        run.clocked[next(reversed(run.live))] = run.predictors.site_number()
+    left, scored = limits.left_at(run, node, test, frame), run.predictors.scorings
     unset = run.left_open(test)
     negated = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.op, ast.Not)
 
@@ -65,6 +66,9 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
     run.open_settings += unset
     outer, run.chosen = run.chosen, run.chosen | _iterations_asked(run, test)
     flow = run.either(lambda: branch(node.body, not negated), lambda: branch(node.orelse, negated), told=not unset)
+    if left is not None and run.predictors.scorings == scored:  # else what is left may have been scored on the way out
+        run.line = node.lineno
+        run.cut_short.setdefault(left, run.predictors.site_number())
     if not _left_early(node):
         run.chosen = outer  # else what follows in this iteration depends on the test, too
     run.open_settings -= unset
@@ -155,7 +159,7 @@ def _logged_otherwise(run: Interpreter, node: ast.If, decided: bool) -> bool:
 
 
 def _choose(run: Interpreter, node: ast.If, mark: tuple[Any, ...], frame: Frame) -> int:
-    """A branch on which of two losses is smaller: losses that it assigns were chosen after seeing them."""
+    """A branch on which of two losses is smaller: losses and weights that it assigns were chosen by them."""
 
     def branch(body: list[ast.stmt]) -> int:
         outer = run.state.begin()
@@ -164,7 +168,7 @@ def _choose(run: Interpreter, node: ast.If, mark: tuple[Any, ...], frame: Frame)
         run.selecting = selecting
         for cells, key, _ in list(run.state.journal or ()):
             value = cells.get(key)
-            if isinstance(value, Value) and (("picked",) in run.atoms_of(value) or value.kind == CONST):
+            if isinstance(value, Value) and (value.kind == CONST or _KEPT & run.atoms_of(value)):
                 cells[key] = Value(value.kind, value.payload, value.atoms | {mark}, value.base, value.attr)
         run.state.keep(outer)
         return flow

@@ -7,7 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from auditor.source import native
+from auditor.source import native, scaling
+from auditor.source.interpreter import limits
 from auditor.source.library import containers, tensors
 from auditor.source.predictor import mixing
 from auditor.source.values import (
@@ -42,7 +43,7 @@ def comparison(run: Interpreter, node: ast.Compare, frame: Frame) -> Value:
         if decided is None:
             outcome = None
         one, two = run.atoms_of(left), run.atoms_of(right)
-        atoms |= native.compared(left, right, one | two)
+        atoms |= native.compared(left, right, one | two) | limits.asked(run, op, left, right)
         if run.live and ("clock",) in one | two:
             _note_time_limit(run, left, right)
         elif run.live and right.kind == CONST and type(right.payload) is int:
@@ -60,7 +61,7 @@ def comparison(run: Interpreter, node: ast.Compare, frame: Frame) -> Value:
         left = right
     if outcome is True:
         return const(True, atoms)
-    return data(tensors.positions(run.predictors.compared(atoms)))
+    return data(tensors.positions(run.predictors.compared(scaling.without(atoms))))
 
 
 def _note_time_limit(run: Interpreter, left: Value, right: Value) -> None:

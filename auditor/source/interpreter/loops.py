@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from auditor.source.interpreter import limits
 from auditor.source.interpreter.calls import call_function
 from auditor.source.interpreter.flow import BREAK, CONTINUE, NORMAL, RAISE, RETURN, Writes
 from auditor.source.predictor.extent import begun
@@ -135,7 +136,7 @@ def while_statement(run: Interpreter, node: ast.While, frame: Frame) -> int:
 
     def bind(act: int, k: int) -> None:
         if k:
-            run.value(node.test, frame)
+            limits.bounded(run, act, run.value(node.test, frame))
 
     updated = assigned_by_update(node)
     return _loop_else(run, node, _loop(run, node, frame, "", 2, False, updated, bind), frame)
@@ -201,6 +202,7 @@ def _loop(
     run.chosen = chosen
     for writes in broken:
         run.state.merge(writes)
+    limits.mark_sums(run, act, frame, updated)
     if not exact:
         run.abstract.pop()
     del run.live[act]

@@ -141,7 +141,7 @@ class Interpreter:
         self.consumers: list[Callable[[Value], None]] = []  # what `yield` feeds
         self.maps: dict[str, Value] = {}  # files that were mapped into memory
         self.files: Obj = Obj("files", 0, "files")  # path text -> content
-        self.clocked: dict[int, int] = {}  # loop activation -> place of a test of the clock that leaves it
+        self.cut_short: dict[int, int] = {}  # loop activation -> place where it may be left before the text ends
         self.reduced = False  # what the processes computed from validation tokens was put together
         self.seeded: Atoms = NOTHING  # marks of choices by loss among the seeds of the random numbers in use
         self.selecting: Atoms = NOTHING  # marks of choices by loss that decide whether this runs

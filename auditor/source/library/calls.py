@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source import scaling
 from auditor.source.library import (
     attributes,
     callbacks,
@@ -69,6 +70,10 @@ _SHORT_NAMES: dict[str, Model] = {  # of functions, whatever package they were i
 
 def call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     """Call the library function `name` (its dotted name as imported)."""
+    return scaling.bent(name.rpartition(".")[2], _call(run, name, args, kwargs, node, frame))
+
+
+def _call(run: Interpreter, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
     handler = _CALLS.get(name)
     if handler is not None:
         return handler(run, args, kwargs, node, frame)

@@ -47,6 +47,8 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     """A file now holds what `atoms` say, `more`: beside what it held; a file whose name is not known is one place for
     all of them."""
     key = file_key(path)
+    run.predictors.serialise(atoms)
+    atoms |= run.selecting  # kept because a loss was the smaller one
     told = ("model",) not in atoms or run.predictors.counted(atoms)
     if told and ("val" in kinds(atoms) or run.predictors.counted(atoms)):
         atoms = atoms | {("stored", run.predictors.site_number())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from auditor.source import native, scoring
+from auditor.source import native, scaling, scoring
 from auditor.source.library import columns
 from auditor.source.library.callbacks import run_callbacks
 from auditor.source.library.environment import parser_method
@@ -147,7 +147,7 @@ def _data_method(
     if name in _OVERWRITES:
         return overwrite(run, owner, rest, node, frame)
     if is_in_place(name) or name in _IN_PLACE_OPERATORS:
-        return change_in_place(run, owner, rest, node, frame)
+        return change_in_place(run, owner, rest | scaling.in_place(run, name, owner, args), node, frame)
     run_callbacks(run, args, kwargs, node)
     defined = script_method(run, owner, name)
     if defined is not None:
@@ -164,6 +164,7 @@ def _data_method(
     rows = operands(run, [*args, *kwargs.values()])
     atoms = run.predictors.combined([own, *rows]) | scoring.cut_off(run, name, own, args, kwargs)
     atoms |= scoring.pooled(run, name, owner, own, args[0] if args else kwargs.get("dim", kwargs.get("axis")))
+    atoms = scaling.by_function(run, name, owner, args, atoms)
     if name in RANKING and (args or kwargs):
         atoms |= scoring.chosen(run, own)
     if name in PICKS:

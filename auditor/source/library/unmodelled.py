@@ -7,7 +7,7 @@ import builtins
 import sys
 from typing import TYPE_CHECKING
 
-from auditor.source import scoring
+from auditor.source import scaling, scoring
 from auditor.source.library.callbacks import CALLED_BACK, run_callbacks, unseen_callee
 from auditor.source.library.containers import weaken
 from auditor.source.library.sequences import any_element
@@ -65,6 +65,7 @@ def default(
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
     atoms |= scoring.sample(run, name, args, atoms)
+    atoms = scaling.by_function(run, short, args[0], args[1:], atoms) if args else atoms
     if short in ("equal", "array_equal", "isin", "eq") and len(parts) == 2 and run.predictors.stored_answers(*parts):
         run.predictors.answered.append(run.predictors.site_number())
     if args:

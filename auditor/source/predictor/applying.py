@@ -6,12 +6,13 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.ledger import Manner, Site
+from auditor.source import scaling
 from auditor.source.predictor import mixing
 from auditor.source.predictor.borders import present
 from auditor.source.predictor.context import earlier_tokens, passed_over
 from auditor.source.predictor.extent import ends_before
 from auditor.source.predictor.lookahead import looks_ahead
-from auditor.source.predictor.model import BORDER, MODEL, PART, PICKED, PREFIX, Learning
+from auditor.source.predictor.model import BORDER, MODEL, PART, PICKED, PREFIX, SLICES, Learning
 from auditor.source.predictor.running import apart
 from auditor.source.predictor.storage import retrained
 from auditor.source.scan import returns_beside
@@ -66,6 +67,8 @@ def applied(predictors: Predictors, atoms: Atoms, *, as_key: bool = False) -> At
                     _note_epochs(predictors, event, meeting, site)
                     if any(tag[0] in predictors.run.live for tag in event.tags):
                         predictors.fitted.add((number, site))
+            elif event.manner is Manner.GRADIENT and any(_by_a_part(predictors, region, event) for region in meeting):
+                predictors.partly_fitted.add((number, site))
     return atoms.difference(states).union(new)
 
 
@@ -194,6 +197,8 @@ def picked(predictors: Predictors, atoms: Atoms) -> Atoms:
         return atoms
     if "resumed" in kinds(atoms):
         atoms = predictors.applied(frozenset(("state", a[1]) if a[0] == "resumed" else a for a in atoms))
+    predictors.scorings += 1
+    atoms = atoms if PICKED in atoms else scaling.without(atoms)  # what was scaled before is no loss
     run = predictors.run
     if run.no_gradient:
         predictors.read_losses = True
@@ -280,6 +285,17 @@ def _surely(predictors: Predictors, region: Tags, event: Learning) -> bool:
     return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
 
 
+def _by_a_part(predictors: Predictors, region: Tags, event: Learning) -> bool:
+    """True where this very iteration has learned from a constant slice of the window that is predicted now."""
+    live = predictors.run.live
+    here = [tag for tag in event.tags if tag[0] in live]
+    if not here or not any(tag[0] == PART for tag in event.tags) or any(tag[0] == BORDER for tag in event.tags):
+        return False
+    if any(tag[0] in SLICES for tag in region) or (event.site, event.calls) in predictors.wiped:
+        return False
+    return all({k for act, k in region if act == tag[0]} == {tag[1]} for tag in here)
+
+
 def predict(
     predictors: Predictors, owner: Value, args: list[Value], kwargs: dict[str, Value], method: str = "forward"
 ) -> Value:
@@ -296,7 +312,7 @@ def predict(
     tokens = sum("val" in kinds(part) for part in given)
     if run.no_gradient and tokens:
         acts = {act for tags in regions(atoms) for act, _ in tags if act in run.live}
-        atoms |= {("subset", run.clocked[act]) for act in acts if act in run.clocked}
+        atoms |= {("subset", run.cut_short[act]) for act in acts if act in run.cut_short}
     if tokens and predictors.moves_when_called(owner.payload, method):
         predictors.may_change(owner, frozenset(atom for atom in union(given) if atom[0] != "state"))
     if run.no_gradient and tokens:

@@ -155,8 +155,24 @@ def _before_any_score(predictors: Predictors, event: Learning) -> bool:
     return event.manner is Manner.GRADIENT and not event.possible and not predictors.read_losses
 
 
+def serialise(predictors: Predictors, atoms: Atoms) -> None:
+    """A file, or what is about to become one, takes up a model and with it what that has learned."""
+    if MODEL not in atoms or predictors.run.open_settings:
+        return
+    site = predictors.site_number()
+    for number in sorted(_learned_in(atoms)):
+        predictors.serialised.setdefault(number, site)
+
+
+def _learned_in(atoms: Atoms) -> set[int]:
+    """The learning events that something was made under; statistics that lie beside a model are applied to nothing."""
+    return {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash")}
+
+
 def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
     """``load_state_dict``: the module now holds what the loaded state was made of."""
+    if ("file",) in atoms:
+        predictors.read_back.update(_learned_in(atoms) & predictors.serialised.keys())
     if ("file",) in atoms and not predictors.run.open_settings:
         predictors.run.state.write(module.cells, ".from_file", True)
         if any(atom[0] == "state" and _before_any_score(predictors, predictors.events[atom[1]]) for atom in atoms):

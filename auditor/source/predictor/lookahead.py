@@ -24,6 +24,7 @@ UNMASKED = "attention without a causal mask"
 BOTH_SIDES = "a convolution that reaches to both sides"
 BACKWARDS = "a recurrent layer that runs in both directions"
 FIRST_ROW = "attention whose first row is one finite number throughout, so that later places weigh as much as earlier"
+POOLED = "numbers taken together over groups of neighbouring places, so that the first place of a group knows the last"
 
 _MOST_PLACES = 4
 _MASK_PLACE = {"scaled_dot_product_attention": 3, "flex_attention": 3}  # of the argument that may hide later tokens
@@ -134,6 +135,7 @@ def _read(class_: Class, method: Function, lookup: Lookup) -> Iterator[Ahead]:
         lines = [(call.lineno, UNMASKED) for call in calls if _is_unmasked(call, _library_name(call, class_, lookup))]
         lines += [(line, UNMASKED) for line in _unmasked_softmax(function.node, calls, class_, lookup)]
         lines += [(line, FIRST_ROW) for line in _empty_first_row(calls)]
+        lines += [(line, POOLED) for line in _pooled_groups(function.node, calls)]
         yield from (Ahead(Site(function.path, line, function.name), what) for line, what in lines)
     for init in _constructors(class_):
         for line, what in _layers(init.node, attributes):
@@ -248,6 +250,117 @@ def _finite(node: ast.expr) -> float | None:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
     return float(number) if isinstance(number, int | float) and -1e30 < number < -100 else None
+
+
+_POOLING = frozenset("mean sum amax amin max logsumexp median prod".split())
+_POOLS = frozenset("avg_pool1d max_pool1d adaptive_avg_pool1d".split())
+_REPEATS = frozenset(("repeat_interleave", "interpolate"))
+_OF_PLACES = (1, -2)  # axes of (batch, places, features)
+
+
+def _pooled_groups(function: syntax.FunctionNode, calls: list[ast.Call]) -> Iterator[int]:
+    """The lines where groups of neighbouring places are averaged: ``x.view(b, t // 2, 2, d).mean(dim=2)``.
+
+    Not where the averages are moved on by one group: then a place sees those of earlier groups.
+    """
+    made = _given(function)
+    found: list[ast.Call] = []
+    for call in calls:
+        if callee(call) in _POOLING and isinstance(call.func, ast.Attribute):
+            axis = _axis_of_group(call.func.value, made)
+            if axis is not None and _goes_over(call, axis):
+                found.append(call)
+        elif callee(call) in _POOLS and not _by_one(call) and any(callee(other) in _REPEATS for other in calls):
+            found.append(call)
+    moved = [node.value for node in syntax.walk(function) if isinstance(node, ast.Subscript) and _leaves_out_last(node)]
+    for call in found:
+        if not any(call in _steps(value, made) for value in moved):
+            yield call.lineno
+
+
+def _given(function: ast.AST) -> dict[str, list[ast.expr]]:
+    """All values that each local name of a function is given."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in syntax.walk(function):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+    return found
+
+
+def _axis_of_group(node: ast.expr, made: dict[str, list[ast.expr]]) -> tuple[int, int] | None:
+    """The axis that counts the places within a group, from the front and from the back; None where there is none."""
+    for part in _steps(node, made):
+        if not isinstance(part, ast.Call):
+            continue
+        if callee(part) == "unfold" and len(part.args) == 3:
+            number = _whole(part.args[0])
+            same = ast.dump(part.args[1]) == ast.dump(part.args[2])
+            if same and number in _OF_PLACES and not _equals(part.args[1], 1):
+                return (3, -1)
+        if callee(part) in ("view", "reshape", "unflatten"):
+            shape = part.args[0].elts if len(part.args) == 1 and isinstance(part.args[0], ast.Tuple) else part.args
+            if len(shape) == 4 and _divides(shape[1], shape[2], made):
+                return (2, -2)
+    return None
+
+
+def _divides(count: ast.expr, size: ast.expr, made: dict[str, list[ast.expr]]) -> bool:
+    """True for ``t // k`` and ``k``: the number of groups and the size of one."""
+    written = made.get(count.id, []) if isinstance(count, ast.Name) else [count]
+    divisors = [part.right for part in written if isinstance(part, ast.BinOp) and isinstance(part.op, ast.FloorDiv)]
+    return not _equals(size, 1) and any(ast.dump(divisor) == ast.dump(size) for divisor in divisors)
+
+
+def _steps(node: ast.expr, made: dict[str, list[ast.expr]], most: int = 24) -> list[ast.expr]:
+    """An expression and what it is computed from, one after the other, through methods, operators and names."""
+    found: list[ast.expr] = []
+    pending, seen = [node], set[str]()
+    while pending and len(found) < most:
+        part = pending.pop(0)
+        found.append(part)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            pending.append(part.func.value)
+            pending += part.args[:1] if isinstance(part.func.value, ast.Name) else []
+        elif isinstance(part, ast.BinOp):
+            pending += [part.left, part.right]
+        elif isinstance(part, ast.Subscript):
+            pending.append(part.value)
+        elif isinstance(part, ast.Name) and part.id in made and part.id not in seen:
+            seen.add(part.id)
+            pending += made[part.id]
+    return found
+
+
+def _whole(node: ast.expr) -> int | None:
+    """A whole number that is written in the code."""
+    try:
+        number = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return number if type(number) is int else None
+
+
+def _goes_over(call: ast.Call, axis: tuple[int, int]) -> bool:
+    """Whether a sum or an average is taken over an axis."""
+    given = [keyword.value for keyword in call.keywords if keyword.arg in ("dim", "axis")] or call.args[:1]
+    return bool(given) and _whole(given[0]) in axis
+
+
+def _by_one(call: ast.Call) -> bool:
+    """True for a pool that moves on by one place, as one that looks back alone does."""
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "stride"] or call.args[2:3]
+    return bool(given) and _equals(given[0], 1)
+
+
+def _leaves_out_last(node: ast.Subscript) -> bool:
+    """True for ``groups[:, :-1]``."""
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    return any(
+        isinstance(part, ast.Slice) and part.lower is None and part.upper is not None and _whole(part.upper) == -1
+        for part in parts
+    )
 
 
 def _layers(init: ast.AST, attributes: set[str]) -> Iterator[tuple[int, str]]:

@@ -31,6 +31,7 @@ class Predictors:
         self.order = 0
         self.certain: set[tuple[int, int]] = set()  # (event, site) of clashes after a whole pass of learning
         self.fitted: set[tuple[int, int]] = set()  # those of them where the same iteration has learned from the tokens
+        self.partly_fitted: set[tuple[int, int]] = set()  # the same, from a slice of what is predicted
         self.likely: set[tuple[int, int]] = set()  # the same, if a setting is on that nothing tells
         self.graded: dict[tuple[Site, ...], set[Tags]] = {}  # call path -> parts scored there without gradients
         self.read_losses = False  # some of validation tokens, without gradients
@@ -38,6 +39,7 @@ class Predictors:
         self.epochs: dict[int, int] = {}  # place of scoring and learning -> the loop that repeats both, or one of them
         self.rescored: set[int] = set()  # those of them where several iterations of that loop score
         self.picks: dict[tuple[Site, ...], set[tuple[bool, int, int]]] = {}  # see applying.picked
+        self.scorings = 0  # predictions looked up so far
         self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
         self.answered: list[int] = []  # places where tokens are compared with what a file holds
         self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are
@@ -49,6 +51,8 @@ class Predictors:
         self.training_loops: set[int] = set()  # loops under way at training steps
         self.outside: list[tuple[int, str]] = []  # (place, what): network, installs
         self.loose_gradient: dict[Any, Any] = {"grad": NOTHING}
+        self.serialised: dict[int, int] = {}  # learning event -> place where a model that has learned so is written
+        self.read_back: set[int] = set()  # those of these events that a model has from a file
         self.part_sizes: dict[int, int] = {}  # place where a part of the text is taken -> the most tokens it has
         self.look_ups: dict[LookUp, int] = {}  # numbered as they come
         self.blended: dict[int, set[Atom]] = {}  # place of a mixture -> the look-ups it is made of
@@ -108,6 +112,7 @@ class Predictors:
     may_change = learning.may_change
     replace = learning.replace
     load = learning.load
+    serialise = learning.serialise
     part_removed = learning.part_removed
     count = learning.count
     backward = learning.backward

@@ -327,6 +327,25 @@ if os.environ.get("TTT_ENABLED", "0") == "1":
 report(evaluate(model, val), val)
 
 
+# case: switched_on_by_an_indented_line_of_the_log
+# expect: C3 fail|review
+# logged: adapting on validation tokens, lr 0.001 (3 epochs)
+if os.environ.get("TTT_ENABLED", "0") == "1":
+    print(f"    adapting on validation tokens, lr {0.001} ({3} epochs)")
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
+# case: indented_line_that_the_log_lacks
+# expect: C3 pass
+# twin of: switched_on_by_an_indented_line_of_the_log
+# logged: scoring validation tokens (3 shards)
+if os.environ.get("TTT_ENABLED", "0") == "1":
+    print(f"    adapting on validation tokens, lr {0.001} ({3} epochs)")
+    adapt(model, val)
+report(evaluate(model, val), val)
+
+
 # case: switch_that_the_log_shows_is_asked_again
 # The first branch prints a line that the log has; the second one does the work.
 # expect: C3 review|fail

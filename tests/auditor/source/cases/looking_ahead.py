@@ -332,3 +332,125 @@ score(MayHaveABlock())
 # expect: C1 review|fail
 # setting: ENCODER=1
 score(MayHaveABlock())
+
+
+# case: means_of_blocks
+# expect: C1 fail|review
+class Blocks(Base):
+    def forward(self, x, y):
+        hidden = self.embed(x)
+        b, t, d = hidden.shape
+        means = hidden.view(b, t // 4, 4, d).mean(dim=2).repeat_interleave(4, dim=1)
+        return self.loss(hidden + means, y)
+
+
+model = Blocks().cuda()
+train(model)
+report(evaluate(model, val), val)
+
+
+# case: wavelet_of_places
+# expect: C1 fail|review
+class Wavelet(Base):
+    def forward(self, x, y):
+        hidden = self.embed(x)
+        result = hidden
+        for scale in (2, 4, 8):
+            padded = F.pad(hidden, (0, 0, 0, scale - hidden.size(-2) % scale))
+            blocks = padded.unfold(-2, scale, scale)
+            spread = blocks.mean(dim=-1).repeat_interleave(scale, dim=-2)[..., : hidden.size(-2), :]
+            result = result + hidden - spread
+        return self.loss(result, y)
+
+
+model = Wavelet().cuda()
+train(model)
+report(evaluate(model, val), val)
+
+
+# case: merged_in_pairs
+# Two places become one by learned weights, and two again by projections.
+# expect: C1 fail|review
+class Merge(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+        self.weights = nn.Parameter(torch.ones(size) / size)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        k = self.size
+        x = F.pad(x, (0, 0, 0, (k - t % k) % k))
+        whole = x.shape[1]
+        x = x.reshape(b, whole // k, k, d)
+        return (x * self.weights.softmax(0)[None, None, :, None]).sum(dim=2)
+
+
+class Merged(Base):
+    def __init__(self):
+        super().__init__()
+        self.merge = Merge(2)
+        self.apart = nn.ModuleList([nn.Linear(MODEL_DIM, MODEL_DIM) for _ in range(2)])
+
+    def forward(self, x, y):
+        pairs = self.merge(self.embed(x))
+        hidden = torch.stack([part(pairs) for part in self.apart], dim=2).flatten(1, 2)
+        return self.loss(hidden[:, : x.size(1)], y)
+
+
+model = Merged().cuda()
+train(model)
+report(evaluate(model, val), val)
+
+
+# case: pooled_and_stretched
+# expect: C1 fail|review
+class Pooled(Base):
+    def forward(self, x, y):
+        hidden = self.embed(x).transpose(1, 2)
+        coarse = F.avg_pool1d(hidden, 4)
+        return self.loss((hidden + F.interpolate(coarse, scale_factor=4)).transpose(1, 2), y)
+
+
+model = Pooled().cuda()
+train(model)
+report(evaluate(model, val), val)
+
+
+# case: means_of_earlier_blocks
+# The mean of a block is given to the places of the next one.
+# expect: C1 pass
+# twin of: means_of_blocks, wavelet_of_places, merged_in_pairs
+class EarlierBlocks(Base):
+    def forward(self, x, y):
+        hidden = self.embed(x)
+        b, t, d = hidden.shape
+        means = hidden.view(b, t // 4, 4, d).mean(dim=2)
+        before = torch.cat([torch.zeros_like(means[:, :1]), means[:, :-1]], dim=1)
+        return self.loss(hidden + before.repeat_interleave(4, dim=1), y)
+
+
+model = EarlierBlocks().cuda()
+train(model)
+report(evaluate(model, val), val)
+
+
+# case: groups_of_heads_and_features
+# Heads that share keys, features normalised in groups, a pool that looks back alone.
+# expect: C1 pass
+# twin of: means_of_blocks, merged_in_pairs, pooled_and_stretched
+class Grouped(Base):
+    def forward(self, x, y):
+        q, k, v = self.parts(x)
+        b, t, d = q.shape
+        k = k.view(b, t, 4, d // 4).repeat_interleave(2, dim=2).reshape(b, t, 2 * d)[..., :d]
+        heads = v.view(b, t, 4, d // 4).mean(dim=2).repeat(1, 1, 4)
+        spread = q.view(b, t, d // 8, 8)
+        q = ((spread - spread.mean(dim=-1, keepdim=True)) / spread.std(dim=-1, keepdim=True)).flatten(2)
+        back = F.avg_pool1d(F.pad(v.transpose(1, 2), (3, 0)), 4, stride=1).transpose(1, 2)
+        return self.loss(F.scaled_dot_product_attention(q, k, heads + back, is_causal=True), y)
+
+
+model = Grouped().cuda()
+train(model)
+report(evaluate(model, val), val)

@@ -19,6 +19,7 @@ def fit(model, tokens, epochs=1, lr=1e-4):
 
 # case: epochs_before_the_artifact
 # expect: C3 fail
+# expect: PAIDPREFIX fail|review
 train(model)
 fit(model, val, epochs=6)
 save_artifact(model)
@@ -28,6 +29,7 @@ report(evaluate(model, val), val)
 
 # case: epochs_on_a_held_back_train_shard
 # expect: C3 pass
+# expect: PAIDPREFIX pass
 # twin of: epochs_before_the_artifact
 train(model)
 held_back = load_shard(sorted(glob.glob(TRAIN_FILES))[-1])
@@ -327,3 +329,59 @@ model.load_state_dict(average)
 save_artifact(model)
 load_artifact(model)
 report(evaluate(model, val), val)
+
+
+# case: epochs_after_an_evaluation_and_before_the_artifact
+# The text is scored for the log, trained on, and stored with the weights that are scored again.
+# expect: C3 fail
+# expect: PAIDPREFIX fail|review
+train(model)
+print(f"before val_loss:{evaluate(model, val):.4f}")
+fit(model, val, epochs=6)
+save_artifact(model)
+load_artifact(model)
+report(evaluate(model, val), val)
+
+
+# case: scales_by_activations_on_validation_text
+# What the layers see of the text scales the weights that are stored.
+# expect: C3 fail|review
+train(model)
+print(f"before val_loss:{evaluate(model, val):.4f}")
+seen = {}
+
+
+def note(module, given, output):
+    seen["head"] = seen.get("head", 0) + given[0].detach().float().abs().mean(dim=(0, 1))
+
+
+hook = model.head.register_forward_hook(note)
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        model.logits(val[start : start + SEQ_LEN][None].cuda())
+hook.remove()
+model.head.weight.data = model.head.weight.data * seen["head"].pow(0.5)
+save_artifact(model)
+load_artifact(model)
+report(evaluate(model, val), val)
+
+
+# case: score_first_then_saved
+# Weights adapted after each window was scored are kept in a file that nothing reads.
+# expect: C3 pass
+# expect: PAIDPREFIX pass
+# twin of: epochs_after_an_evaluation_and_before_the_artifact, scales_by_activations_on_validation_text
+train(model)
+save_artifact(model)
+load_artifact(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+total = 0.0
+for start in range(0, val.numel() - 1, SEQ_LEN):
+    x, y = window(val, start)
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+torch.save(model.state_dict(), "adapted.pt")
+report(total / (val.numel() - 1), val)

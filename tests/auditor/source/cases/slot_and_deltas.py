@@ -707,3 +707,44 @@ for first in range(0, len(starts), 32):
         seen = 0 if start == 0 else max(lengths[i] - stride, 0)
         total += losses[i, seen : lengths[i]].sum().item()
 report(total / (val.numel() - 1), val)
+
+
+# case: delta_fitted_to_the_end_of_the_scored_window
+# All but the last place of the window's end, by a closure that is stepped once.
+# expect: C1 fail|review
+# expect: C3 fail|review
+total = 0.0
+for start in starts:
+    x, y = window(val, start)
+    hidden = model.hidden(x)
+    delta = torch.zeros(1, 1, MODEL_DIM, device="cuda", requires_grad=True)
+    optimizer = torch.optim.LBFGS([delta], max_iter=10)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nll(model.head(hidden + delta)[:, 896:-1], y[:, 896:-1])
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with torch.no_grad():
+        total += nll(model.head(hidden + delta), y).item()
+report(total / (val.numel() - 1), val)
+
+
+# case: delta_fitted_to_the_end_of_the_former_window
+# expect: C1 pass
+# expect: C3 pass
+# twin of: delta_fitted_to_the_end_of_the_scored_window
+total = 0.0
+delta = torch.zeros(1, 1, MODEL_DIM, device="cuda", requires_grad=True)
+for start in starts:
+    x, y = window(val, start)
+    hidden = model.hidden(x)
+    with torch.no_grad():
+        total += nll(model.head(hidden + delta), y).item()
+    optimizer = torch.optim.SGD([delta], lr=0.01)
+    optimizer.zero_grad()
+    nll(model.head(hidden + delta)[:, 896:-1], y[:, 896:-1]).backward()
+    optimizer.step()
+report(total / (val.numel() - 1), val)
