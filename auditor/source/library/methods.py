@@ -9,7 +9,7 @@ from auditor.source import native, scoring
 from auditor.source.library import columns
 from auditor.source.library.callbacks import run_callbacks
 from auditor.source.library.environment import parser_method
-from auditor.source.library.file_contents import read_file, write_file
+from auditor.source.library.file_contents import files_moved, read_file, write_file
 from auditor.source.library.files import buffer_method, file_method, open_file, path_of, rename_file
 from auditor.source.library.lists_and_dicts import dict_method, list_method
 from auditor.source.library.modules import FORWARD_HOOKS, module_method, script_method
@@ -77,6 +77,7 @@ _IN_PLACE_OPERATORS = frozenset(
     "__iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __ipow__ __imatmul__ __ior__ __iand__ __ixor__".split()
 )
 _COUNTS = frozenset(["scatter_add_", "index_add_", "scatter_", "index_fill_", "scatter_reduce_"])
+_MOVES_FILES = frozenset("extract extractall symlink_to hardlink_to link_to".split())
 _READS_PATH = frozenset(("read_bytes", "read_text", "open"))
 
 
@@ -90,6 +91,8 @@ def _data_method(
     if name == "backward":
         run.predictors.backward(own)
         return NONE
+    if name in _MOVES_FILES:
+        files_moved(run)
     if name in ("start", "submit", "apply_async", "run") and owner.kind in (PARTIAL, FUNCTION):
         run.call(owner, [], {}, node, frame)
         return UNKNOWN
