@@ -54,6 +54,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, ".atoms", atoms)
         return
+    run.predictors.stored(atoms)
     old = run.files.cells.get(key, NOTHING) if UNKNOWN_FILE in key or more else NOTHING
     run.state.write(run.files.cells, key, old | atoms)
     if TRAIN_PATH in run.atoms_of(path):
@@ -71,6 +72,7 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
         others = [name for name in run.files.cells if isinstance(name, str) and UNKNOWN_FILE in name]
         found = union(run.files.cells[name] for name in (key, *others) if _may_be_named(key, name))
         found = found | scoring.marks(path_atoms)  # a file that was chosen by a score
+        run.predictors.reloaded(found)
     else:
         found = union((path_atoms, *_other_files(run, key)))
     found = found | {("file",)}

@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from auditor.source import scoring
-from auditor.source.library.containers import append, extend, loosen, new_dict, new_list, store_item, update_dict
+from auditor.source.library.containers import CUT, append, extend, loosen, new_dict, new_list, store_item, update_dict
 from auditor.source.library.copies import deep_copy
 from auditor.source.library.items import item
 from auditor.source.library.sequences import collected, next_member, run_key
@@ -122,6 +122,8 @@ def dict_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value | None:
     obj: Obj = owner.payload
+    if name in ("pop", "popitem", "clear"):
+        run.state.write(obj.cells, CUT, True)
     if name in ("get", "pop", "setdefault") and args:
         if name == "setdefault" and len(args) > 1:
             store_item(run, obj, args[0], args[1])

@@ -161,7 +161,7 @@ def _data_method(
     if owner.base is not None and name in VIEWS:
         return data(owner.atoms | rest, owner.base, owner.attr)
     if owner.base is not None and name in RETURNING_SELF and owner.base.kind == "module":
-        return owner
+        return data(own) if _leaves_the_device(name, args, node) else owner
     if name in ("minimum", "fmin") and args:
         return data(run.predictors.chosen([own, rest]))
     rows = operands(run, [*args, *kwargs.values()])
@@ -192,6 +192,18 @@ def _data_method(
     keeps = isinstance(owner.payload, str) and name in scoring.SHAPES
     keeps = keeps or (owner.payload == scoring.ROW_TOTAL and name.startswith("clamp"))
     return Value(DATA, owner.payload if owner.kind == DATA and keeps else None, atoms)
+
+
+def _leaves_the_device(name: str, args: Args, node: ast.AST) -> bool:
+    """True for ``weight.detach().cpu()``, a copy: what a GPU trains stays where it is. Of a part of a model, which is
+    what has no ``detach``, the same words give the part itself."""
+    to_memory = name == "cpu" or (name == "to" and bool(args) and args[0].kind == CONST and args[0].payload == "cpu")
+    inner = node.func if isinstance(node, ast.Call) else node
+    while to_memory and isinstance(inner, ast.Attribute | ast.Call):
+        if isinstance(inner, ast.Attribute) and inner.attr == "detach":
+            return True
+        inner = inner.func if isinstance(inner, ast.Call) else inner.value
+    return False
 
 
 _TALK = frozenset(
