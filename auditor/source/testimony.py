@@ -525,10 +525,16 @@ def _mixed_training(run: Interpreter) -> list[Violation]:
             found[place] = True
         elif number in asked:
             found.setdefault(place, False)
+    named = tuple(
+        (predictors.sites[place][0], "the files of both splits are named here")
+        for place in sorted(predictors.both_splits)[:2]
+    )
     what = "the model is trained on validation tokens together with training tokens"
     doubt = "whether these weights are the submitted ones could not be followed"
     return [
-        Violation("PAIDPREFIX", what, ((predictors.sites[place][0], "a step on both"),), sure, "" if sure else doubt)
+        Violation(
+            "PAIDPREFIX", what, (*named, (predictors.sites[place][0], "a step on both")), sure, "" if sure else doubt
+        )
         for place, sure in found.items()
     ]
 

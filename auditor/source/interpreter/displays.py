@@ -126,7 +126,7 @@ def _only_some(target: ast.expr, scope: Frame) -> None:
             scope.names[name] = some_of(found, place)
 
 
-def _can_learn(test: ast.expr) -> bool:
+def _asks_whether_it_learns(test: ast.expr) -> bool:
     """True for ``p.requires_grad``: what it leaves out learns nothing."""
     return isinstance(test, ast.Attribute) and test.attr == "requires_grad"
 
@@ -158,7 +158,7 @@ def _generate(run: Interpreter, generators: list[ast.comprehension], scope: Fram
             continue
         if None in decided:
             exact = False
-            if not all(map(_can_learn, head.ifs)):
+            if not all(map(_asks_whether_it_learns, head.ifs)):
                 _only_some(head.target, scope)
         tested = union(run.atoms_of(run.value(test, scope)) for test in head.ifs if not _asks_identity(test))
         if ("picked",) in tested:

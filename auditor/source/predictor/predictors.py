@@ -41,6 +41,7 @@ class Predictors:
         self.mixed_stored: set[int] = set()  # those of them that a model was made of when it was written to a file
         self.mixed_reloaded: set[int] = set()  # those of them that were read back from such a file
         self.stored_a_model = False
+        self.both_splits: set[int] = set()  # places where a pattern is written that takes the files of both splits
         self.answered: list[int] = []  # places where tokens are compared with what a file holds
         self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are
         self.late_training: list[int] = []  # places of learning from training tokens after the artifact was loaded
