@@ -143,7 +143,7 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
         predictors.update(value, atoms, node)
         return
     if value.attr.startswith(SOME) and not _learned_in(predictors, obj, value.attr):
-        _doubt_what_is_left(predictors, obj)
+        _doubt_what_is_left(predictors, obj, atoms)
         predictors.update(value, atoms, node)
         return
     if predictors.is_predictor(obj):
@@ -159,9 +159,11 @@ def _learned_in(predictors: Predictors, obj: Obj, choice: str) -> bool:
     return choice != SOME and all(predictors.events[number].some == choice for number in held_events(predictors, obj))
 
 
-def _doubt_what_is_left(predictors: Predictors, obj: Obj) -> None:
-    """Some of an object's parameters are overwritten: whether what it has learned was in those is not known."""
-    for number in held_events(predictors, obj):
+def _doubt_what_is_left(predictors: Predictors, obj: Obj, atoms: Atoms) -> None:
+    """Some of an object's parameters are overwritten with what is made of `atoms`: whether what it has learned was in
+    those is not known, but for what comes back with them."""
+    back = {atom[1] for atom in atoms if atom[0] == "state" or _carries(predictors, atom)}
+    for number in held_events(predictors, obj) - back:
         predictors.wiped.add((predictors.events[number].site, predictors.events[number].calls))
 
 
@@ -172,6 +174,12 @@ def _before_any_score(predictors: Predictors, event: Learning) -> bool:
 
 def load(predictors: Predictors, module: Obj, atoms: Atoms, *, whole: bool = True) -> None:
     """``load_state_dict``: the module now holds what the loaded state was made of; not `whole`: it may lack parts."""
+    if not whole:
+        _doubt_what_is_left(predictors, module, atoms)
+    _take_state(predictors, module, atoms, whole=whole)
+
+
+def _take_state(predictors: Predictors, module: Obj, atoms: Atoms, *, whole: bool) -> None:
     if ("file",) in atoms and not predictors.run.open_settings:
         predictors.run.state.write(module.cells, ".from_file", True)
         if any(atom[0] == "state" and _before_any_score(predictors, predictors.events[atom[1]]) for atom in atoms):
@@ -184,11 +192,10 @@ def load(predictors: Predictors, module: Obj, atoms: Atoms, *, whole: bool = Tru
     if whole:
         set_events(predictors, module, "*", events)
     else:
-        _doubt_what_is_left(predictors, module)
         add_events(predictors, module, "*", events)
     for child in module.cells.get(".children", ()):
         if child.kind == "module":
-            predictors.load(child, atoms, whole=whole)
+            _take_state(predictors, child, atoms, whole=whole)
 
 
 def count(predictors: Predictors, owner: Value, index: Value, value: Value, node: ast.expr, frame: Frame) -> None:

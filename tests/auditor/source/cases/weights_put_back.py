@@ -447,3 +447,36 @@ train(model)
 save_artifact(model)
 print(f"before quantization {adapted_score():.4f}")
 report(adapted_score(), val)
+
+
+# case: some_parameters_rounded_after_learning
+# What is written into a part of the model is made of that part itself: nothing is undone.
+# expect: C3 fail
+train(model)
+adapted_score()
+chosen = [p for name, p in model.named_parameters() if "head" in name]
+for p in chosen:
+    p.data.copy_((p.data * 127).round() / 127)
+save_artifact(model)
+load_artifact(model)
+report(evaluate(model, val), val)
+
+
+# case: learned_state_loaded_without_being_strict
+# expect: C3 fail
+train(model)
+adapted_score()
+fresh = Model().cuda()
+fresh.load_state_dict({name: w.clone() for name, w in model.state_dict().items() if "rope" not in name}, strict=False)
+report(evaluate(fresh, val), val)
+
+
+# case: clean_state_loaded_without_being_strict
+# expect: C3 pass
+# twin of: learned_state_loaded_without_being_strict, some_parameters_rounded_after_learning
+train(model)
+clean = {name: w.clone() for name, w in model.state_dict().items() if "rope" not in name}
+adapted_score()
+fresh = Model().cuda()
+fresh.load_state_dict(clean, strict=False)
+report(evaluate(fresh, val), val)
