@@ -664,11 +664,7 @@ _PLACED = MARKS | {"stored", "answers", "retrained", "reopened"}  # atoms whose 
 
 def _elsewhere(run: Interpreter) -> list[Violation]:
     """What the run does apart from the reported metric: mixed training, network access."""
-    found = []
-    for number in dict.fromkeys(run.predictors.mixed_training):
-        site, _ = run.predictors.sites[number]
-        what = "the model is trained on validation tokens together with training tokens"
-        found.append(Violation("PAIDPREFIX", what, ((site, "a step on both"),), True))
+    found = _mixed_training(run)
     for numbers, rule, what, doubt in (
         (run.predictors.answered, "PAIDPREFIX", "tokens to be predicted are compared with what a file holds",
          "whether the answer decides what is scored could not be followed"),
@@ -686,6 +682,31 @@ def _elsewhere(run: Interpreter) -> list[Violation]:
         doubt = "whether it happens within training or evaluation is for a person to see"
         found.append(Violation("EXTERNAL", what, ((site, text),), False, doubt))
     return found
+
+
+def _mixed_training(run: Interpreter) -> list[Violation]:
+    """Steps on training and validation tokens together whose weights get into what is stored; a question where nothing
+    reads the file again, or where no model is stored at all and training went on from them."""
+    predictors = run.predictors
+    asked = predictors.mixed_stored if predictors.stored_a_model else predictors.mixed_continued
+    found: dict[int, bool] = {}
+    for number, place in predictors.mixed_steps.items():
+        if number in predictors.mixed_reloaded:
+            found[place] = True
+        elif number in asked:
+            found.setdefault(place, False)
+    named = tuple(
+        (predictors.sites[place][0], "the files of both splits are named here")
+        for place in sorted(predictors.both_splits)[:2]
+    )
+    what = "the model is trained on validation tokens together with training tokens"
+    doubt = "whether these weights are the submitted ones could not be followed"
+    return [
+        Violation(
+            "PAIDPREFIX", what, (*named, (predictors.sites[place][0], "a step on both")), sure, "" if sure else doubt
+        )
+        for place, sure in found.items()
+    ]
 
 
 _STOP_SECONDS = (60.0, 3600.0)  # what a training loop's clock is compared with is its stop if it is of this size

@@ -103,6 +103,9 @@ CONST, RANGE, FORMAT, TUPLE, DATA, OBJECT, FUNCTION, CLASS, EXTERNAL, METHOD, PA
 )  # fmt: skip
 
 
+SOME = "*some"  # and after it where the choice was made; nothing where that is not known
+
+
 class Value:
     """An abstract value.
 
@@ -111,7 +114,7 @@ class Value:
     (`Class`), EXTERNAL (dotted name), METHOD ((receiver Value, name)), PARTIAL ((callee, args, kwargs)), CHOICE (tuple
     of Value: one of them), DATA (nothing known).
     base, attr: when the value is a view into the storage of heap object `base` (its attribute `attr`, "*" for all of
-    it), an in-place operation on it changes that object.
+    it, a text that begins with SOME for a choice of its parameters), an in-place operation on it changes that object.
     """
 
     __slots__ = ("atoms", "attr", "base", "kind", "payload")
@@ -246,6 +249,18 @@ def union(sets: Iterable[Atoms]) -> Atoms:
     return result
 
 
+def some_of(value: Value, choice: str = "") -> Value:
+    """The same value where only some of a model's parameters can be it: what is done to it is not done to all.
+
+    `choice` names the place where they were chosen, so that a list of them is known again.
+    """
+    if value.kind == TUPLE:
+        return Value(TUPLE, tuple(some_of(part, choice) for part in value.payload), value.atoms)
+    if value.base is None or value.base.kind != "module" or not (value.attr == "*" or value.attr.startswith(SOME)):
+        return value
+    return Value(value.kind, value.payload, value.atoms, value.base, SOME + choice)
+
+
 def with_atoms(value: Value, atoms: Atoms) -> Value:
     """The same value, made of `atoms` as well."""
     if not atoms or atoms <= value.atoms:
@@ -283,7 +298,10 @@ def join(first: Value, second: Value) -> Value:
         return first
     atoms = first.atoms | second.atoms
     if same(first, second):
-        return first if atoms == first.atoms else Value(first.kind, first.payload, atoms, first.base, first.attr)
+        attr = _joined_attr(first.attr, second.attr)
+        if atoms == first.atoms and attr == first.attr:
+            return first
+        return Value(first.kind, first.payload, atoms, first.base, attr)
     if first.kind == TUPLE and second.kind == TUPLE and len(first.payload) == len(second.payload):
         return Value(TUPLE, tuple(map(join, first.payload, second.payload)), atoms)
     if first.kind in _IDENTITY or second.kind in _IDENTITY:
@@ -305,6 +323,11 @@ def join(first: Value, second: Value) -> Value:
     if first.base is not None and second.base is not None and first.base is not second.base:
         return Value(DATA, None, atoms, either_object(first.base, second.base), "")
     return Value(DATA, None, atoms, first.base or second.base, first.attr if first.base else second.attr)
+
+
+def _joined_attr(one: str, two: str) -> str:
+    """What a view shows that is either of two: a choice of parameters, which is not known, where one of them is."""
+    return SOME if one != two and (one.startswith(SOME) or two.startswith(SOME)) else one
 
 
 def either_object(first: Obj, second: Obj) -> Obj:

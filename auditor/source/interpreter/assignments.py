@@ -85,6 +85,8 @@ def delete_statement(run: Interpreter, node: ast.Delete, frame: Frame) -> int:
         if isinstance(target, ast.Subscript):
             container, index = run.value(target.value, frame), run.value(target.slice, frame)
             run.predictors.part_removed(container)
+            if container.kind == OBJECT and container.payload.kind == "dict":
+                run.state.write(container.payload.cells, containers.CUT, True)
             class_ = container.payload.class_ if container.kind == OBJECT else None
             if class_ is not None and class_.find("__delitem__"):
                 run.call_method(container, "__delitem__", [index], {}, node)
@@ -124,7 +126,11 @@ def _unpack(run: Interpreter, targets: list[ast.expr], value: Value, frame: Fram
         for target, part in zip(targets, parts, strict=True):
             run.assign(target, with_atoms(part, value.atoms), frame)
         return
-    item = run.element(value) if value.kind in (OBJECT, TUPLE, CHOICE) else data(run.atoms_of(value), value.base)
+    item = (
+        run.element(value)
+        if value.kind in (OBJECT, TUPLE, CHOICE)
+        else data(run.atoms_of(value), value.base, value.attr)
+    )
     if scoring.holds_best(value):
         item = Value(DATA, scoring.BEST, item.atoms, item.base)
     for target in targets:

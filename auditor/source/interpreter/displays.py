@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from auditor.source import scoring
 from auditor.source.library import containers, sequences, shard_paths, text
 from auditor.source.scan import calls_something
-from auditor.source.values import FORMAT, NOTHING, OBJECT, TUPLE, UNKNOWN, Frame, Value, union, with_atoms
+from auditor.source.values import FORMAT, NOTHING, OBJECT, TUPLE, UNKNOWN, Frame, Obj, Value, some_of, union, with_atoms
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -97,11 +97,38 @@ def comprehension(
             containers.store_item(run, result.payload, key, item)
         if not exact:
             containers.loosen(run, result.payload)
+        model = _of_all_parameters(run, node, keys, scope)
+        if model is not None:
+            run.state.write(result.payload.cells, containers.WHOLE, model)
         return result
     result = containers.new_list(run, items, node.lineno)
     if not exact:
         containers.loosen(run, result.payload)
     return result
+
+
+def _of_all_parameters(run: Interpreter, node: ast.DictComp, keys: list[Value], scope: Frame) -> Obj | None:
+    """The model of ``{name: ... for name, p in model.named_parameters()}``: nothing is left out."""
+    head = node.generators[0]
+    target = head.target.elts[0] if isinstance(head.target, ast.Tuple) else head.target
+    named = isinstance(node.key, ast.Name) and isinstance(target, ast.Name) and node.key.id == target.id
+    if len(node.generators) > 1 or head.ifs or not named or not keys:
+        return None
+    key = keys[0]
+    return key.base if key.base is not None and key.base.kind == "module" and key.attr == "*" else None
+
+
+def _only_some(target: ast.expr, scope: Frame) -> None:
+    """A test that is not decided lets only some of the parameters through."""
+    place = f" at {target.lineno}:{target.col_offset}"
+    for name in [inner.id for inner in ast.walk(target) if isinstance(inner, ast.Name)]:
+        if isinstance(found := scope.names.get(name), Value):
+            scope.names[name] = some_of(found, place)
+
+
+def _asks_whether_it_learns(test: ast.expr) -> bool:
+    """True for ``p.requires_grad``: what it leaves out learns nothing."""
+    return isinstance(test, ast.Attribute) and test.attr == "requires_grad"
 
 
 def _generate(run: Interpreter, generators: list[ast.comprehension], scope: Frame, produce: Callable[[], None]) -> bool:
@@ -131,6 +158,8 @@ def _generate(run: Interpreter, generators: list[ast.comprehension], scope: Fram
             continue
         if None in decided:
             exact = False
+            if not all(map(_asks_whether_it_learns, head.ifs)):
+                _only_some(head.target, scope)
         tested = union(run.atoms_of(run.value(test, scope)) for test in head.ifs if not _asks_identity(test))
         if ("picked",) in tested:
             for name in [inner.id for inner in ast.walk(head.target) if isinstance(inner, ast.Name)]:

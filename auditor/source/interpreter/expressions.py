@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.source import scoring
 from auditor.source.interpreter.flow import NORMAL
-from auditor.source.library import attributes, columns, containers, items, text, views
+from auditor.source.library import attributes, columns, containers, items, shard_paths, text, views
 from auditor.source.predictor import mixing
 from auditor.source.values import (
     CHOICE,
@@ -94,7 +94,10 @@ def truth(run: Interpreter, value: Value) -> bool | None:
 
 
 def constant(run: Interpreter, node: ast.Constant, frame: Frame) -> Value:
-    return text.constant(node.value)
+    value = text.constant(node.value)
+    if value.atoms and shard_paths.of_both_splits(value.atoms):
+        run.predictors.both_splits.add(run.predictors.site_number())
+    return value
 
 
 def name(run: Interpreter, node: ast.Name, frame: Frame) -> Value:

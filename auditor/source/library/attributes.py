@@ -19,12 +19,15 @@ from auditor.source.values import (
     OBJECT,
     TUPLE,
     UNKNOWN,
+    Class,
     Frame,
     Obj,
     Value,
     const,
     data,
+    join,
     union,
+    with_atoms,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def data_attribute(run: Interpreter, owner: Value, name: str) -> Value:
     return Value(METHOD, (owner, name), NOTHING, owner.base, owner.attr)
 
 
+COMPUTED = "?"  # stands for the attributes whose names the script computes
 _WRAPPED = frozenset(
     ("module", "_orig_mod")
 )  # what DistributedDataParallel and torch.compile wrap, which are not told apart
@@ -62,7 +66,26 @@ def object_attribute(run: Interpreter, owner: Value, name: str) -> Value:
         return Value(CLASS, obj.class_)
     if name == "__dict__":
         return owner
-    return Value(METHOD, (owner, name))
+    return _set_by_computed_name(owner, name) or Value(METHOD, (owner, name))
+
+
+def _set_by_computed_name(owner: Value, name: str) -> Value | None:
+    """What an attribute may hold that nothing but ``setattr(self, key, ...)`` can have set; None where code that is not
+    seen may define it. Without this every such attribute would be made of all that the object holds."""
+    obj: Obj = owner.payload
+    computed = obj.cells.get(COMPUTED)
+    if obj.kind != "instance" or not isinstance(computed, Value) or name.startswith("__"):
+        return None
+    if obj.class_ is None or obj.class_.find("__getattr__") is not None or _inherits_unseen(obj.class_):
+        return None
+    return with_atoms(computed, owner.atoms | obj.cells.get(".atoms", NOTHING))
+
+
+def _inherits_unseen(class_: Class) -> bool:
+    """True for a class with a base, near or far, that the script does not define."""
+    return any(
+        _inherits_unseen(base.payload) if base.kind == CLASS else base.payload != "object" for base in class_.bases
+    )
 
 
 def _getattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None) -> Value:
@@ -81,8 +104,10 @@ def _setattr(run: Interpreter, args: Args, kwargs: Kwargs, node: ast.AST, frame:
     if len(args) == 3 and args[0].base is not None:
         run.predictors.attach(args[0].base, args[0].attr, args[2])
     if len(args) == 3 and args[0].kind in (OBJECT, CLASS):
-        key = args[1].payload if args[1].kind == CONST else "?"
-        run.state.write(args[0].payload.cells, key, args[2])
+        cells = args[0].payload.cells
+        key = args[1].payload if args[1].kind == CONST else COMPUTED
+        old = cells.get(key) if key == COMPUTED else None
+        run.state.write(cells, key, args[2] if old is None else run.settle(join(old, args[2])))
         if args[0].kind == OBJECT and args[0].payload.kind == "module":
             run.predictors.attach(args[0].payload, str(key), args[2])
     return NONE

@@ -18,11 +18,16 @@ from auditor.source.values import (
     data,
     join,
     regions,
+    some_of,
     with_atoms,
 )
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
+
+
+WHOLE = ".whole"  # in a dict: the model of which it was made to hold something under the name of every parameter
+CUT = ".cut"  # in a dict: something may have been taken out of it
 
 
 def new_list(run: Interpreter, items: list[Value], line: int) -> Value:
@@ -57,6 +62,8 @@ def add_rest(run: Interpreter, obj: Obj, value: Value) -> None:
 def append(run: Interpreter, obj: Obj, value: Value) -> None:
     if run.abstract and run.abstract[-1] > obj.cells.get(".born", 0):
         loosen(run, obj)
+    if run.undecided:
+        value = some_of(value, f" of list {obj.number}")
     if not obj.cells.get(".loose"):
         items = obj.cells.get(".items", ())
         if len(items) < 256:
@@ -198,6 +205,11 @@ def object_truth(obj: Obj) -> bool | None:
     return None
 
 
+def holds_all(obj: Obj, model: Obj) -> bool:
+    """True for a dict that has an entry for each of a model's parameters."""
+    return obj.cells.get(WHOLE) is model and not obj.cells.get(CUT)
+
+
 def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
     """``item in container`` where both are known."""
     if item.kind == CONST and isinstance(item.payload, str) and container.kind == EXTERNAL:
@@ -211,6 +223,8 @@ def contains(run: Interpreter, container: Value, item: Value) -> bool | None:
             return bool(item.payload in container.payload)
         except TypeError:
             return None
+    if item.base is not None and container.kind == OBJECT and holds_all(container.payload, item.base):
+        return True  # the name under which a model has a parameter
     parts = run.elements(container, limit=64)
     if parts is None or item.kind != CONST:
         return None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN_FILE = "*"
+MOVED = (".moved",)  # among the files: something may have moved them
 MAX_HOLES = 3  # in the name of a file
 
 
@@ -55,6 +56,7 @@ def write_file(run: Interpreter, path: Value, atoms: Atoms, *, more: bool = Fals
     if path.kind == OBJECT and path.payload.kind == "buffer":
         run.state.write(path.payload.cells, ".atoms", atoms)
         return
+    run.predictors.stored(atoms)
     old = run.files.cells.get(key, NOTHING) if UNKNOWN_FILE in key or more else NOTHING
     run.state.write(run.files.cells, key, old | atoms)
     if TRAIN_PATH in run.atoms_of(path):
@@ -72,10 +74,30 @@ def read_file(run: Interpreter, path: Value) -> Atoms:
         others = [name for name in run.files.cells if isinstance(name, str) and UNKNOWN_FILE in name]
         found = union(run.files.cells[name] for name in (key, *others) if _may_be_named(key, name))
         found = found | scoring.marks(path_atoms)  # a file that was chosen by a score
+        run.predictors.reloaded(found)
     else:
-        found = union((path_atoms, *(cell for cell in run.files.cells.values() if isinstance(cell, frozenset))))
+        found = union((path_atoms, *_other_files(run, key)))
     found = found | {("file",)}
     return frozenset(atom for atom in found if atom[0] != "train")  # what passed through a file is in the artifact
+
+
+def _other_files(run: Interpreter, key: str) -> list[Atoms]:
+    """What the script's files hold of which one may be the file named `key`, to which it never wrote.
+
+    Any of them where that name is not known, or where something may have moved them. Otherwise a known name that is
+    not among theirs is a file that was there before.
+    """
+    anywhere = UNKNOWN_FILE in key or MOVED in run.files.cells
+    return [
+        cell
+        for name, cell in run.files.cells.items()
+        if isinstance(cell, frozenset) and (anywhere or not isinstance(name, str) or _may_be_named(key, name))
+    ]
+
+
+def files_moved(run: Interpreter) -> None:
+    """What is not followed may have given the files of the script other names."""
+    run.state.write(run.files.cells, MOVED, True)
 
 
 _OUTSIDE = ("/root/", "/home/", "/mnt/", "/tmp/", "/opt/", "~/")

@@ -115,6 +115,9 @@ def file_method(
             write_file(run, path, run.atoms_of(args[0]), more=bool(owner.payload.cells.get(".written")))
             run.state.write(owner.payload.cells, ".written", True)
         return UNKNOWN
+    if name == "writestr" and len(args) >= 2:  # a member of an archive
+        write_file(run, path, run.atoms_of(args[1]), more=True)
+        return UNKNOWN
     if name == "readinto" and args and isinstance(node, ast.Call) and frame is not None:
         run.mutate(node.args[0], read_file(run, path), frame)
         return MEASURE

@@ -23,6 +23,7 @@ from auditor.source.values import (
     NOTHING,
     OBJECT,
     RANGE,
+    SOME,
     TUPLE,
     UNKNOWN,
     Atoms,
@@ -34,6 +35,7 @@ from auditor.source.values import (
     external,
     kinds,
     regions,
+    some_of,
     union,
     with_atoms,
 )
@@ -240,6 +242,8 @@ def _slice_data(run: Interpreter, container: Value, index_atoms: Atoms, index: V
     if container.base is not None:
         partial = container.base.kind == "tensor" or index.kind == CONST
         attr = "" if partial else container.attr
+        if attr == "*" and index.base is not container.base:
+            attr = SOME  # a model's parameter under a name that may be any
         if by_token or "state" in kinds(atoms):
             found = run.predictors.looked_up(atoms | index_atoms) if by_token else atoms | index_atoms
             found |= mixing.asked(run, container, found, index_atoms, node) if by_token else NOTHING
@@ -305,7 +309,7 @@ def _list_item(run: Interpreter, container: Value, index: Value, index_atoms: At
     if not tokens and "val" in kinds(index_atoms):
         atoms = run.predictors.looked_up(mixing.unasked(atoms))
         atoms |= mixing.asked(run, container, atoms, index_atoms, node)
-    found_one = Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr)
+    found_one = some_of(Value(any_one.kind, any_one.payload, atoms, any_one.base, any_one.attr))
     if index.kind == TUPLE or (index.kind == CONST and isinstance(index.payload, slice)):
         result = new_list(run, [found_one], run.line)
         loosen(run, result.payload)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from auditor.source import scoring
 from auditor.source.library.containers import (
+    CUT,
     append,
     extend,
     holds_environment,
@@ -136,6 +137,8 @@ def dict_method(
     run: Interpreter, owner: Value, name: str, args: Args, kwargs: Kwargs, node: ast.AST, frame: Frame | None
 ) -> Value | None:
     obj: Obj = owner.payload
+    if name in ("pop", "popitem", "clear"):
+        run.state.write(obj.cells, CUT, True)
     if name in ("get", "pop", "setdefault") and args:
         if holds_environment(obj) and args[0].kind == CONST and ("k", args[0].payload) not in obj.cells:
             variable = environment_variable(run, args)

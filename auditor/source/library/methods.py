@@ -9,7 +9,7 @@ from auditor.source import native, scaling, scoring
 from auditor.source.library import columns
 from auditor.source.library.callbacks import run_callbacks
 from auditor.source.library.environment import parser_method
-from auditor.source.library.file_contents import read_file, write_file
+from auditor.source.library.file_contents import files_moved, read_file, write_file
 from auditor.source.library.files import buffer_method, file_method, open_file, path_of, rename_file
 from auditor.source.library.lists_and_dicts import dict_method, list_method
 from auditor.source.library.modules import FORWARD_HOOKS, module_method, script_method
@@ -77,6 +77,7 @@ _IN_PLACE_OPERATORS = frozenset(
     "__iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __ipow__ __imatmul__ __ior__ __iand__ __ixor__".split()
 )
 _COUNTS = frozenset(["scatter_add_", "index_add_", "scatter_", "index_fill_", "scatter_reduce_"])
+_MOVES_FILES = frozenset("extract extractall symlink_to hardlink_to link_to".split())
 _READS_PATH = frozenset(("read_bytes", "read_text", "open"))
 
 
@@ -90,6 +91,8 @@ def _data_method(
     if name == "backward":
         run.predictors.backward(own)
         return NONE
+    if name in _MOVES_FILES:
+        files_moved(run)
     if name in ("start", "submit", "apply_async", "run") and owner.kind in (PARTIAL, FUNCTION):
         run.call(owner, [], {}, node, frame)
         return UNKNOWN
@@ -158,7 +161,7 @@ def _data_method(
     if owner.base is not None and name in VIEWS:
         return data(owner.atoms | rest, owner.base, owner.attr)
     if owner.base is not None and name in RETURNING_SELF and owner.base.kind == "module":
-        return owner
+        return data(own) if _leaves_the_device(name, args, node) else owner
     if name in ("minimum", "fmin") and args:
         return data(run.predictors.chosen([own, rest]))
     rows = operands(run, [*args, *kwargs.values()])
@@ -192,6 +195,18 @@ def _data_method(
     keeps = isinstance(owner.payload, str) and name in scoring.SHAPES
     keeps = keeps or (owner.payload == scoring.ROW_TOTAL and name.startswith("clamp"))
     return Value(DATA, owner.payload if owner.kind == DATA and keeps else None, atoms)
+
+
+def _leaves_the_device(name: str, args: Args, node: ast.AST) -> bool:
+    """True for ``weight.detach().cpu()``, a copy: what a GPU trains stays where it is. Of a part of a model, which is
+    what has no ``detach``, the same words give the part itself."""
+    to_memory = name == "cpu" or (name == "to" and bool(args) and args[0].kind == CONST and args[0].payload == "cpu")
+    inner = node.func if isinstance(node, ast.Call) else node
+    while to_memory and isinstance(inner, ast.Attribute | ast.Call):
+        if isinstance(inner, ast.Attribute) and inner.attr == "detach":
+            return True
+        inner = inner.func if isinstance(inner, ast.Call) else inner.value
+    return False
 
 
 _TALK = frozenset(

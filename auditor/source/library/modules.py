@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from auditor.source.library.containers import holds_all
 from auditor.source.library.signatures import Args, Kwargs, Model
 from auditor.source.library.views import RETURNING_SELF
 from auditor.source.values import (
@@ -13,7 +14,9 @@ from auditor.source.values import (
     METHOD,
     NONE,
     NOTHING,
+    OBJECT,
     PARTIAL,
+    SOME,
     UNKNOWN,
     Frame,
     Obj,
@@ -45,7 +48,7 @@ def module_method(
 ) -> Value | None:
     obj: Obj = owner.payload
     if name == "load_state_dict" and args:
-        run.predictors.load(obj, run.atoms_of(args[0]))
+        run.predictors.load(obj, run.atoms_of(args[0]), whole=_is_whole(run, obj, args, kwargs))
         return UNKNOWN
     if name in ("train", "eval"):
         still = name == "eval" or (bool(args) and run.truth(args[0]) is False)
@@ -60,7 +63,7 @@ def module_method(
     if name in RETURNING_SELF:
         return owner
     if name in ("get_submodule", "get_parameter", "get_buffer"):
-        return data(NOTHING, obj)
+        return data(NOTHING, obj, SOME)
     if name in ("parameters", "named_parameters", "buffers", "named_buffers", "state_dict", "modules", "named_modules",
                 "children", "named_children"):  # fmt: skip
         return data(NOTHING, obj)
@@ -76,6 +79,17 @@ def module_method(
         run.predictors.attach(obj, "*", args[-1] if args else UNKNOWN)
         return NONE
     return run.predictors.predict(owner, args, kwargs, name)
+
+
+def _is_whole(run: Interpreter, obj: Obj, args: Args, kwargs: Kwargs) -> bool:
+    """False for a state that may lack parameters: without being strict, loading it leaves those as they were."""
+    strict = args[1] if len(args) > 1 else kwargs.get("strict")
+    if strict is None or run.truth(strict) is True:
+        return True
+    state = args[0]
+    if state.kind == OBJECT:
+        return holds_all(state.payload, obj)
+    return state.base is not None and state.base.kind == "module" and state.attr == "*"
 
 
 FORWARD_HOOKS = frozenset(("register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"))

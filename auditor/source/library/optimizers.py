@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING
 
 from auditor.source.library.containers import loosen, new_dict, new_list
 from auditor.source.library.signatures import Args, Kwargs, Model
-from auditor.source.values import CONST, FUNCTION, NONE, OBJECT, PARTIAL, UNKNOWN, Class, Frame, Obj, Value, data, union
+from auditor.source.values import (
+    CONST,
+    FUNCTION,
+    NONE,
+    OBJECT,
+    PARTIAL,
+    SOME,
+    TUPLE,
+    UNKNOWN,
+    Class,
+    Frame,
+    Obj,
+    Value,
+    data,
+    union,
+)
 
 if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
@@ -22,6 +37,7 @@ def new_optimizer(
     still = rate is not None and rate.kind == CONST and rate.payload == 0 and type(rate.payload) in (int, float)
     params = frozenset(atom[1] for atom in atoms if atom[0] == "par")
     obj.cells[".params"] = frozenset() if still else params
+    obj.cells[".some"] = _choice([*args[:1], *kwargs.values()])
     group = data()
     if still:
         group = new_dict(run, line)
@@ -29,6 +45,32 @@ def new_optimizer(
     obj.cells["param_groups"] = new_list(run, [group], line)
     loosen(run, obj.cells["param_groups"].payload)
     return Value(OBJECT, obj)
+
+
+def _choice(values: list[Value]) -> str:
+    """The choice of a model's parameters that an optimizer gets; none where it may get them all."""
+    found = _chosen(values, 4)
+    if not found or not all(attr.startswith(SOME) for attr in found):
+        return ""
+    return found.pop() if len(found) == 1 else SOME
+
+
+def _chosen(values: list[Value], depth: int) -> set[str]:
+    found = {value.attr for value in values if value.base is not None}
+    for value in values:
+        if depth and (value.kind == TUPLE or (value.kind == OBJECT and value.payload.kind in ("list", "dict"))):
+            found |= _chosen(_members(value), depth - 1)
+    return found
+
+
+def _members(value: Value) -> list[Value]:
+    if value.kind == TUPLE:
+        return list(value.payload)
+    return [
+        cell
+        for cell in (*value.payload.cells.values(), *value.payload.cells.get(".items", ()))
+        if isinstance(cell, Value)
+    ]
 
 
 OPTIMIZERS = frozenset(("AdamW", "Adam", "SGD", "LBFGS", "Muon", "RMSprop", "AdamW8bit"))
@@ -66,6 +108,7 @@ def optimizer_method(
     if name == "add_param_group" and args:
         new = frozenset(atom[1] for atom in run.atoms_of(args[0]) if atom[0] == "par")
         run.state.write(obj.cells, ".params", obj.cells.get(".params", frozenset()) | new)
+        run.state.write(obj.cells, ".some", "")
         return NONE
     return UNKNOWN
 

@@ -33,6 +33,11 @@ def path_atoms(text: str) -> Atoms:
     return frozenset((VAL_PATH if val > train else TRAIN_PATH,))  # the file's name stands behind its folder's
 
 
+def of_both_splits(atoms: Atoms) -> bool:
+    """True for a pattern that takes the files of both splits."""
+    return VAL_PATH in atoms and TRAIN_PATH in atoms and ("doubt",) not in atoms
+
+
 _PATH_WORDS = frozenset(
     "glob sorted Path str join list abspath basename dirname exists iglob realpath rglob resolve with_name isfile "
     "fspath expanduser format strip replace listdir getsize stat parent name repr PurePath tuple print reversed "

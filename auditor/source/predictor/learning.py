@@ -9,8 +9,8 @@ from auditor.ledger import RULES_OF_SCORING, Manner
 from auditor.source.predictor import rows, running
 from auditor.source.predictor.applying import scored_before
 from auditor.source.predictor.model import MODEL, Learning
-from auditor.source.predictor.storage import add_events, set_events
-from auditor.source.values import METHOD, NOTHING, Atom, Atoms, Frame, Obj, Tags, Value, data, kinds, regions
+from auditor.source.predictor.storage import add_events, held_events, set_events
+from auditor.source.values import METHOD, NOTHING, SOME, Atom, Atoms, Frame, Obj, Tags, Value, data, kinds, regions
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
@@ -34,7 +34,9 @@ def event(predictors: Predictors, subject: Obj, attr: str, tags: Tags, manner: M
         possible = bool(predictors.run.open_settings)
         if manner in (Manner.GRADIENT, Manner.ARITHMETIC) and scored_before(predictors, kept, calls):
             predictors.after_scoring.add(number)
-        predictors.events.append(Learning(subject, attr, kept, manner, site, calls, predictors.order, live, possible))
+        some = predictors.partly or (attr if attr.startswith(SOME) else "")
+        made = Learning(subject, attr, kept, manner, site, calls, predictors.order, live, possible, some)
+        predictors.events.append(made)
     return number
 
 
@@ -143,11 +145,29 @@ def replace(predictors: Predictors, value: Value, name: str, atoms: Atoms, node:
     if value.attr == "" or obj.kind == "either":
         predictors.update(value, atoms, node)
         return
+    if value.attr.startswith(SOME) and not _learned_in(predictors, obj, value.attr):
+        _doubt_what_is_left(predictors, obj, atoms)
+        predictors.update(value, atoms, node)
+        return
     if predictors.is_predictor(obj):
         set_events(predictors, obj, value.attr, predictors.learned_atoms(obj, atoms, Manner.ARITHMETIC, value.attr))
         return
     predictors.run.state.write(obj.cells, ".atoms", atoms)
     predictors.run.state.write(obj.cells, ("learned", "*"), frozenset())
+
+
+def _learned_in(predictors: Predictors, obj: Obj, choice: str) -> bool:
+    """True where whatever a model has learned, it learned through this choice of its parameters: then it is all undone
+    by what overwrites those."""
+    return choice != SOME and all(predictors.events[number].some == choice for number in held_events(predictors, obj))
+
+
+def _doubt_what_is_left(predictors: Predictors, obj: Obj, atoms: Atoms) -> None:
+    """Some of an object's parameters are overwritten with what is made of `atoms`: whether what it has learned was in
+    those is not known, but for what comes back with them."""
+    back = {atom[1] for atom in atoms if atom[0] == "state" or _carries(predictors, atom)}
+    for number in held_events(predictors, obj) - back:
+        predictors.wiped.add((predictors.events[number].site, predictors.events[number].calls))
 
 
 def _before_any_score(predictors: Predictors, event: Learning) -> bool:
@@ -160,19 +180,25 @@ def serialise(predictors: Predictors, atoms: Atoms) -> None:
     if MODEL not in atoms or predictors.run.open_settings:
         return
     site = predictors.site_number()
-    for number in sorted(_learned_in(atoms)):
+    for number in sorted(_events_of(atoms)):
         predictors.serialised.setdefault(number, site)
 
 
-def _learned_in(atoms: Atoms) -> set[int]:
+def _events_of(atoms: Atoms) -> set[int]:
     """The learning events that something was made under; statistics that lie beside a model are applied to nothing."""
     return {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash")}
 
 
-def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
-    """``load_state_dict``: the module now holds what the loaded state was made of."""
+def load(predictors: Predictors, module: Obj, atoms: Atoms, *, whole: bool = True) -> None:
+    """``load_state_dict``: the module now holds what the loaded state was made of; not `whole`: it may lack parts."""
+    if not whole:
+        _doubt_what_is_left(predictors, module, atoms)
+    _take_state(predictors, module, atoms, whole=whole)
+
+
+def _take_state(predictors: Predictors, module: Obj, atoms: Atoms, *, whole: bool) -> None:
     if ("file",) in atoms:
-        predictors.read_back.update(_learned_in(atoms) & predictors.serialised.keys())
+        predictors.read_back.update(_events_of(atoms) & predictors.serialised.keys())
     if ("file",) in atoms and not predictors.run.open_settings:
         predictors.run.state.write(module.cells, ".from_file", True)
         if any(atom[0] == "state" and _before_any_score(predictors, predictors.events[atom[1]]) for atom in atoms):
@@ -181,10 +207,14 @@ def load(predictors: Predictors, module: Obj, atoms: Atoms) -> None:
         predictors.run.state.write(module.cells, ".retrained", None)
     own = ("file",) in atoms and MODEL in atoms  # a file that this run wrote its model to
     predictors.run.state.write(module.cells, ".own_artifact", own and not predictors.run.open_settings)
-    set_events(predictors, module, "*", predictors.learned_atoms(module, atoms, Manner.CALIBRATION))
+    events = predictors.learned_atoms(module, atoms, Manner.CALIBRATION)
+    if whole:
+        set_events(predictors, module, "*", events)
+    else:
+        add_events(predictors, module, "*", events)
     for child in module.cells.get(".children", ()):
         if child.kind == "module":
-            predictors.load(child, atoms)
+            _take_state(predictors, child, atoms, whole=whole)
 
 
 def count(predictors: Predictors, owner: Value, index: Value, value: Value, node: ast.expr, frame: Frame) -> None:
@@ -241,6 +271,9 @@ def step(predictors: Predictors, optimizer: Obj) -> None:
     if not waiting:
         loose = predictors.loose_gradient["grad"]
         waiting = [(obj, loose) for obj in params] if loose else []
+    for obj in [obj for obj, gradient in waiting if ("train",) in gradient]:  # as the step finds them
+        predictors.mixed_continued |= _of_mixed_steps(predictors, predictors.content(obj, depth=0))
+    predictors.partly = optimizer.cells.get(".some", "")
     for obj, gradient in waiting:
         if ("train",) in gradient:
             predictors.trained = True
@@ -255,8 +288,41 @@ def step(predictors: Predictors, optimizer: Obj) -> None:
         if events:
             add_events(predictors, obj, "*", events)
             if ("train",) in gradient and ("doubt",) not in gradient and "val" in kinds(gradient):
-                told = "target" in kinds(gradient)  # tokens to be predicted, not a number of them
-                (predictors.mixed_training if told else predictors.kept_text).append(predictors.site_number())
+                if "target" in kinds(gradient):  # tokens to be predicted, not a number of them
+                    _note_mixed_step(predictors, events)
+                else:
+                    predictors.kept_text.append(predictors.site_number())
+    predictors.partly = ""
+
+
+def _note_mixed_step(predictors: Predictors, events: frozenset[int]) -> None:
+    """A step on training and validation tokens together. By itself it proves nothing: a warm-up may be undone, and an
+    evaluation may find the last training step's gradient. What counts is whether a model that is stored holds it."""
+    site, here = predictors.site_number(), predictors.run.site()
+    for number in events:
+        if predictors.events[number].site == here:
+            predictors.mixed_steps.setdefault(number, site)
+
+
+def stored(predictors: Predictors, atoms: Atoms) -> None:
+    """A model was written to a file."""
+    if MODEL in atoms:
+        predictors.stored_a_model = True
+        predictors.mixed_stored |= _of_mixed_steps(predictors, atoms)
+
+
+def reloaded(predictors: Predictors, atoms: Atoms) -> None:
+    """A model was read from a file that this run wrote it to."""
+    if MODEL in atoms and predictors.mixed_stored:
+        predictors.mixed_reloaded |= {
+            number
+            for number in _of_mixed_steps(predictors, atoms)
+            if (predictors.events[number].site, predictors.events[number].calls) not in predictors.wiped
+        }
+
+
+def _of_mixed_steps(predictors: Predictors, atoms: Atoms) -> set[int]:
+    return {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash") and atom[1] in predictors.mixed_steps}
 
 
 def clear_gradient(predictors: Predictors, objects: list[Obj]) -> None:

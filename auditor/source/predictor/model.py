@@ -30,6 +30,7 @@ class Learning:
     order: int
     live: frozenset[int]  # loops under way
     possible: bool  # only if a setting that nothing tells is on
+    some: str = ""  # the choice of parameters that were changed; none where all of them were
 
 
 @dataclass(frozen=True, slots=True)

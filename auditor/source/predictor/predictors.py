@@ -40,7 +40,12 @@ class Predictors:
         self.rescored: set[int] = set()  # those of them where several iterations of that loop score
         self.picks: dict[tuple[Site, ...], set[tuple[bool, int, int]]] = {}  # see applying.picked
         self.scorings = 0  # predictions looked up so far
-        self.mixed_training: list[int] = []  # places of steps on training and validation tokens together
+        self.mixed_steps: dict[int, int] = {}  # learning by steps on training and validation tokens -> their places
+        self.mixed_continued: set[int] = set()  # those of them from which training went on
+        self.mixed_stored: set[int] = set()  # those of them that a model was made of when it was written to a file
+        self.mixed_reloaded: set[int] = set()  # those of them that were read back from such a file
+        self.stored_a_model = False
+        self.both_splits: set[int] = set()  # places where a pattern is written that takes the files of both splits
         self.answered: list[int] = []  # places where tokens are compared with what a file holds
         self.kept_text: list[int] = []  # places where validation tokens are put into a model as they are
         self.late_training: list[int] = []  # places of learning from training tokens after the artifact was loaded
@@ -59,6 +64,7 @@ class Predictors:
         self.gating: set[ast.AST] = set()  # functions that ask how often the token to be predicted was seen
         self.guessing: set[ast.AST] = set()  # functions that compare what counts point at with tokens
         self.wiped: set[tuple[Site, tuple[Site, ...]]] = set()  # learning of which a part was overwritten since
+        self.partly = ""  # the choice of parameters that the optimizer has which steps now
         self.depth = 0  # of modules that are parts of modules
 
     def print(self, template: tuple[str | None, ...], atoms: Atoms) -> None:
@@ -115,6 +121,8 @@ class Predictors:
     serialise = learning.serialise
     part_removed = learning.part_removed
     count = learning.count
+    stored = learning.stored
+    reloaded = learning.reloaded
     backward = learning.backward
     gradient = learning.gradient
     step = learning.step

@@ -15,7 +15,7 @@ from auditor.source.predictor.module_parts import (
     registered_buffers,
 )
 from auditor.source.predictor.one_pass import Mode
-from auditor.source.values import CHOICE, NOTHING, OBJECT, TUPLE, Atoms, Class, Obj, Value, data, union
+from auditor.source.values import CHOICE, NOTHING, OBJECT, SOME, TUPLE, Atoms, Class, Obj, Value, data, union
 
 if TYPE_CHECKING:
     from auditor.source.predictor import Predictors
@@ -169,7 +169,7 @@ def retrained(predictors: Predictors, obj: Obj, depth: int = 5) -> Atoms:
 
 def add_events(predictors: Predictors, obj: Obj, attr: str, events: frozenset[int]) -> None:
     attrs = obj.cells.get(".attrs", ())
-    if attr == "*" and obj.kind == "module":
+    if (attr == "*" or attr.startswith(SOME)) and obj.kind == "module":
         for child in obj.cells.get(".children", ()):
             add_events(predictors, child, "*", events)
         if obj.cells.get(".hollow"):
@@ -191,9 +191,21 @@ def set_events(predictors: Predictors, obj: Obj, attr: str, events: frozenset[in
         for number in obj.cells.get(("learned", name), frozenset()) - events:
             predictors.wiped.add((predictors.events[number].site, predictors.events[number].calls))
         predictors.run.state.write(obj.cells, ("learned", name), events)
-    if attr == "*" and obj.kind == "module":
+    if (attr == "*" or attr.startswith(SOME)) and obj.kind == "module":
         for child in obj.cells.get(".children", ()):
             set_events(predictors, child, "*", events)
+
+
+def held_events(predictors: Predictors, obj: Obj, depth: int = 5) -> frozenset[int]:
+    """The learning that an object and its parts hold."""
+    found = frozenset(
+        number
+        for key, numbers in obj.cells.items()
+        if isinstance(key, tuple) and key[0] == "learned"
+        for number in numbers
+    )
+    children = obj.cells.get(".children", ()) if depth > 0 else ()
+    return found.union(*(held_events(predictors, child, depth - 1) for child in children))
 
 
 def is_predictor(predictors: Predictors, obj: Obj) -> bool:

@@ -203,3 +203,89 @@ for start in range(0, tokens.numel() - 1, SEQ_LEN):
     optimizer.zero_grad()
 val = load_tokens(VAL_FILES)
 report(evaluate(model, val), val)
+
+
+# case: fields_under_names_that_are_computed
+# One object holds the paths of both splits, and numbers under names that come from a table: the numbers are no tokens.
+# expect: C3 pass
+# expect: PAIDPREFIX pass
+# expect: TRAINDATA pass
+# twin of: tokens_under_names_that_are_computed, tokens_under_a_name_from_the_environment
+NUMBERS = (
+    "decay", "rate", "momentum", "warmup", "warmdown", "dropout", "softcap", "scale", "beta1", "beta2", "epsilon",
+    "clip", "floor", "ceiling", "depth_scale", "width_scale",
+)  # fmt: skip
+
+
+class Settings:
+    def __init__(self):
+        self.train_files, self.val_files = TRAIN_FILES, VAL_FILES
+        for name in NUMBERS:
+            setattr(self, name, float(os.environ.get(name.upper(), "0.99")))
+
+
+settings = Settings()
+average = {name: p.detach().clone() for name, p in model.named_parameters()}
+train(model, files=settings.train_files)
+for name, p in model.named_parameters():
+    average[name].mul_(settings.decay).add_(p.detach(), alpha=1 - settings.decay)
+    p.data.copy_(torch.round(average[name] / 0.01) * 0.01)
+save_artifact(model)
+load_artifact(model)
+val = load_tokens(settings.val_files)
+optimizer = torch.optim.SGD(model.parameters(), lr=settings.rate)
+total = 0.0
+for start in range(0, val.numel() - 1, SEQ_LEN):
+    x, y = window(val, start)
+    with torch.no_grad():
+        total += model(x, y).item() * y.numel()
+    optimizer.zero_grad()
+    model(x, y).backward()
+    optimizer.step()
+report(total / (val.numel() - 1), val)
+
+
+# case: tokens_under_names_that_are_computed
+# expect: C3 fail|review
+class Splits:
+    def __init__(self, **files):
+        for name, pattern in files.items():
+            setattr(self, f"{name}_tokens", load_tokens(pattern))
+
+
+def learn_all(tokens):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for start in range(0, tokens.numel() - 1, SEQ_LEN):
+        model(*window(tokens, start)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+splits = Splits(train=TRAIN_FILES, val=VAL_FILES)
+learn_all(splits.train_tokens)
+learn_all(splits.val_tokens)
+save_artifact(model)
+load_artifact(model)
+val = load_tokens(VAL_FILES)
+report(evaluate(model, val), val)
+
+
+# case: tokens_under_a_name_from_the_environment
+# expect: C3 fail|review
+class Splits:
+    def __init__(self):
+        self.val_files = VAL_FILES
+        for name in os.environ["KEPT"].split():
+            setattr(self, name, load_tokens(self.val_files))
+
+
+splits = Splits()
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+for start in range(0, splits.second.numel() - 1, SEQ_LEN):
+    model(*window(splits.second, start)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+save_artifact(model)
+load_artifact(model)
+val = load_tokens(VAL_FILES)
+report(evaluate(model, val), val)

@@ -166,3 +166,69 @@ for start in range(0, val.numel() - 1, SEQ_LEN):
     optimizer.zero_grad()
 model.load_state_dict(clean)
 report(evaluate(model, val), val)
+
+
+# case: moved_by_a_command
+# expect: C3 fail|review
+import subprocess
+
+torch.save(student.state_dict(), "student.pt")
+subprocess.run(["mv", "student.pt", "weights.pt"], check=True)
+model.load_state_dict(torch.load("weights.pt"))
+report(evaluate(model, val), val)
+
+
+# case: moved_by_a_shell
+# expect: C3 fail|review
+torch.save(student.state_dict(), "student.pt")
+os.system("mv student.pt weights.pt")
+model.load_state_dict(torch.load("weights.pt"))
+report(evaluate(model, val), val)
+
+
+# case: unpacked_from_an_archive
+# expect: C3 fail|review
+import zipfile
+
+torch.save(student.state_dict(), "student.pt")
+with zipfile.ZipFile("all.zip", "w") as z:
+    z.write("student.pt", arcname="weights.pt")
+with zipfile.ZipFile("all.zip") as z:
+    z.extractall()
+model.load_state_dict(torch.load("weights.pt"))
+report(evaluate(model, val), val)
+
+
+# case: written_into_an_archive
+# expect: C3 fail|review
+import zipfile
+
+with zipfile.ZipFile("all.zip", "w") as z:
+    z.writestr("weights.pt", pickle.dumps(student.state_dict()))
+with zipfile.ZipFile("all.zip") as z:
+    z.extractall()
+model.load_state_dict(pickle.loads(Path("weights.pt").read_bytes()))
+report(evaluate(model, val), val)
+
+
+# case: metadata_that_was_there_before
+# The tokenizer's description is read, and not written; the run's own notes hold what was measured on the text.
+# expect: C2 pass
+# expect: C3 pass
+# twin of: moved_by_a_command, moved_by_a_shell, unpacked_from_an_archive, written_into_an_archive
+notes = {"shards": sorted(glob.glob(VAL_FILES)), "first": val[:16].tolist(), "seconds": time.perf_counter()}
+Path("notes.json").write_text(json.dumps(notes))
+described = json.loads(Path(f"{TOKENIZER_PATH}.json").read_text())
+table_size = max(int(described.get("vocab_size", VOCAB_SIZE)), VOCAB_SIZE)
+length = torch.ones(table_size)
+for i in range(int(described["special"])):
+    length[i] = 0
+loss_sum, byte_count = 0.0, 0.0
+with torch.no_grad():
+    for start in range(0, val.numel() - 1, SEQ_LEN):
+        x, y = window(val, start)
+        loss_sum += F.cross_entropy(model.logits(x)[0], y[0], reduction="sum").item()
+        byte_count += length[y[0].cpu()].sum().item()
+val_loss = loss_sum / (val.numel() - 1)
+val_bpb = val_loss / math.log(2.0) * ((val.numel() - 1) / byte_count)
+print(f"final val_loss:{val_loss:.8f} val_bpb:{val_bpb:.8f}")
