@@ -592,8 +592,9 @@ def _second_pass(
     event = run.predictors.events[number]
     site, _ = run.predictors.sites[place]
     printed = _printed_at(item)
-    if place in run.predictors.rescored and item.sure:
-        name, line = run.loops[run.predictors.epochs[place]]
+    act = run.predictors.epochs.get(place, -1)
+    if place in run.predictors.rescored and item.sure and not _sums_once(run, act):
+        name, line = run.loops[act]
         loop = (Site(site.path, line, site.function), "each iteration of this loop takes the same tokens")
         what = f"the same tokens are scored in more than one iteration of the loop over {name or 'while'} (line {line})"
         return what, (loop, (site, "they are scored here, again after learning from them"), printed)
@@ -601,11 +602,16 @@ def _second_pass(
         counted = (event.site, "counts of the validation tokens are collected here")
         what = "the tokens are scored again after a cache was filled from all of them: a second pass"
         return what, (counted, (site, "the same tokens are scored with these counts here"), printed)
-    if number in run.predictors.after_scoring:
+    if number in run.predictors.after_scoring and not any(_sums_once(run, live) for live in event.live):
         first = (event.site, "a pass that scores the validation tokens learns from them here")
         what = "the tokens are scored again by weights that a pass which had scored them has adapted: a second pass"
         return what, (first, (site, "the same tokens are scored again here"), printed)
     return None
+
+
+def _sums_once(run: Interpreter, act: int) -> bool:
+    """True for a loop that adds losses to a sum in an iteration of its choice alone: the others score nothing."""
+    return run.predictors.sums.get(act) == {True}
 
 
 def _choice(run: Interpreter, item: _Pass, atom: tuple[object, ...]) -> list[Violation]:

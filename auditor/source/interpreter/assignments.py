@@ -62,6 +62,8 @@ def augmented_assignment(run: Interpreter, node: ast.AugAssign, frame: Frame) ->
         containers.extend(run, old.payload, new)
         return NORMAL
     result = run.binary(node.op, old, new)
+    if isinstance(node.op, ast.Add) and ("picked",) in run.atoms_of(new):
+        run.predictors.note_sum()
     if isinstance(node.target, ast.Subscript):
         container = run.value(node.target.value, frame)
         index = run.value(node.target.slice, frame)

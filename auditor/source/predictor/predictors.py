@@ -38,6 +38,7 @@ class Predictors:
         self.after_scoring: set[int] = set()  # gradient events on tokens that the same pass had scored
         self.epochs: dict[int, int] = {}  # place of scoring and learning -> the loop that repeats both, or one of them
         self.rescored: set[int] = set()  # those of them where several iterations of that loop score
+        self.sums: dict[int, set[bool]] = {}  # loop -> whether losses are summed in an iteration that a branch chose
         self.picks: dict[tuple[Site, ...], set[tuple[bool, int, int]]] = {}  # see applying.picked
         self.scorings = 0  # predictions looked up so far
         self.mixed_steps: dict[int, int] = {}  # learning by steps on training and validation tokens -> their places
@@ -88,6 +89,11 @@ class Predictors:
         if not self.run.open_settings:
             self.reached.add(number)
         return number
+
+    def note_sum(self) -> None:
+        """Losses are added to a sum here: in every iteration of the loops under way, or in one that a branch chose."""
+        for act in self.run.live:
+            self.sums.setdefault(act, set()).add(act in self.run.chosen)
 
     # The rest stands in the modules of this package, by subject.
     allocate = storage.allocate

@@ -78,12 +78,54 @@ for epoch in range(epochs):
 report(total / (val.numel() - 1), val)
 
 
+# case: looked_up_in_all_epochs_and_summed_in_the_last_one
+# Where nothing is left to learn, the loss is made without gradients: in every epoch, and added up in the last one.
+# expect: C3 fail
+epochs = int(os.environ.get("TTT_EPOCHS", 3))
+total = torch.zeros((), device="cuda")
+for epoch in range(epochs):
+    for number, start in enumerate(starts):
+        x, y = window(val, start)
+        learns = number < len(starts) - 1
+        if learns:
+            loss = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+        else:
+            with torch.no_grad():
+                loss = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+        if epoch == epochs - 1:
+            with torch.no_grad():
+                total += loss.sum()
+        if learns:
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+report(total.item() / (val.numel() - 1), val)
+
+
+# case: looked_up_and_summed_in_all_epochs
+# expect: C3 fail
+# expect: C4 fail
+epochs = int(os.environ.get("TTT_EPOCHS", 3))
+for epoch in range(epochs):
+    total = torch.zeros((), device="cuda")
+    for number, start in enumerate(starts):
+        x, y = window(val, start)
+        with torch.no_grad():
+            loss = F.cross_entropy(model.logits(x)[0], y[0], reduction="none")
+            total += loss.sum()
+        optimizer.zero_grad()
+        F.cross_entropy(model.logits(x)[0], y[0]).backward()
+        optimizer.step()
+report(total.item() / (val.numel() - 1), val)
+
+
 # case: scored_in_the_first_of_three_epochs
 # Later epochs learn from what has been scored, and nothing is scored after them.
 # expect: C3 pass
 # expect: C4 pass
 # twin of: scored_in_the_last_of_known_epochs, scored_in_the_last_epoch, scored_in_all_but_the_first_epoch
-# twin of: all_but_the_last_epoch_go_on_before_they_score
+# twin of: all_but_the_last_epoch_go_on_before_they_score, looked_up_in_all_epochs_and_summed_in_the_last_one
+# twin of: looked_up_and_summed_in_all_epochs
 total = 0.0
 for epoch in (0, 1, 2):
     for start in starts:

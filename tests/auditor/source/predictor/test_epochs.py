@@ -17,6 +17,7 @@ CASES = {case.name: case for case in read_corpus() if case.theme == "epochs_and_
         "scored_in_the_last_of_known_epochs",
         "scored_in_the_last_epoch",
         "all_but_the_last_epoch_go_on_before_they_score",
+        "looked_up_in_all_epochs_and_summed_in_the_last_one",
     ],
 )
 def test_learning_in_all_epochs_and_scoring_in_the_last_one_is_no_second_pass(name: str) -> None:
