@@ -101,6 +101,10 @@ class Violation:
 
 PART_OF_THE_TEXT = "part of the text"
 LOOKS_AHEAD = "looks ahead"  # a model's own code, whatever the switches of the evaluation are
+BRANCH_NOT_TAKEN = (  # a note: what learns in that branch did not learn in the reported run
+    "the settings switch this branch on, but the run behind the claim did not take it: its log has lines printed "
+    "before and behind the branch, and none of the branch's own"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date
 
 from auditor.findings import Finding, RuleResult, Status, Step, Witness, conclude
-from auditor.ledger import RULES_OF_SCORING, Blind, Learned, Ledger, Scored, Violation
+from auditor.ledger import BRANCH_NOT_TAKEN, RULES_OF_SCORING, Blind, Learned, Ledger, Scored, Violation
 from auditor.record.claimed_line import nothing_reported, scored_logs
 from auditor.record.model import Record
 from rules.as_submitted import as_submitted, share_doubt
@@ -81,12 +81,19 @@ def reported_score_doubt(evidence: Evidence, ledger: Ledger) -> str:
     Where logs print scores, and none is printed by a line like the one that was followed, other code made the score.
     Without any log the script as it stands is all there is to judge.
     """
+    if ledger is evidence.run and evidence.source is not None and _lacks_a_branch(evidence.source):
+        return "this run took a branch that learns and that, by its log, the reported run did not take"
     reported = [metric for metric in ledger.metrics if metric.reported]
     if reported and _claims_another_score(evidence.record):
         return "every score that the logs print is far from the claimed one, so they may be of other runs"
     if not reported or any(metric.tied for metric in reported) or not scored_logs(evidence.record):
         return ""
     return "no log prints a line like the one followed here, so the reported score may come from other code"
+
+
+def _lacks_a_branch(source: Ledger) -> bool:
+    """Whether the reported run left out what the script does under the same settings, as far as these are known."""
+    return any(text == BRANCH_NOT_TAKEN for _, text in source.notes)
 
 
 def _claims_another_score(record: Record) -> bool:

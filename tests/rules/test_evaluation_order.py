@@ -10,7 +10,19 @@ import pytest
 
 from auditor.configuration import RunConfiguration
 from auditor.findings import Status, Witness
-from auditor.ledger import Blind, Learned, Ledger, Manner, Metric, Region, Scored, Site, Unchecked, Violation
+from auditor.ledger import (
+    BRANCH_NOT_TAKEN,
+    Blind,
+    Learned,
+    Ledger,
+    Manner,
+    Metric,
+    Region,
+    Scored,
+    Site,
+    Unchecked,
+    Violation,
+)
 from auditor.record.model import MetricLine, Place, Record, RunLog, Statement
 from auditor.submission.model import Problem, SourceText, Submission, Track
 from rules import RULES
@@ -241,3 +253,13 @@ def test_what_the_run_alone_could_not_test_is_no_acquittal_whatever_its_notes_sa
     assert RULES["C3"].judge(replace(alone, run=replace(ledger, unchecked=()))).status is Status.PASS
     honest = Ledger(metrics=(REPORTED,), scored=(SCORED,))
     assert RULES["C3"].judge(replace(evidence(honest), run=ledger)).status is Status.PASS
+
+
+def test_run_that_takes_a_branch_which_the_reported_run_left_out_proves_nothing_of_that() -> None:
+    """The settings switch it on, the log of the claimed run shows that it was off: this is not the reported run."""
+    proved = Ledger(metrics=(REPORTED,), scored=(replace(SCORED, after=(ADAPTED,)),), learned=(ADAPTED,))
+    honest = Ledger(metrics=(REPORTED,), scored=(SCORED,))
+    silent = replace(honest, notes=((MAIN_CALLS_ADAPT, BRANCH_NOT_TAKEN),))
+    assert RULES["C3"].judge(replace(evidence(honest), run=proved)).status is Status.FAIL
+    assert RULES["C3"].judge(replace(evidence(silent), run=proved)).status is Status.REVIEW
+    assert judge("C3", replace(proved, notes=silent.notes))[0] is Status.FAIL  # what the source witness itself proves

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from auditor.ledger import BRANCH_NOT_TAKEN
 from auditor.source.interpreter import limits
 from auditor.source.interpreter.flow import NORMAL, varying
 from auditor.source.library import shard_paths
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from auditor.source.interpreter import Interpreter
 
 
-_DID_NOT_RUN = (
-    "the settings switch this branch on, but the run behind the claim did not take it: its log has lines printed "
-    "before and behind the branch, and none of the branch's own"
-)
 _RANK: Atoms = frozenset((("rank",),))
 _SETTING: Atoms = frozenset((("setting",),))
 _KEPT: Atoms = frozenset((("picked",), ("model",)))  # of what a choice by loss keeps: a loss, or weights
@@ -36,7 +33,7 @@ def if_statement(run: Interpreter, node: ast.If, frame: Frame) -> int:
         skipped = _skipped(run, node, decided)
         if skipped:
             if decided is not None and _learns(run, skipped):
-                run.skipped.setdefault(run.site(node.lineno), _DID_NOT_RUN)
+                run.skipped.setdefault(run.site(node.lineno), BRANCH_NOT_TAKEN)
             _switch_off(run, node, skipped, frame)
             return run.block(node.orelse if skipped is node.body else node.body, frame)
     if decided is not None:
