@@ -60,8 +60,8 @@ def default(
         side_effect(run, [*args, *kwargs.values()], [*node.args, *(item.value for item in node.keywords)], node, frame)
     if short == "arange" and scoring.next_positions(node):
         atoms = atoms | {("next",)}
-    if args:
-        atoms |= mixing.moved(run, short, run.elements(args[0], limit=64) if short != "append" else args, atoms)
+    if short in mixing.MOVING and args:
+        atoms |= mixing.moved(run, short, args, atoms)
     if short in ("frombuffer", "fromfile", "memmap", "from_numpy") and ("file",) in atoms:
         atoms = atoms | {("array",)}
     atoms |= scoring.sample(run, name, args, atoms)

@@ -322,7 +322,7 @@ def reloaded(predictors: Predictors, atoms: Atoms) -> None:
 
 
 def _of_mixed_steps(predictors: Predictors, atoms: Atoms) -> set[int]:
-    return {atom[1] for atom in atoms if atom[0] in ("state", "under", "clash") and atom[1] in predictors.mixed_steps}
+    return _events_of(atoms) & predictors.mixed_steps.keys()
 
 
 def clear_gradient(predictors: Predictors, objects: list[Obj]) -> None:

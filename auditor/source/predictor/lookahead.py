@@ -193,14 +193,8 @@ def _unmasked_softmax(
 
 
 def _assigned(function: ast.AST) -> dict[str, ast.expr]:
-    """A value that each local name of a function is given."""
-    return {
-        target.id: node.value
-        for node in syntax.walk(function)
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    """The last value that each local name of a function is given."""
+    return {name: values[-1] for name, values in _given(function).items()}
 
 
 def _is_product_of_places(score: ast.expr, made: dict[str, ast.expr], depth: int = 4) -> bool:
@@ -245,11 +239,16 @@ def _empty_first_row(calls: list[ast.Call]) -> Iterator[int]:
 
 def _finite(node: ast.expr) -> float | None:
     """A large negative number written in the code, None for anything else."""
+    number = _written(node)
+    return float(number) if isinstance(number, int | float) and -1e30 < number < -100 else None
+
+
+def _written(node: ast.expr) -> object:
+    """The constant that an expression is written as, None for anything else."""
     try:
-        number = ast.literal_eval(node)
+        return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
-    return float(number) if isinstance(number, int | float) and -1e30 < number < -100 else None
 
 
 _POOLING = frozenset("mean sum amax amin max logsumexp median prod".split())
@@ -335,10 +334,7 @@ def _steps(node: ast.expr, made: dict[str, list[ast.expr]], most: int = 24) -> l
 
 def _whole(node: ast.expr) -> int | None:
     """A whole number that is written in the code."""
-    try:
-        number = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
+    number = _written(node)
     return number if type(number) is int else None
 
 

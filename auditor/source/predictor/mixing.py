@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 
 RATIO, ENTRY = ("ratio",), ("of_row",)
 MOVED: Atom = ("moved",)
-KEY, COUNT, WHOLE, BYTES, OPEN = (
-    "key",
-    "count",
-    "whole",
-    "bytes",
-    "open",
-)  # what is known of a blend, see auditor.source.values
-_MOVING = frozenset("cat concat concatenate hstack append pad roll".split())
+# What is known of a blend, see auditor.source.values.
+KEY, COUNT, WHOLE, BYTES, OPEN = "key", "count", "whole", "bytes", "open"
+MOVING = frozenset("cat concat concatenate hstack append pad roll".split())
 _ADDING = (ast.Add, ast.Sub, ast.Div)  # with these a mixture is made; a product may be a weight
 
 
@@ -79,13 +74,18 @@ def hashed(atoms: Atoms) -> Atoms:
     return atoms | {HASHED} | {("keyed", atom[1]) for atom in atoms if atom[0] == "target"}
 
 
-def moved(run: Interpreter, name: str, members: list[Value] | None, atoms: Atoms) -> Atoms:
-    """A mark for tokens behind something else, ``concatenate([zeros, tokens])``: their places are not the text's."""
-    if "val" not in kinds(atoms) or name not in _MOVING:
+def moved(run: Interpreter, name: str, args: list[Value], atoms: Atoms) -> Atoms:
+    """A mark for tokens behind something else, ``concatenate([zeros, tokens])``: their places are not the text's.
+
+    `name` is one of `MOVING`.
+    """
+    if "val" not in kinds(atoms):
         return NOTHING
-    first = members[0] if members else None
-    joined = name not in ("pad", "roll")
-    return NOTHING if joined and (first is None or "val" in kinds(run.atoms_of(first))) else frozenset((MOVED,))
+    if name not in ("pad", "roll"):
+        members = args if name == "append" else run.elements(args[0], limit=64)
+        if not members or "val" in kinds(run.atoms_of(members[0])):
+            return NOTHING
+    return frozenset((MOVED,))
 
 
 def _is_present(run: Interpreter, region: Tags) -> bool:
